@@ -1,0 +1,1 @@
+"""Evidence of what was done: the gate, the log, signatures and their verification."""

@@ -1,0 +1,1 @@
+"""The person's side: everything that runs at a branch or on a device."""

@@ -1,0 +1,1 @@
+"""The centre: rounds, aggregation, releases. It never sees a person."""

@@ -1,0 +1,1 @@
+"""Ways to run the whole: the one-machine federation (the demo). May import every package."""

@@ -1,0 +1,1 @@
+"""Neural networks and their mathematics: encoder, heads, private training, accounting, evaluation."""

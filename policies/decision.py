@@ -1,0 +1,78 @@
+"""The values that go into and come out of a decision.
+
+`policies.engine` decides; nothing here does. A request says everything the rules may weigh
+about one use; what it leaves out counts against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from policies.vocabulary import (
+    Action,
+    Channel,
+    DecisionId,
+    Digest,
+    Emotion,
+    Modality,
+    NodeId,
+    Purpose,
+    Role,
+    RuleId,
+    Setting,
+    SubjectId,
+    Use,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a use states of itself. The defaults are those that the rules refuse or ignore.
+
+    `emotion` is the expressed cue the use relies on, None where it relies on none.
+    `delayed_calls` is how many other calls would start later than in the emotion-blind
+    schedule (rule 13), None when the queue was not computed. `safety_dpia` is the id of the
+    DPIA for a medical or safety exception (rule 1). The last three belong to rule 25.
+    """
+
+    emotion: Emotion | None = None
+    delayed_calls: int | None = None
+    safety_dpia: str | None = None
+    leaves_node: bool = False
+    protected: bool = False
+    budget_left: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseRequest:
+    """One action for one purpose on one person's data, by one node."""
+
+    node: NodeId
+    action: Action
+    purpose: Purpose
+    subject: SubjectId
+    modality: Modality = Modality.TEXT
+    setting: Setting = Setting.CUSTOMER_SERVICE
+    role: Role = Role.CUSTOMER
+    channel: Channel = Channel.CUSTOMER
+    use: Use | None = None
+    facts: Facts = field(default_factory=Facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The answer: allowed or not, by which rules, on which inputs.
+
+    `rules` are the ids that determined the answer (prohibitions when refused, permissions
+    when allowed); `reasons` the same in plain words from the catalogue. The digests are over
+    the canonical JSON of the inputs, so that anyone holding them can decide again.
+    """
+
+    decision_id: DecisionId
+    allowed: bool
+    rules: tuple[RuleId, ...]
+    reasons: tuple[str, ...]
+    policy_digest: Digest
+    request_digest: Digest
+    standing_digest: Digest
+    decided_at: int

@@ -1,0 +1,16 @@
+"""Text from which personal data was removed: the only text that is encoded or stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedactedText:
+    """Text after redaction, with the kinds that were removed, in order of appearance.
+
+    `client_node.redaction` alone builds one (a test reads every module to see that).
+    """
+
+    text: str
+    kinds: tuple[str, ...] = ()

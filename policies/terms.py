@@ -1,0 +1,239 @@
+"""A round's terms, a run's plan, and a node's own policy: what is asked, and what is allowed.
+
+Terms are requests (promise 5): `check_terms` holds them against the node's signed policy,
+and nothing a run's configuration says can weaken that policy. Pure values; signing and
+transport lie elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from policies.errors import PolicyInvalid, TermsRefused
+from policies.vocabulary import Digest, Emotion, NodeId, ReleaseId, RunId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mechanism:
+    """One round's private steps at one node; every number is public and fixed beforehand.
+
+    Each step samples people at `sample_rate` (Poisson), clips a person's summed gradient to
+    L2 norm `clip`, adds Gaussian noise of standard deviation `noise_multiplier * clip`, and
+    divides by `sample_rate * nominal_people`. `count_noise` is the standard deviation of the
+    one noisy head count at enrolment; `learning_rate`, `momentum` and `steps` shape the local
+    optimiser. `max_turns` bounds a person's records that are read in a round.
+    """
+
+    clip: float
+    noise_multiplier: float
+    sample_rate: float
+    nominal_people: int
+    steps: int
+    learning_rate: float
+    momentum: float
+    max_turns: int
+    count_noise: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A federated run as its operator declares it, hashed and logged before it starts.
+
+    `epsilon` and `delta` are totals for the run, for a person at a node, head count included.
+    `labels` maps each label to its regulated family. `deadline_s` is when every node replies,
+    counted from receipt. `minimum_nodes` is how many replies make a round count.
+    """
+
+    name: str
+    labels: tuple[tuple[str, Emotion], ...]
+    features: int
+    encoder_digest: Digest
+    rounds: int
+    epsilon: float
+    delta: float
+    mechanism: Mechanism
+    minimum_people: int
+    minimum_nodes: int
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundTerms:
+    """What the coordinator asks of a node for one round; it signs the canonical bytes.
+
+    `weights_digest` is over the little-endian float32 bytes sent along. `expires_at` is a
+    Unix second after which a node refuses.
+    """
+
+    run: RunId
+    round_number: int
+    plan_digest: Digest
+    plan: Plan
+    fab_digest: Digest
+    base_release: ReleaseId
+    weights_digest: Digest
+    issued_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePolicy:
+    """What this node's operator allows, signed with the operator's key.
+
+    `period_s` is how long a spent budget stays spent. `connections` are the only hosts
+    (host:port) the node may open.
+    """
+
+    node: NodeId
+    version: int
+    minimum_noise_multiplier: float
+    maximum_epsilon: float
+    maximum_delta: float
+    minimum_people: int
+    allowed_plans: frozenset[Digest]
+    allowed_fabs: frozenset[Digest]
+    labels: tuple[tuple[str, Emotion], ...]
+    period_s: int
+    connections: frozenset[str]
+
+
+def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
+    """Return if the node may take part on these terms.
+
+    Raises:
+        TermsRefused: A term asks for more than the policy allows; the message names each.
+    """
+    plan, mechanism = terms.plan, terms.plan.mechanism
+    complaints = [
+        complaint
+        for broken, complaint in (
+            (now >= terms.expires_at, "the terms have expired"),
+            (terms.plan_digest not in policy.allowed_plans, "the plan is not on the allow-list"),
+            (terms.fab_digest not in policy.allowed_fabs, "the code is not on the allow-list"),
+            (not 1 <= terms.round_number <= plan.rounds, "the round is not in the plan"),
+            (
+                mechanism.noise_multiplier < policy.minimum_noise_multiplier,
+                f"noise {mechanism.noise_multiplier:g} is below {policy.minimum_noise_multiplier:g}",
+            ),
+            (
+                plan.epsilon > policy.maximum_epsilon,
+                f"epsilon {plan.epsilon:g} is above the node's {policy.maximum_epsilon:g}",
+            ),
+            (
+                plan.delta > policy.maximum_delta,
+                f"delta {plan.delta:g} is above the node's {policy.maximum_delta:g}",
+            ),
+            (
+                plan.minimum_people < policy.minimum_people,
+                f"cohort floor {plan.minimum_people} is below the node's {policy.minimum_people}",
+            ),
+            (
+                not set(plan.labels) <= set(policy.labels),
+                "a label is not mapped by the node's policy",
+            ),
+        )
+        if broken
+    ]
+    if complaints:
+        raise TermsRefused(f"round {terms.round_number} of {terms.run}: {'; '.join(complaints)}")
+
+
+def plan_to_dict(plan: Plan) -> dict[str, Any]:
+    """Return the plan as JSON values."""
+    return asdict(plan) | {"labels": [[name, family.value] for name, family in plan.labels]}
+
+
+def plan_from_dict(value: dict[str, Any]) -> Plan:
+    """Rebuild and check a plan.
+
+    Raises:
+        PolicyInvalid: A field is missing, unknown or out of range, or a label is unmapped.
+    """
+    try:
+        labels = tuple((str(name), Emotion(family)) for name, family in value["labels"])
+        plan = Plan(**(value | {"labels": labels, "mechanism": Mechanism(**value["mechanism"])}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyInvalid(f"not a plan: {type(error).__name__}: {error}") from error
+    check_plan(plan)
+    return plan
+
+
+def check_plan(plan: Plan) -> None:
+    """Return if every number of the plan is one that the mathematics allows.
+
+    Raises:
+        PolicyInvalid: A number is out of range; the message names it.
+    """
+    m = plan.mechanism
+    in_range = {
+        "labels": len({name for name, _ in plan.labels}) == len(plan.labels) >= 2,  # noqa: PLR2004
+        "features": plan.features > 0,
+        "rounds": plan.rounds > 0,
+        "epsilon": 0 < plan.epsilon < float("inf"),
+        "delta": 0 < plan.delta < 1,
+        "clip": 0 < m.clip < float("inf"),
+        "noise_multiplier": 0 < m.noise_multiplier < float("inf"),
+        "sample_rate": 0 < m.sample_rate <= 1,
+        "nominal_people": m.nominal_people > 0,
+        "steps": m.steps > 0,
+        "learning_rate": 0 < m.learning_rate < float("inf"),
+        "momentum": 0 <= m.momentum < 1,
+        "max_turns": m.max_turns > 0,
+        "count_noise": 0 < m.count_noise < float("inf"),
+        "minimum_people": plan.minimum_people > 0,
+        "minimum_nodes": plan.minimum_nodes > 0,
+        "deadline_s": 0 < plan.deadline_s < float("inf"),
+    }
+    wrong = [name for name, ok in in_range.items() if not ok]
+    if wrong:
+        raise PolicyInvalid(f"plan {plan.name!r} is out of range in {', '.join(wrong)}")
+
+
+def terms_to_dict(terms: RoundTerms) -> dict[str, Any]:
+    """Return the terms as JSON values."""
+    return asdict(terms) | {"plan": plan_to_dict(terms.plan)}
+
+
+def terms_from_dict(value: dict[str, Any]) -> RoundTerms:
+    """Rebuild terms.
+
+    Raises:
+        PolicyInvalid: A field is missing or unknown, or the plan is out of range.
+    """
+    try:
+        return RoundTerms(**(value | {"plan": plan_from_dict(value["plan"])}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyInvalid(f"not round terms: {type(error).__name__}: {error}") from error
+
+
+def node_policy_to_dict(policy: NodePolicy) -> dict[str, Any]:
+    """Return the node policy as JSON values, sets sorted."""
+    return asdict(policy) | {
+        "allowed_plans": sorted(policy.allowed_plans),
+        "allowed_fabs": sorted(policy.allowed_fabs),
+        "connections": sorted(policy.connections),
+        "labels": [[name, family.value] for name, family in policy.labels],
+    }
+
+
+def node_policy_from_dict(value: dict[str, Any]) -> NodePolicy:
+    """Rebuild a node policy.
+
+    Raises:
+        PolicyInvalid: A field is missing or unknown.
+    """
+    try:
+        return NodePolicy(
+            **(
+                value
+                | {
+                    "allowed_plans": frozenset(value["allowed_plans"]),
+                    "allowed_fabs": frozenset(value["allowed_fabs"]),
+                    "connections": frozenset(value["connections"]),
+                    "labels": tuple((str(n), Emotion(f)) for n, f in value["labels"]),
+                }
+            )
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyInvalid(f"not a node policy: {type(error).__name__}: {error}") from error
