@@ -1,0 +1,50 @@
+"""The demo's plan: fixed on other data than what is shown, declared before anything is read.
+
+Clip, learning rate, momentum, steps and sampling rate come from `tests/bench/tuning.py`, which
+never reads the airlines. `nominal_people` is the operator's public declaration, not a count.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploy.options import Options
+from models.encoder import ENCODER_DIGEST, FEATURES
+from policies.vocabulary import Emotion
+
+DELTA = 1e-5
+SAMPLE_PEOPLE = 30
+TABLE_PEOPLE = 800
+SAMPLE_DEADLINE_S = 1.0
+TABLE_DEADLINE_S = 6.0
+MINIMUM_PEOPLE = 5
+LARGE = 200
+"""From this many declared people on, the head count bears more noise and costs less."""
+
+
+def draft_plan(options: Options, labels: tuple[tuple[str, Emotion], ...]) -> dict[str, Any]:
+    """Return the plan's fields, less the noise, which follows from epsilon and delta."""
+    people = options.people or (TABLE_PEOPLE if options.data else SAMPLE_PEOPLE)
+    deadline_s = options.deadline_s or (TABLE_DEADLINE_S if options.data else SAMPLE_DEADLINE_S)
+    return {
+        "name": "demo",
+        "labels": [[label, family.value] for label, family in labels],
+        "features": FEATURES,
+        "encoder_digest": ENCODER_DIGEST,
+        "rounds": options.rounds,
+        "epsilon": options.epsilon,
+        "delta": DELTA,
+        "mechanism": {
+            "clip": 0.3,
+            "sample_rate": 0.1,
+            "nominal_people": people,
+            "steps": 30,
+            "learning_rate": 0.5,
+            "momentum": 0.9,
+            "max_turns": 8,
+            "count_noise": 20.0 if people >= LARGE else 8.0,
+        },
+        "minimum_people": MINIMUM_PEOPLE,
+        "minimum_nodes": 2,
+        "deadline_s": deadline_s,
+    }
