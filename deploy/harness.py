@@ -16,19 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from audit.gate import Gate
 from audit.log import EvidenceLog
 from audit.signing import SigningKey
 from client_node.redaction import Redactor
+from deploy.turns import Turn
 from models.encoder import Encoder
 from models.evaluation import fit_central, macro_f1
 from models.noise import SystemNoise
 from models.private_training import Bags, train_round
-from numpy.typing import NDArray
-from policies.engine import PolicyEngine
-
-from deploy.turns import Turn
 from policies.decision import Facts, UseRequest
+from policies.engine import PolicyEngine
 from policies.permit import Permit
 from policies.standing import Governance, Grant, Standing
 from policies.terms import Plan

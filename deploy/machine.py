@@ -48,7 +48,7 @@ class Machine:
             base_url=f"https://localhost:{identities.trust_port}", verify=self._tls, timeout=30.0
         )
         self.coordinator = CoordinatorClient(
-            f"http://127.0.0.1:{identities.coordinator_port}", identities.admin_token
+            f"http://127.0.0.1:{identities.coordinator_port}", token=identities.admin_token
         )
         self.branches = {node.branch: BranchClient(node) for node in identities.nodes}
 
@@ -123,10 +123,12 @@ class Machine:
         Raises:
             PartFailed: A part did not start, or a node did not come online.
         """
-        self.processes.wait_until("the coordinator", self.coordinator.answers, timeout_s=START_S)
+        self.processes.wait_until("the coordinator", self.coordinator.healthy, timeout_s=START_S)
         for node in self.identities.nodes:
             public = (node.folder / "supernode.pub").read_text(encoding="utf-8")
-            self.coordinator.register_node(node.node, str(node.key.verify_key), public)
+            self.coordinator.register_node(
+                node.node, vkey=str(node.key.verify_key), supernode_public_key=public
+            )
             path = self._write("supernode", node.folder, self._supernode_settings(node))
             for part in ("supernode", "executor"):
                 command = [sys.executable, "-m", f"client_node.{part}", "--settings", str(path)]

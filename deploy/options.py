@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,3 +50,35 @@ class Options:
         ):
             if not ok:
                 raise Misuse(f"{name} is out of range: expected {expected}")
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Return the options on a command line; ends the program with code 2 on misuse.
+
+    Raises:
+        Misuse: A value is out of its range.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.demo",
+        description="Run a whole private federation on this machine.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, help="a CSV or CSV.GZ; without it the built-in sample")
+    add("--text", help="column of the message (default: text)")
+    add("--label", help="column of the customer's rating (default: label)")
+    add("--tenant", help="column of the branch; each becomes a node (default: tenant)")
+    add("--subject", help="column of the person (default: subject)")
+    add("--split", help="column that says train or dev (default: people kept apart by hash)")
+    add("--families", help="families of labels it does not know: label=family,label=family")
+    add("--consent", type=float, help="share of people who agreed (default: 1.0)")
+    add("--epsilon", type=float, help="for a person at a node, over all rounds (default: 2)")
+    add("--rounds", type=int, help="rounds of the run (default: 10)")
+    add("--people", type=int, help="nominal people at a node, a public declaration")
+    add("--deadline", type=float, dest="deadline_s", help="seconds until every node replies")
+    add("--encoder", type=Path, help="folder of the encoder, if not in the usual places")
+    add("--folder", type=Path, help="a new folder to work in (default: one that is removed)")
+    add("--json", type=Path, help="write the rows to this file")
+    add("--keep", action="store_true", help="leave everything running at the end")
+    return Options(**vars(parser.parse_args(arguments)))

@@ -12,7 +12,8 @@ import csv
 import gzip
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,8 @@ from policies.vocabulary import AgeBand, Emotion, Purpose, Vulnerability
 
 MOST_BRANCHES = 12
 LONGEST_TEXT_BYTES = 16 * 1024
+LONGEST_FIELD = 16 * 2**20
+"""The csv module stops at 128 KiB by itself; a longer text deserves its own complaint."""
 HELD_OUT = ("dev", "validation", "valid", "val", "test")
 _DEV_SHARE = 0.2
 
@@ -69,7 +72,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Which columns of the table mean what; `split` None means: keep people apart by hash."""
+    """Which columns of the table mean what.
+
+    `split` None means the column `split` where there is one, else people kept apart by hash.
+    """
 
     text: str
     label: str
@@ -89,9 +95,9 @@ def _from_sample(turn: SampleTurn) -> Turn:
         customer=turn.customer,
         conversation=turn.conversation,
         text=turn.text,
-        label=turn.label,
+        label=turn.label.value,
         dev=turn.split == "dev",
-        purposes=turn.consent,
+        purposes=_played(turn.consent),
         age=turn.age,
         vulnerabilities=turn.vulnerabilities,
         marks=turn.marks,
@@ -106,7 +112,10 @@ def read_table(path: Path, columns: Columns, *, consent: float) -> tuple[Turn, .
     """
     try:
         with _open(path) as lines:
-            rows = _rows(csv.DictReader(lines), columns, path)
+            csv.field_size_limit(LONGEST_FIELD)
+            reader = csv.DictReader(lines)
+            columns = _usual_split(columns, reader.fieldnames or [])
+            rows = _rows(reader, columns, path)
     except FileNotFoundError as error:
         raise Misuse(f"no such file: {path}: give DATA= the path of a CSV or CSV.GZ") from error
     except UnicodeDecodeError as error:
@@ -143,6 +152,12 @@ def _rows(
     return list(enumerate(reader, start=2))
 
 
+def _usual_split(columns: Columns, present: Sequence[str]) -> Columns:
+    """Take the column `split` where none was named and the table has one."""
+    usual = columns.split is None and "split" in present
+    return replace(columns, split="split") if usual else columns
+
+
 def _held_out_word(rows: list[tuple[int, dict[str, str]]], columns: Columns) -> str:
     words = {row[columns.split] for _, row in rows} if columns.split else set()
     return next((word for word in HELD_OUT if word in words), HELD_OUT[0])
@@ -158,7 +173,7 @@ def _turn(row: dict[str, str], columns: Columns, held_out: str, consent: float, 
     if not (label and branch and customer):
         raise Misuse(f"{where}: label, tenant or subject is empty: leave the row out")
     share = _share(branch, customer)
-    both = frozenset({Purpose.SERVICE, Purpose.TRAINING})
+    both = _played(frozenset({Purpose.SERVICE, Purpose.TRAINING}))
     return Turn(
         branch=branch,
         customer=customer,
@@ -168,6 +183,11 @@ def _turn(row: dict[str, str], columns: Columns, held_out: str, consent: float, 
         dev=row[columns.split] == held_out if columns.split else share < _DEV_SHARE,
         purposes=both if _share("consent", customer) < consent else frozenset(),
     )
+
+
+def _played(purposes: frozenset[Purpose]) -> frozenset[Purpose]:
+    """Return the consent that is played: who agrees to service agrees to a hand-over too."""
+    return purposes | ({Purpose.HANDOVER} if Purpose.SERVICE in purposes else frozenset())
 
 
 def _share(*parts: str) -> float:

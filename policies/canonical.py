@@ -18,7 +18,8 @@ def canonical(value: Any) -> bytes:
     """Return the RFC 8785 bytes of a JSON value.
 
     Raises:
-        rfc8785.CanonicalizationError: Not JSON: NaN, infinity, an integer beyond 2**53, a set.
+        ValueError: Not JSON: NaN, infinity, an integer beyond 2**53, a set. (The library's own
+            error is one, so callers need not know the library.)
     """
     return rfc8785.dumps(value)
 

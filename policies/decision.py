@@ -7,6 +7,7 @@ about one use; what it leaves out counts against it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from policies.vocabulary import (
     Action,
@@ -76,3 +77,55 @@ class Decision:
     request_digest: Digest
     standing_digest: Digest
     decided_at: int
+
+
+def request_to_dict(request: UseRequest) -> dict[str, Any]:
+    """Return the request as JSON values, ready for canonical bytes."""
+    facts = request.facts
+    return {
+        "node": request.node,
+        "action": request.action.value,
+        "purpose": request.purpose.value,
+        "subject": request.subject,
+        "modality": request.modality.value,
+        "setting": request.setting.value,
+        "role": request.role.value,
+        "channel": request.channel.value,
+        "use": None if request.use is None else request.use.value,
+        "facts": {
+            "emotion": None if facts.emotion is None else facts.emotion.value,
+            "delayed_calls": facts.delayed_calls,
+            "safety_dpia": facts.safety_dpia,
+            "leaves_node": facts.leaves_node,
+            "protected": facts.protected,
+            "budget_left": facts.budget_left,
+        },
+    }
+
+
+def request_from_dict(value: dict[str, Any]) -> UseRequest:
+    """Rebuild a request from `request_to_dict`.
+
+    Raises:
+        KeyError, ValueError, TypeError: The value lacks a field or names something unknown.
+    """
+    facts = value["facts"]
+    return UseRequest(
+        node=NodeId(value["node"]),
+        action=Action(value["action"]),
+        purpose=Purpose(value["purpose"]),
+        subject=SubjectId(value["subject"]),
+        modality=Modality(value["modality"]),
+        setting=Setting(value["setting"]),
+        role=Role(value["role"]),
+        channel=Channel(value["channel"]),
+        use=None if value["use"] is None else Use(value["use"]),
+        facts=Facts(
+            emotion=None if facts["emotion"] is None else Emotion(facts["emotion"]),
+            delayed_calls=facts["delayed_calls"],
+            safety_dpia=facts["safety_dpia"],
+            leaves_node=facts["leaves_node"],
+            protected=facts["protected"],
+            budget_left=facts["budget_left"],
+        ),
+    )

