@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Literal, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Literal
 
 from deploy.errors import SampleInvalid
 from deploy.sample.marks import MarkKind, Span, read_marks
+from deploy.sample.wire import CustomerLine, SampleLabel, TurnLine, read_lines
 from policies.vocabulary import AgeBand, Purpose, Vulnerability
 
 __all__ = ["BRANCHES", "MarkKind", "SampleLabel", "SampleTurn", "Span", "load_sample"]
@@ -30,18 +28,6 @@ BRANCHES = ("shop", "telephone", "airline")
 """The three branches; each has the file `<branch>.jsonl`."""
 
 _CUSTOMERS = "customers.jsonl"
-
-
-class SampleLabel(StrEnum):
-    """How the customer would rate the turn."""
-
-    FRUSTRATION = "frustration"
-    ANXIETY = "anxiety"
-    DISAPPOINTMENT = "disappointment"
-    CONFUSION = "confusion"
-    SATISFACTION = "satisfaction"
-    ENTHUSIASM = "enthusiasm"
-    NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,32 +52,6 @@ class SampleTurn:
     vulnerabilities: frozenset[Vulnerability]
 
 
-class _Line(BaseModel):
-    """A line of a file: no field more, none fewer, no type guessed, no value in an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
-
-
-class _TurnLine(_Line):
-    customer: str
-    conversation: str
-    turn: int = Field(ge=1)
-    label: SampleLabel
-    text: str = Field(min_length=1)
-
-
-class _CustomerLine(_Line):
-    customer: str
-    branch: Literal["shop", "telephone", "airline"]
-    split: Literal["train", "dev"]
-    consent: tuple[Literal[Purpose.SERVICE, Purpose.TRAINING], ...]
-    age: AgeBand
-    vulnerabilities: tuple[Vulnerability, ...]
-
-
-_AnyLine = TypeVar("_AnyLine", bound=_Line)
-
-
 def load_sample(*, folder: Traversable | None = None) -> tuple[SampleTurn, ...]:
     """Return every turn, branch by branch, in the order of the conversations.
 
@@ -110,9 +70,9 @@ def load_sample(*, folder: Traversable | None = None) -> tuple[SampleTurn, ...]:
     return turns
 
 
-def _customers(source: Traversable) -> Mapping[str, _CustomerLine]:
-    listed: dict[str, _CustomerLine] = {}
-    for place, line in _lines(source, _CUSTOMERS, _CustomerLine):
+def _customers(source: Traversable) -> Mapping[str, CustomerLine]:
+    listed: dict[str, CustomerLine] = {}
+    for place, line in read_lines(source, _CUSTOMERS, CustomerLine):
         if line.customer in listed or not line.customer.startswith(f"{line.branch}-"):
             raise SampleInvalid(f"{place}: the customer is listed twice or of another branch")
         listed[line.customer] = line
@@ -120,10 +80,10 @@ def _customers(source: Traversable) -> Mapping[str, _CustomerLine]:
 
 
 def _turns(
-    source: Traversable, branch: str, customers: Mapping[str, _CustomerLine]
+    source: Traversable, branch: str, customers: Mapping[str, CustomerLine]
 ) -> Iterator[SampleTurn]:
     last: dict[str, int] = {}
-    for place, line in _lines(source, f"{branch}.jsonl", _TurnLine):
+    for place, line in read_lines(source, f"{branch}.jsonl", TurnLine):
         customer = customers.get(line.customer)
         if customer is None or customer.branch != branch:
             raise SampleInvalid(f"{place}: {_CUSTOMERS} lists no such customer of this branch")
@@ -135,7 +95,7 @@ def _turns(
         yield _joined(line, customer, place)
 
 
-def _joined(line: _TurnLine, customer: _CustomerLine, place: str) -> SampleTurn:
+def _joined(line: TurnLine, customer: CustomerLine, place: str) -> SampleTurn:
     try:
         text, marks = read_marks(line.text)
     except ValueError as error:
@@ -153,23 +113,3 @@ def _joined(line: _TurnLine, customer: _CustomerLine, place: str) -> SampleTurn:
         age=customer.age,
         vulnerabilities=frozenset(customer.vulnerabilities),
     )
-
-
-def _lines(source: Traversable, name: str, kind: type[_AnyLine]) -> Iterator[tuple[str, _AnyLine]]:
-    """Yield each line of a file, checked, with the place to name if a later check fails."""
-    try:
-        content = source.joinpath(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SampleInvalid(f"{name} cannot be read ({type(error).__name__})") from error
-    for number, line in enumerate(content.splitlines(), start=1):
-        place = f"{name}, line {number}"
-        try:
-            yield place, kind.model_validate_json(line)
-        except ValidationError as error:
-            raise SampleInvalid(f"{place}: {_first_fault(error)}") from error
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_input=False, include_url=False)[0]
-    field = ".".join(str(part) for part in fault["loc"]) or "the line"
-    return f"{field} is not as it should be ({fault['type']})"

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,19 @@ def test_consent_is_given_by_most_and_refused_by_some(sample: tuple[SampleTurn, 
     assert Counter(turn.age for turn in people)[AgeBand.UNKNOWN] == 2
     vulnerable = {v for turn in people for v in turn.vulnerabilities}
     assert vulnerable == {Vulnerability.BEREAVEMENT, Vulnerability.DEBT}
+
+
+def test_readme_counts_what_is_there(sample: tuple[SampleTurn, ...]) -> None:
+    """The figures in the sample's README are those of the files."""
+    readme = (files("deploy.sample") / "README.md").read_text(encoding="utf-8")
+    people = {turn.customer: turn.split for turn in sample}
+    rows = Counter((turn.label, turn.branch) for turn in sample)
+    assert f"{len(sample)} messages by {len(people)} made-up customers" in readme
+    assert f"in {sum(bool(turn.marks) for turn in sample)} of the turns" in readme
+    assert f"({Counter(people.values())['dev']} customers are" in readme
+    for label in SampleLabel:
+        counts = [rows[label, branch] for branch in BRANCHES]
+        assert " | ".join(["|", label, *map(str, counts), f"{sum(counts)} |"])[2:] in readme
 
 
 def test_reading_marks_gives_the_text_and_its_places() -> None:
