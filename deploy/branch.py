@@ -81,7 +81,7 @@ class BranchClient:
 
     def use(self, use: Use, turn_id: str, **facts: object) -> dict[str, Any]:
         """Ask to act on the reading of a turn; a refusal is an answer, not an error."""
-        return self._ask("POST", f"/v1/uses/{use.value}", {"turn": turn_id, **facts}, also=(403,))
+        return self._ask("POST", f"/v1/uses/{use.value}", {"turn": turn_id, **facts})
 
     def proof_of_round(self, run: str, round_number: int, customer: str) -> dict[str, Any]:
         """Return the node's proof that a person was, or was not, in a round."""
@@ -93,14 +93,12 @@ class BranchClient:
         method: str,
         path: str,
         body: dict[str, Any] | None = None,
-        *,
-        also: tuple[int, ...] = (),
     ) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise PartFailed(f"{self.name}: {path}: {type(error).__name__}") from error
-        if answer.is_error and answer.status_code not in also:
+        if answer.is_error:
             raise PartFailed(f"{self.name}: {path}: {answer.status_code} {answer.text[:300]}")
         value: dict[str, Any] = answer.json()
         return value

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from coordinator.plan import preview_apart
+from coordinator.plan import preview_from_dict
 from deploy import acts, harness, telling
 from deploy.errors import Misuse
 from deploy.identities import create_identities, seal_node_policies
@@ -46,15 +46,7 @@ def run(options: Options, console: Console) -> int:
     started = time.monotonic()
     turns = _read(options)
     labels = families_of(turns, options.families)
-    preview = preview_apart(draft_plan(options, labels))
-    story = Story(
-        options=options,
-        console=console,
-        turns=turns,
-        labels=labels,
-        preview=preview,
-        started=started,
-    )
+    story = Story(options=options, console=console, turns=turns, labels=labels, started=started)
     telling.opening(story)
     with _folder(options) as folder, _running(folder) as (processes, memory), _worker() as worker:
         measured = worker.submit(
@@ -75,16 +67,18 @@ def run(options: Options, console: Console) -> int:
 
 
 def _start(story: Story, folder: Path, processes: Processes) -> Machine:
-    with telling.step(story, 1, "identities: authority, keys, signed node policies"):
-        branches = sorted({turn.branch for turn in story.turns})
+    branches = sorted({turn.branch for turn in story.turns})
+    with telling.step(story, 1, "identities: authority, keys, certificates"):
         identities = create_identities(folder, branches)
-        seal_node_policies(identities, story.preview.plan, story.preview.digest)
         machine = Machine(identities, processes, story.options.encoder)
     with telling.step(story, 2, "the consent and audit service: notice, purposes, DPIA"):
-        machine.start_trust()
-    with telling.step(story, 3, f"Flower behind its gateway, and {len(branches)} nodes"):
         machine.start_coordinator()
-        machine.start_node_services()
+        machine.start_trust()
+    with telling.step(story, 3, f"the plan, Flower behind its gateway, and {len(branches)} nodes"):
+        draft = draft_plan(story.options, story.labels)
+        story.preview = preview_from_dict(machine.accept_plan(draft))
+        telling.plan(story)
+        seal_node_policies(identities, story.preview.plan, story.preview.digest)
         machine.start_nodes()
         acts.publish_first_release(story, machine)
     return machine

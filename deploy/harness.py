@@ -24,8 +24,7 @@ from audit.signing import SigningKey
 from client_node.redaction import Redactor
 from deploy.turns import Turn
 from models.encoder import Encoder
-from models.evaluation import fit_central, macro_f1
-from models.noise import SystemNoise
+from models.evaluation import fit_central, macro_f1, predict
 from models.private_training import Bags, train_round
 from policies.decision import Facts, UseRequest
 from policies.engine import PolicyEngine
@@ -98,8 +97,8 @@ def trainable(turn: Turn) -> bool:
 def score(weights: FloatArray, turns: Sequence[Turn], measured: Measured) -> float:
     """Return the macro-F1 of a linear head `(feature, label)` on the held-out turns."""
     dev = np.array([turn.dev for turn in turns])
-    predicted = (measured.features[dev] @ weights).argmax(axis=1)
-    return macro_f1(measured.labels[dev], predicted, weights.shape[1])
+    predicted = predict(weights, measured.features[dev])
+    return macro_f1(measured.labels[dev], predicted, n_labels=weights.shape[1])
 
 
 def compare(turns: Sequence[Turn], measured: Measured, plan: Plan) -> Comparison:
@@ -113,8 +112,8 @@ def compare(turns: Sequence[Turn], measured: Measured, plan: Plan) -> Comparison
     central = fit_central(
         measured.features[everyone],
         measured.labels[everyone],
-        owners[everyone],
         len(plan.labels),
+        owners=owners[everyone],
     )
     alone = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -148,14 +147,13 @@ def _train_alone(bags: Bags, plan: Plan, gate: Gate) -> FloatArray:
     weights = np.zeros((plan.features, len(plan.labels)), dtype=np.float32)
     kept = []
     for round_number in range(1, plan.rounds + 1):
-        permit = _scratch_permit(gate)
         weights = train_round(
             weights,
             bags,
             mechanism=plan.mechanism,
-            permit=permit,
+            labels=len(plan.labels),
+            permit=_scratch_permit(gate, people=len(np.unique(bags.owners))),
             now=time.time(),
-            noise=SystemNoise(),
         )
         if 2 * round_number > plan.rounds:
             kept.append(weights)
@@ -169,24 +167,26 @@ def _scratch_gate(folder: Path) -> Gate:
     return Gate(engine=PolicyEngine.load(), log=log, clock=time.time, batch_key=bytes(32))
 
 
-def _scratch_permit(gate: Gate) -> Permit:
+def _scratch_permit(gate: Gate, *, people: int) -> Permit:
     now = int(time.time())
-    person = Standing(
-        subject=SubjectId("played-by-the-harness"),
-        as_of=now,
-        age=AgeBand.ADULT,
-        informed_at=now,
-        grants=(
-            Grant(
-                purpose=Purpose.TRAINING,
-                modalities=frozenset({Modality.TEXT}),
-                notice_version=1,
-                explicit=True,
-                granted_at=now,
-                expires_at=now + 3600,
-            ),
-        ),
+    grant = Grant(
+        purpose=Purpose.TRAINING,
+        modalities=frozenset({Modality.TEXT}),
+        notice_version=1,
+        explicit=True,
+        granted_at=now,
+        expires_at=now + 3600,
     )
+    played = [
+        Standing(
+            subject=SubjectId(f"played-{number}"),
+            as_of=now,
+            age=AgeBand.ADULT,
+            informed_at=now,
+            grants=(grant,),
+        )
+        for number in range(people)
+    ]
     governance = Governance(
         as_of=now,
         stopped=False,
@@ -201,4 +201,4 @@ def _scratch_permit(gate: Gate) -> Permit:
         subject=SubjectId("batch"),
         facts=Facts(protected=True),
     )
-    return gate.open_batch(request, [person], governance, context={"run": "alone"})
+    return gate.open_batch(request, played, governance, context={"run": "alone"})

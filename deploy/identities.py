@@ -66,7 +66,7 @@ class Identities:
     @property
     def authority(self) -> Path:
         """Return the certificate that vouches for the services."""
-        return self.pki / "authority.pem"
+        return self.pki / "authority.crt"
 
 
 def create_identities(folder: Path, branches: Iterable[str]) -> Identities:

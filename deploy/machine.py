@@ -18,7 +18,6 @@ import tomli_w
 
 from audit.signing import seal
 from coordinator.client import CoordinatorClient
-from coordinator.federation import fab_digest
 from deploy.branch import BranchClient
 from deploy.errors import PartFailed
 from deploy.identities import Identities, Identity
@@ -62,7 +61,7 @@ class Machine:
         settings = {
             "folder": "trust",
             "port": ids.trust_port,
-            "certificate": "pki/trust.pem",
+            "certificate": "pki/trust.crt",
             "private_key": "pki/trust.key",
             "signing_key": "trust.key",
             "officer_key": str(ids.officer.verify_key),
@@ -101,9 +100,9 @@ class Machine:
             "folder": "coordinator",
             "signing_key": "coordinator.key",
             "admin_token_file": "admin.token",
-            "certificate": "pki/coordinator.pem",
+            "certificate": "pki/coordinator.crt",
             "private_key": "pki/coordinator.key",
-            "authority": "pki/authority.pem",
+            "authority": "pki/authority.crt",
             "port": ids.coordinator_port,
             "gateway_port": ids.gateway_port,
             "superlink_port": ids.superlink_port,
@@ -111,24 +110,29 @@ class Machine:
         path = self._write("coordinator", ids.folder, settings)
         self._start("coordinator", "undertone-coordinator", path)
 
-    def start_node_services(self) -> None:
-        """Start every branch's node service; they load encoder and redaction side by side."""
-        for node in self.identities.nodes:
-            path = self._write("node", node.folder, self._node_settings(node))
-            self._start(f"{node.node}-service", "undertone-node", path)
+    def accept_plan(self, draft: dict[str, Any]) -> dict[str, Any]:
+        """Give the coordinator the plan, which it checks, costs, hashes and logs.
+
+        Raises:
+            PartFailed: The coordinator did not start.
+            ServiceUnavailable: It refused the plan.
+        """
+        self.processes.wait_until("the coordinator", self.coordinator.healthy, timeout_s=START_S)
+        return self.coordinator.plan(draft)
 
     def start_nodes(self) -> None:
-        """Start every branch's SuperNode and executor, once the services answer.
+        """Start every branch's node service, SuperNode and executor, all side by side.
 
         Raises:
             PartFailed: A part did not start, or a node did not come online.
         """
-        self.processes.wait_until("the coordinator", self.coordinator.healthy, timeout_s=START_S)
         for node in self.identities.nodes:
             public = (node.folder / "supernode.pub").read_text(encoding="utf-8")
             self.coordinator.register_node(
                 node.node, vkey=str(node.key.verify_key), supernode_public_key=public
             )
+            path = self._write("node", node.folder, self._node_settings(node))
+            self._start(f"{node.node}-service", "undertone-node", path)
             path = self._write("supernode", node.folder, self._supernode_settings(node))
             for part in ("supernode", "executor"):
                 command = [sys.executable, "-m", f"client_node.{part}", "--settings", str(path)]
@@ -172,14 +176,12 @@ class Machine:
     def _supernode_settings(self, node: Identity) -> dict[str, Any]:
         ids = self.identities
         return {
-            "node": node.node,
+            "node_settings": "node.toml",
             "gateway": f"localhost:{ids.gateway_port}",
             "authority": str(ids.authority),
-            "key": str(node.folder / "supernode"),
+            "key": "supernode",
             "port": node.supernode_port,
-            "folder": str(node.folder / "flower"),
-            "service_socket": str(node.socket),
-            "allowed_fabs": [fab_digest()],
+            "folder": "flower",
         }
 
     def _write(self, name: str, folder: Path, settings: dict[str, Any]) -> Path:

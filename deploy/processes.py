@@ -101,7 +101,7 @@ class Processes:
                     f"(whole output: {child.output})"
                 )
 
-    def stop(self, *, timeout_s: float = 10.0) -> None:
+    def stop(self, *, timeout_s: float = 30.0) -> None:
         """Stop every child, newest first; one that does not obey in time is killed."""
         for child in reversed(self.children):
             _signal_session(child, signal.SIGTERM)

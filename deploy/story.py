@@ -22,8 +22,8 @@ class Story:
     console: Console
     turns: tuple[Turn, ...]
     labels: tuple[tuple[str, Emotion], ...]
-    preview: Preview
     started: float
+    preview: Preview = field(init=False)
     rows: list[Row] = field(default_factory=list)
 
 

@@ -33,8 +33,7 @@ def step(story: Story, number: int, title: str) -> Iterator[None]:
 
 
 def opening(story: Story) -> None:
-    """Say what is about to run, and at which cost to a person's privacy."""
-    plan, preview = story.preview.plan, story.preview
+    """Say what is about to run, and what of it is played."""
     held_in = [turn for turn in story.turns if not turn.dev]
     places = Counter(turn.branch for turn in held_in)
     story.console.print("[bold]Undertone[/bold]: a private federation on this machine")
@@ -46,6 +45,11 @@ def opening(story: Story) -> None:
         "   Made up and played by this demo: consent, age, notice"
         + ("; ratings are the data's labels, replayed" if story.options.data else ", customers")
     )
+
+
+def plan(story: Story) -> None:
+    """Say what the plan costs a person's privacy, before anything runs."""
+    plan, preview = story.preview.plan, story.preview
     story.console.print(
         f"   plan {preview.digest[:12]}: {plan.rounds} rounds, ε = {plan.epsilon:g} and "
         f"δ = {plan.delta:g} for a person at a node over all rounds "
@@ -148,7 +152,7 @@ def no_negative(story: Story) -> None:
 def refused_use(story: Story, fed: FedTurn, answer: Mapping[str, Any]) -> None:
     """Print the refusal of an upsell with rule, statute and plain words."""
     rules, reading = answer.get("rules", []), fed.answer["reading"]
-    held = not answer.get("allowed", False) and any(rule.startswith("r10") for rule in rules)
+    held = answer["answer"] == "refused" and any(rule.startswith("r10") for rule in rules)
     out = story.console.print
     out(f"   upsell on cues of {reading['label']}: [bold]refused[/bold] by {', '.join(rules)}")
     for reason, statute in zip(answer["reasons"], answer["statutes"], strict=True):
@@ -160,8 +164,9 @@ def refused_use(story: Story, fed: FedTurn, answer: Mapping[str, Any]) -> None:
 
 def allowed_use(story: Story, answer: Mapping[str, Any]) -> None:
     """Print the hand-over."""
-    held = bool(answer.get("allowed", False))
-    outcome = ", ".join(f"{k} {v}" for k, v in answer.get("outcome", {}).items())
+    held = answer["answer"] == "done"
+    ruling = {"use", "answer", "decision", "rules", "reasons", "statutes"}
+    outcome = ", ".join(f"{k} {v}" for k, v in answer.items() if k not in ruling)
     story.console.print(
         f"   hand-over to someone idle: {'allowed' if held else 'REFUSED'} by "
         f"{', '.join(answer.get('rules', []))} ({outcome})"

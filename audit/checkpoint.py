@@ -1,0 +1,127 @@
+"""Signed notes and checkpoints (C2SP signed-note, tlog-checkpoint), with Ed25519.
+
+A checkpoint is a note of three lines, the log's origin, its size and its root, signed by the
+log. Extension lines are refused: nothing of ours writes them, and they cannot be audited.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from audit.errors import CheckpointInvalid, SignatureInvalid
+from audit.keys import SigningKey, VerifyKey
+from audit.tree import HASH_BYTES
+
+MAX_NOTE_BYTES = 64 * 1024
+"""A checkpoint with dozens of cosignatures is far below this."""
+
+_DASH = "\N{EM DASH} "
+_KEY_ID_BYTES = 4
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A log at one size: `root` is the 32-byte RFC 6962 root over its first `size` leaves."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+def sign_note(text: str, key: SigningKey) -> str:
+    """Return the text with one signature.
+
+    Raises:
+        CheckpointInvalid: The text does not end with a newline or has control characters.
+    """
+    if not text.endswith("\n") or _CONTROL.search(text):
+        raise CheckpointInvalid("a note ends with a newline and has no control characters")
+    signature = key.verify_key.key_id + key.sign(text.encode())
+    return f"{text}\n{_DASH}{key.name} {base64.b64encode(signature).decode()}\n"
+
+
+def open_note(note: str, key: VerifyKey) -> str:
+    """Return the text of a note that this key signed; other keys' signatures are ignored.
+
+    Raises:
+        CheckpointInvalid: Not a signed note.
+        SignatureInvalid: The key signed nothing here, or signed something else.
+    """
+    if len(note.encode()) > MAX_NOTE_BYTES or _CONTROL.search(note) or not note.endswith("\n"):
+        raise CheckpointInvalid("not a signed note: too large, cut off, or control characters")
+    body, separator, signatures = note.rpartition("\n\n")
+    if not separator:
+        raise CheckpointInvalid("not a signed note: no empty line before the signatures")
+    text, found = body + "\n", False
+    for line in signatures.removesuffix("\n").split("\n"):
+        name, signature = _signature(line)
+        # signed-note: ignore unknown keys, even if they share a name or ID with a known one
+        if (name, signature[:_KEY_ID_BYTES]) == (key.name, key.key_id):
+            key.verify(text.encode(), signature[_KEY_ID_BYTES:])
+            found = True
+    if not found:
+        raise SignatureInvalid(f"the note has no signature of {key.name} ({key.key_id.hex()})")
+    return text
+
+
+def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:
+    """Return the checkpoint as a signed note.
+
+    Raises:
+        CheckpointInvalid: The origin is empty or has spaces, or size or root are impossible.
+    """
+    text = f"{checkpoint.origin}\n{checkpoint.size}\n{base64.b64encode(checkpoint.root).decode()}\n"
+    if _read(text) != checkpoint:
+        raise CheckpointInvalid("a checkpoint needs an origin of one word, a size and a root")
+    return sign_note(text, key)
+
+
+def open_checkpoint(note: str, key: VerifyKey, *, origin: str | None = None) -> Checkpoint:
+    """Return the checkpoint that this key signed.
+
+    Args:
+        note: The signed note.
+        key: The log's key.
+        origin: The log's origin where the caller knows it; None takes the key's word for it.
+
+    Raises:
+        CheckpointInvalid: Not a checkpoint, or one of another log.
+        SignatureInvalid: Not signed by that key.
+    """
+    checkpoint = _read(open_note(note, key))
+    if origin is not None and checkpoint.origin != origin:
+        raise CheckpointInvalid(f"the checkpoint is of another log than {origin}")
+    return checkpoint
+
+
+def _signature(line: str) -> tuple[str, bytes]:
+    """Return key name and key id with signature of one signature line."""
+    name, _, encoded = line.removeprefix(_DASH).partition(" ")
+    try:
+        signature = base64.b64decode(encoded, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise CheckpointInvalid("a signature line of the note is malformed") from error
+    if not line.startswith(_DASH) or not name or len(signature) <= _KEY_ID_BYTES:
+        raise CheckpointInvalid("a signature line of the note is malformed")
+    return name, signature
+
+
+def _read(text: str) -> Checkpoint:
+    """Read the three lines of a checkpoint."""
+    lines = text.split("\n")
+    try:
+        origin, size, encoded, rest = lines
+        root = base64.b64decode(encoded, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise CheckpointInvalid("a checkpoint has three lines: origin, size, root") from error
+    well_formed = (
+        origin and not re.search(r"\s|\+", origin) and _NUMBER.fullmatch(size) and not rest
+    )
+    if not well_formed or len(root) != HASH_BYTES:
+        raise CheckpointInvalid("a checkpoint has three lines: origin, size, root")
+    return Checkpoint(origin=origin, size=int(size), root=root)

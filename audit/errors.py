@@ -1,0 +1,128 @@
+"""The tree of this package's errors; the root of all is `policies.errors.UndertoneError`.
+
+AuditError
+├── KeyInvalid              a key, key name or key file that cannot be used
+├── SignatureInvalid        a signature that does not hold
+│   └── RequestExpired      a signed request that is too old, too new, or seen before
+├── EnvelopeInvalid         bytes that are no sealed envelope of the expected kind
+├── EventInvalid            an event outside the closed set, or with content in it
+├── EvidenceUnavailable     the log cannot record or answer: the use does not happen
+├── EntryMissing            an entry, size or person that is not there to be proven
+├── ProofInvalid            a Merkle proof or receipt that does not hold
+├── CheckpointInvalid       text that is no signed checkpoint
+├── LogTampered             the log is not what was signed; says what and where
+├── KeystoreError
+│   ├── KeystoreUnavailable the keystore cannot be opened, read or written
+│   ├── KeyDestroyed        the key is gone, and with it what it sealed
+│   └── SealBroken          sealed bytes that were changed, or belong elsewhere
+├── CertificateInvalid      a certificate or its key that cannot be used
+│   └── CertificateExpired  a certificate outside its days
+├── AttributeNotAllowed     a telemetry attribute outside the allow-list
+└── ServeFailed             a service that cannot listen
+    └── PortTaken           because another process does
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from policies.errors import UndertoneError
+
+
+class AuditError(UndertoneError):
+    """Stand at the root of this package's errors."""
+
+
+class KeyInvalid(AuditError):  # noqa: N818 (these names read as the fact they state)
+    """Reject a key, key name or key file that cannot be used."""
+
+
+class SignatureInvalid(AuditError):  # noqa: N818
+    """Reject a signature that does not hold."""
+
+
+class RequestExpired(SignatureInvalid):
+    """Reject a signed request that is too old, from the future, or seen before."""
+
+
+class EnvelopeInvalid(AuditError):  # noqa: N818
+    """Reject bytes that are no sealed envelope of the expected kind."""
+
+
+class EventInvalid(AuditError):  # noqa: N818
+    """Reject an event outside the closed set, or one that could carry content."""
+
+
+class EvidenceUnavailable(AuditError):  # noqa: N818
+    """Report that the log cannot record or answer; the use does not happen."""
+
+
+class EntryMissing(AuditError):  # noqa: N818
+    """Report an entry, size or person that is not there to be proven."""
+
+
+class ProofInvalid(AuditError):  # noqa: N818
+    """Reject a Merkle proof or receipt that does not hold."""
+
+
+class CheckpointInvalid(AuditError):  # noqa: N818
+    """Reject text that is no signed checkpoint."""
+
+
+class Tampering(StrEnum):
+    """What was done to a log."""
+
+    EDITED = "edited"  # a leaf is not the one that was hashed
+    REORDERED = "reordered"  # a leaf stands where another stood
+    MISSING = "missing"  # an entry in the middle is gone
+    TRUNCATED = "truncated"  # the log ends below a signed checkpoint
+    FORKED = "forked"  # another history than the one that was signed
+    NODE = "node"  # a stored tree node is wrong, missing or too many
+    SIGNATURE = "signature"  # a checkpoint without a good signature
+    PAYLOAD = "payload"  # a payload is not the one the leaf committed to
+    FORMAT = "format"  # not an evidence log
+
+
+class LogTampered(AuditError):  # noqa: N818
+    """Say what was done to a log, and at which entry or size (`index`)."""
+
+    def __init__(self, what: Tampering, message: str, *, index: int | None = None) -> None:
+        super().__init__(f"{what}: {message}")
+        self.what = what
+        self.index = index
+
+
+class KeystoreError(AuditError):
+    """Stand at the root of the keystore's errors."""
+
+
+class KeystoreUnavailable(KeystoreError):  # noqa: N818
+    """Report that the keystore cannot be opened, read or written."""
+
+
+class KeyDestroyed(KeystoreError):  # noqa: N818
+    """Report that the key is gone, and with it what it sealed."""
+
+
+class SealBroken(KeystoreError):  # noqa: N818
+    """Reject sealed bytes that were changed or belong to something else."""
+
+
+class CertificateInvalid(AuditError):  # noqa: N818
+    """Reject a certificate or its private key."""
+
+
+class CertificateExpired(CertificateInvalid):
+    """Reject a certificate outside its days."""
+
+
+class AttributeNotAllowed(AuditError):  # noqa: N818
+    """Reject a telemetry attribute outside the allow-list."""
+
+
+class ServeFailed(AuditError):  # noqa: N818
+    """Report that a service cannot listen."""
+
+
+class PortTaken(ServeFailed):
+    """Report that another process listens there."""

@@ -1,0 +1,175 @@
+"""The closed set of events: ids, counts and digests, never content.
+
+A string in an event is one word: letters, digits and the few signs that ids, versions,
+digests, keys and addresses need. A sentence does not pass, so neither does what a person
+said. What a decision considered goes to the private payload (`audit.log`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from audit.errors import EventInvalid
+
+Value = str | int | bool | float | list[str] | None
+"""What a field may hold."""
+
+_WORD = re.compile(r"[A-Za-z0-9._:/@+=~-]{0,256}")
+_LARGEST = 2**53
+
+
+class EventKind(StrEnum):
+    """What can be recorded; the design's journeys say when."""
+
+    SERVICE_STARTED = "service-started"
+    DECISION = "decision"
+    BATCH_DECISION = "batch-decision"
+    BUDGET_RESERVED = "budget-reserved"
+    BUDGET_SPENT = "budget-spent"
+    BUDGET_REFUSED = "budget-refused"
+    STANDING_APPLIED = "standing-applied"
+    KEYS_DESTROYED = "keys-destroyed"
+    TURN_SEALED = "turn-sealed"
+    LABEL_RECORDED = "label-recorded"
+    TERMS_PUBLISHED = "terms-published"
+    TERMS_ANSWERED = "terms-answered"
+    RELEASE_PUBLISHED = "release-published"
+    RELEASE_LOADED = "release-loaded"
+    RELEASE_REFUSED = "release-refused"
+    NODE_ENROLLED = "node-enrolled"
+    NOTICE_PUBLISHED = "notice-published"
+    DPIA_APPROVED = "dpia-approved"
+    STOP_SET = "stop-set"
+    GRANT_RECORDED = "grant-recorded"
+    WITHDRAWAL_RECORDED = "withdrawal-recorded"
+    ERASURE_ACKNOWLEDGED = "erasure-acknowledged"
+    CHALLENGE_ANSWERED = "challenge-answered"
+    PLAN_ACCEPTED = "plan-accepted"
+    RUN_STARTED = "run-started"
+    RUN_ENDED = "run-ended"
+    ROUND_CLOSED = "round-closed"
+    WITNESSED = "witnessed"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The fields that an event of one kind has, and those that it may have."""
+
+    required: frozenset[str]
+    optional: frozenset[str] = frozenset()
+
+
+def _shape(required: str, optional: str = "") -> Shape:
+    return Shape(frozenset(required.split()), frozenset(optional.split()))
+
+
+_DECISION_IDS = "decision_id node action purpose modality policy_digest"
+
+SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
+    {
+        EventKind.SERVICE_STARTED: _shape("service version policy_digest", "node key"),
+        EventKind.DECISION: _shape(
+            f"{_DECISION_IDS} use allowed rules request_digest standing_digest", "caller"
+        ),
+        EventKind.BATCH_DECISION: _shape(f"{_DECISION_IDS} batch_root context"),
+        EventKind.BUDGET_RESERVED: _shape("run epsilon delta", "ledger plan_digest head"),
+        EventKind.BUDGET_SPENT: _shape(
+            "ledger run round terms_digest epsilon_after delta head", "decision_id"
+        ),
+        EventKind.BUDGET_REFUSED: _shape(
+            "ledger run", "round terms_digest epsilon_after epsilon delta head reason decision_id"
+        ),
+        EventKind.STANDING_APPLIED: _shape("sequence envelope_digest"),
+        EventKind.KEYS_DESTROYED: _shape("reason purpose count", "sequence"),
+        EventKind.TURN_SEALED: _shape("turn decision_id", "purpose"),
+        EventKind.LABEL_RECORDED: _shape("turn provenance decision_id"),
+        EventKind.TERMS_PUBLISHED: _shape("run round terms_digest"),
+        EventKind.TERMS_ANSWERED: _shape("run round terms_digest answer"),
+        EventKind.RELEASE_PUBLISHED: _shape("release digest run approved_by", "card_digest"),
+        EventKind.RELEASE_LOADED: _shape("release digest", "log_index"),
+        EventKind.RELEASE_REFUSED: _shape("", "release digest reason"),
+        EventKind.NODE_ENROLLED: _shape("node key", "company"),
+        EventKind.NOTICE_PUBLISHED: _shape("version digest", "published_by"),
+        EventKind.DPIA_APPROVED: _shape("dpia purposes digest approved_by"),
+        EventKind.STOP_SET: _shape("stopped by", "reason"),
+        EventKind.GRANT_RECORDED: _shape("record", "notice_version"),
+        EventKind.WITHDRAWAL_RECORDED: _shape("record", "erasure"),
+        EventKind.ERASURE_ACKNOWLEDGED: _shape("node sequence", "keys_destroyed checkpoint"),
+        EventKind.CHALLENGE_ANSWERED: _shape("node index agrees", "rules"),
+        EventKind.PLAN_ACCEPTED: _shape("plan_digest name", "epsilon delta rounds"),
+        EventKind.RUN_STARTED: _shape("run plan_digest"),
+        EventKind.RUN_ENDED: _shape("run state", "rounds weights_digest"),
+        EventKind.ROUND_CLOSED: _shape("run round state replies weights_digest"),
+        EventKind.WITNESSED: _shape("origin size root"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened; `at` is Unix seconds. Checked when it is made."""
+
+    kind: EventKind
+    at: float
+    fields: Mapping[str, Value]
+
+    def __post_init__(self) -> None:
+        """Check the event against the closed set, and freeze its fields.
+
+        Raises:
+            EventInvalid: A field is unknown, missing, or not a word, number, list or None.
+        """
+        shape, given = SHAPES[self.kind], set(self.fields)
+        if unknown := given - shape.required - shape.optional:
+            raise EventInvalid(f"{self.kind} has no field {_names(unknown)}")
+        if missing := shape.required - given:
+            raise EventInvalid(f"{self.kind} lacks {_names(missing)}: give it, or None")
+        if wrong := {name for name, value in self.fields.items() if not _may_hold(value)}:
+            raise EventInvalid(f"{self.kind}: {_names(wrong)} is no id, number or list of ids")
+        if not _is_number(self.at):
+            raise EventInvalid(f"{self.kind}: its time is not a finite number")
+        object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
+
+
+def event_to_dict(event: Event) -> dict[str, Any]:
+    """Return the event as JSON values."""
+    return {"kind": event.kind.value, "at": event.at, "fields": dict(event.fields)}
+
+
+def event_from_dict(value: Mapping[str, Any]) -> Event:
+    """Rebuild an event.
+
+    Raises:
+        EventInvalid: Not an event of the closed set.
+    """
+    try:
+        kind, at, fields = EventKind(value["kind"]), value["at"], value["fields"]
+        return Event(kind=kind, at=at, fields=fields)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise EventInvalid(f"not an event: {type(error).__name__}") from error
+
+
+def _may_hold(value: object) -> bool:
+    if isinstance(value, str):
+        return _WORD.fullmatch(value) is not None
+    if isinstance(value, list):
+        return all(isinstance(v, str) and _WORD.fullmatch(v) is not None for v in value)
+    return value is None or _is_number(value)
+
+
+def _is_number(value: object) -> bool:
+    """Say whether canonical JSON keeps the number (RFC 8785: finite, integers to 2**53)."""
+    if isinstance(value, int):
+        return abs(value) <= _LARGEST
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _names(names: set[str] | frozenset[str]) -> str:
+    """Name fields for a message; an unknown field's name could itself be content."""
+    return ", ".join(sorted(n if n.isidentifier() and len(n) <= 40 else "?" for n in names))  # noqa: PLR2004

@@ -1,0 +1,344 @@
+"""The gate: the one way to a permit, and the only module that builds one.
+
+For every use, in this order, and no permit unless each step succeeds:
+
+1. standing: given by the caller, as the consent service vouched for it;
+2. policy: the rules decide on standing, governance and request;
+3. evidence: the decision, yes or no, is durable in the log;
+4. permit: for exactly this use, for some seconds.
+
+What was considered goes sealed beside the log, so that the decision can be made again. Not
+here: the rules (`policies`), where standing comes from (`consent`), what a permit opens.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+from audit.batch import Batch, commit
+from audit.errors import EntryMissing, EnvelopeInvalid, EvidenceUnavailable
+from audit.events import Event, EventKind, Value
+from audit.keys import VerifyKey
+from audit.log import EvidenceLog
+from audit.signing import seal, unseal
+from policies.clock import Clock
+from policies.decision import Decision, UseRequest, request_to_dict
+from policies.engine import PolicyEngine
+from policies.errors import PolicyUnavailable, Refused, UndertoneError
+from policies.permit import Permit
+from policies.standing import Governance, Standing, governance_to_dict, standing_to_dict
+from policies.vocabulary import (
+    Action,
+    DecisionId,
+    Digest,
+    Modality,
+    NodeId,
+    Purpose,
+    SubjectId,
+    Use,
+)
+
+BATCH_SUBJECT = SubjectId("batch")
+"""Placeholder in the request of a batch: the people are in the standings."""
+
+_PERMIT = "permit"
+
+
+class Gate:
+    """Decides, records, then permits; safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        engine: PolicyEngine,
+        log: EvidenceLog,
+        clock: Clock,
+        batch_key: bytes,
+        permit_ttl_s: float = 30.0,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            engine: The rules.
+            log: Where every decision is recorded before it counts.
+            clock: Unix seconds.
+            batch_key: 32 secret bytes, from which each batch's own key is derived.
+            permit_ttl_s: Seconds for which a permit is good.
+        """
+        self._engine = engine
+        self._log = log
+        self._clock = clock
+        self._batch_key = batch_key
+        self._permit_ttl_s = permit_ttl_s
+
+    def open(
+        self, request: UseRequest, standing: Standing | None, governance: Governance | None
+    ) -> Permit:
+        """Return a permit for one use of one person's data.
+
+        Raises:
+            Refused: The rules said no; recorded, and the error carries the decision.
+            PolicyUnavailable: The rules could not answer; nothing is permitted.
+            EvidenceUnavailable: The decision could not be recorded; nothing is permitted.
+        """
+        now = self._clock()
+        decision = self._decide(request, standing, governance, now=now)  # 1, 2
+        facts = _facts(request, standing, governance, decision, now=now)
+        index = self._record(request, decision, facts, now=now)  # 3
+        if decision.allowed is not True:
+            raise Refused(decision)
+        return self._permit(  # 4
+            request, frozenset({request.subject}), decision.decision_id, index, now=now
+        )
+
+    def open_batch(
+        self,
+        request: UseRequest,
+        standings: Sequence[Standing],
+        governance: Governance | None,
+        *,
+        context: Mapping[str, str],
+    ) -> Permit:
+        """Return a permit that names everybody whom the rules let into one computation.
+
+        One entry records a commitment to who they are (`audit.batch`). Nobody allowed is a
+        permit for nobody: what follows must not show how many there were.
+
+        Args:
+            request: The use, with `BATCH_SUBJECT` in the place of a person.
+            standings: One for each person.
+            governance: What the organisation approved.
+            context: Ids of what the batch is for, such as run and round.
+
+        Raises:
+            Refused: The organisation stopped, or did not approve this purpose; recorded.
+            PolicyUnavailable: The rules could not answer; nothing is permitted.
+            EvidenceUnavailable: The decision could not be recorded; nothing is permitted.
+        """
+        now = self._clock()
+        if governance is None or governance.stopped or _unapproved(request, governance):
+            self._refuse_batch(request, governance, now=now)
+        allowed, decisions = self._decide_batch(request, standings, governance, now=now)  # 1, 2
+        decision_id = DecisionId(secrets.token_hex(16))
+        batch = commit(allowed, key=self._key_of(decision_id))
+        fields: dict[str, Value] = {
+            **_ids(request, decision_id, self._engine.policy_digest),
+            "batch_root": batch.root,
+            "context": [f"{name}={value}" for name, value in sorted(context.items())],
+        }
+        event = Event(kind=EventKind.BATCH_DECISION, at=now, fields=fields)
+        facts = _batch_facts(request, governance, decisions, batch)
+        index = self._append(event, facts, None)  # 3
+        return self._permit(request, allowed, decision_id, index, now=now)  # 4
+
+    def restore_batch(self, index: int) -> Batch:
+        """Rebuild the batch of an entry, to prove a person in it or not in it.
+
+        Raises:
+            EntryMissing: There is no such entry.
+            EntryMissing: Its leaves are not kept any more.
+            ProofInvalid: What is kept is not a batch.
+        """
+        entry, payload = self._log.entry(index), self._log.payload(index)
+        if entry.event.kind is not EventKind.BATCH_DECISION or payload is None:
+            raise EntryMissing(f"entry {index} is no batch whose leaves are kept")
+        data = base64.b64decode(payload["leaves"])
+        leaves = [data[i : i + 32] for i in range(0, len(data), 32)]
+        decision_id = DecisionId(str(entry.event.fields["decision_id"]))
+        return Batch.restore(leaves, key=self._key_of(decision_id))
+
+    def export_permit(self, permit: Permit) -> bytes:
+        """Return a permit signed for the service's own executor; see `admit_permit`."""
+        body = asdict(permit) | {"subjects": sorted(permit.subjects)}
+        return seal(_PERMIT, body, self._log.key)
+
+    def _decide(
+        self,
+        request: UseRequest,
+        standing: Standing | None,
+        governance: Governance | None,
+        *,
+        now: float,
+    ) -> Decision:
+        """Ask the rules; whatever breaks in them is a no."""
+        try:
+            decision = self._engine.decide(request, standing, governance, now=now)
+        except UndertoneError:
+            raise
+        except Exception as error:
+            raise PolicyUnavailable(f"the rules broke ({type(error).__name__}): no") from error
+        if decision.allowed and (standing is None or standing.subject != request.subject):
+            raise PolicyUnavailable("the rules allowed somebody without standing: no")
+        return decision
+
+    def _decide_batch(
+        self,
+        request: UseRequest,
+        standings: Sequence[Standing],
+        governance: Governance,
+        *,
+        now: float,
+    ) -> tuple[frozenset[SubjectId], tuple[Decision, ...]]:
+        """Ask the rules about many; nobody is allowed who was not asked about."""
+        try:
+            allowed, decisions = self._engine.decide_batch(request, standings, governance, now=now)
+        except UndertoneError:
+            raise
+        except Exception as error:
+            raise PolicyUnavailable(f"the rules broke ({type(error).__name__}): no") from error
+        if not allowed <= {standing.subject for standing in standings}:
+            raise PolicyUnavailable("the rules allowed somebody who was not asked about: no")
+        return allowed, decisions
+
+    def _refuse_batch(
+        self, request: UseRequest, governance: Governance | None, *, now: float
+    ) -> NoReturn:
+        """Record and raise the refusal of a whole batch, by rules about the organisation."""
+        nobody = Standing(subject=request.subject, as_of=int(now))
+        decision = self._decide(request, nobody, governance, now=now)
+        if decision.allowed:
+            raise PolicyUnavailable("the rules allow what the organisation stopped: no")
+        self._record(request, decision, None, now=now)
+        raise Refused(decision)
+
+    def _record(
+        self,
+        request: UseRequest,
+        decision: Decision,
+        facts: Mapping[str, Any] | None,
+        *,
+        now: float,
+    ) -> int:
+        """Make a decision durable and return its index."""
+        fields: dict[str, Value] = {
+            **_ids(request, decision.decision_id, decision.policy_digest),
+            "use": None if request.use is None else request.use.value,
+            "allowed": decision.allowed,
+            "rules": list[str](decision.rules),
+            "request_digest": decision.request_digest,
+            "standing_digest": decision.standing_digest,
+        }
+        event = Event(kind=EventKind.DECISION, at=now, fields=fields)
+        return self._append(event, facts, request.subject)
+
+    def _append(
+        self, event: Event, facts: Mapping[str, Any] | None, subject: SubjectId | None
+    ) -> int:
+        """Append; whatever breaks in the log is missing evidence."""
+        try:
+            return self._log.append(event, private=facts, subject=subject)
+        except UndertoneError:
+            raise
+        except Exception as error:
+            raise EvidenceUnavailable(f"the log broke ({type(error).__name__})") from error
+
+    def _permit(
+        self,
+        request: UseRequest,
+        subjects: frozenset[SubjectId],
+        decision_id: DecisionId,
+        index: int,
+        *,
+        now: float,
+    ) -> Permit:
+        return Permit(
+            decision_id=decision_id,
+            node=request.node,
+            action=request.action,
+            purpose=request.purpose,
+            modality=request.modality,
+            subjects=subjects,
+            use=request.use,
+            policy_digest=self._engine.policy_digest,
+            log_index=index,
+            issued_at=now,
+            expires_at=now + self._permit_ttl_s,
+        )
+
+    def _key_of(self, decision_id: DecisionId) -> bytes:
+        """Return the key of one batch: the same people have another root in another batch."""
+        return hmac.new(self._batch_key, b"batch\0" + decision_id.encode(), hashlib.sha256).digest()
+
+
+def admit_permit(data: bytes, key: VerifyKey) -> Permit:
+    """Return the permit that the service of that key handed to its executor.
+
+    Raises:
+        EnvelopeInvalid: Not a sealed permit.
+        SignatureInvalid: Not signed by that key.
+    """
+    body = unseal(_PERMIT, data, key)
+    try:
+        return Permit(
+            decision_id=DecisionId(body["decision_id"]),
+            node=NodeId(body["node"]),
+            action=Action(body["action"]),
+            purpose=Purpose(body["purpose"]),
+            modality=Modality(body["modality"]),
+            subjects=frozenset(SubjectId(s) for s in body["subjects"]),
+            use=None if body["use"] is None else Use(body["use"]),
+            policy_digest=Digest(body["policy_digest"]),
+            log_index=int(body["log_index"]),
+            issued_at=float(body["issued_at"]),
+            expires_at=float(body["expires_at"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise EnvelopeInvalid("the envelope holds no permit of this version") from error
+
+
+def _unapproved(request: UseRequest, governance: Governance) -> bool:
+    return request.purpose not in governance.dpia_purposes
+
+
+def _ids(request: UseRequest, decision_id: DecisionId, policy_digest: Digest) -> dict[str, str]:
+    return {
+        "decision_id": decision_id,
+        "node": request.node,
+        "action": request.action.value,
+        "purpose": request.purpose.value,
+        "modality": request.modality.value,
+        "policy_digest": policy_digest,
+    }
+
+
+def _facts(
+    request: UseRequest,
+    standing: Standing | None,
+    governance: Governance | None,
+    decision: Decision,
+    *,
+    now: float,
+) -> dict[str, Any]:
+    """Return everything it takes to make the decision again."""
+    return {
+        "request": request_to_dict(request),
+        "standing": None if standing is None else standing_to_dict(standing),
+        "governance": None if governance is None else governance_to_dict(governance),
+        "now": now,
+        "allowed": decision.allowed,
+        "rules": list(decision.rules),
+    }
+
+
+def _batch_facts(
+    request: UseRequest,
+    governance: Governance,
+    decisions: Sequence[Decision],
+    batch: Batch,
+) -> dict[str, Any]:
+    """Return what was decided for each distinct case, and the leaves; nobody's standing."""
+    return {
+        "request": request_to_dict(request),
+        "governance": governance_to_dict(governance),
+        "cases": [
+            {"allowed": d.allowed, "rules": list(d.rules), "standing_digest": d.standing_digest}
+            for d in decisions
+        ],
+        "leaves": base64.b64encode(b"".join(batch.leaves)).decode(),
+    }

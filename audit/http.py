@@ -1,0 +1,214 @@
+"""What every HTTP service of ours does alike: problems, body limits, no content in an error.
+
+Errors are RFC 9457 problem documents of one clear line. An error that nobody expected is
+logged by its type and an id that the answer carries, never by message: a third party's
+message may quote the person.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from audit.errors import EvidenceUnavailable, RequestExpired, SignatureInvalid
+from policies.errors import NotBuilt, PolicyUnavailable, Refused, UndertoneError
+
+DEFAULT_BODY_BYTES = 64 * 1024
+"""Largest request body where no path says otherwise."""
+
+STATUSES: Mapping[type[UndertoneError], int] = {
+    NotBuilt: 501,
+    SignatureInvalid: 401,
+    RequestExpired: 401,
+    Refused: 403,
+    PolicyUnavailable: 503,
+    EvidenceUnavailable: 503,
+    UndertoneError: 400,
+}
+"""Statuses that hold unless a service maps the error itself."""
+
+_MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger("undertone")
+
+
+def problem(status: int, title: str, detail: str, **members: Any) -> JSONResponse:
+    """Return a problem document (RFC 9457).
+
+    Args:
+        status: HTTP status.
+        title: What kind of problem, in a few words, the same each time.
+        detail: What happened this time and the remedy, in one line without personal data.
+        **members: Extension members, JSON values.
+    """
+    content = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return JSONResponse(content | members, status_code=status, media_type=_MEDIA_TYPE)
+
+
+def install_error_handlers(app: FastAPI, mapping: Mapping[type[UndertoneError], int]) -> None:
+    """Let the app answer every error with one problem document, never with a traceback.
+
+    The nearest class in an error's ancestry decides, the service's mapping before
+    `STATUSES`. A `Refused` also says the decision's id, rules and reasons.
+    """
+    statuses = {**STATUSES, **mapping}
+
+    def expected(_: Request, error: Exception) -> JSONResponse:
+        status = next(statuses[cls] for cls in type(error).__mro__ if cls in statuses)
+        return problem(status, _words(type(error).__name__), str(error), **_members(error))
+
+    app.add_exception_handler(UndertoneError, expected)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_middleware(_CatchAll)
+
+
+class BodyLimit:
+    """ASGI middleware that refuses larger bodies with 413, by length or while they arrive."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limit_bytes: int = DEFAULT_BODY_BYTES,
+        by_prefix: Mapping[str, int] | None = None,
+    ) -> None:
+        """Wrap an app.
+
+        Args:
+            app: The app.
+            limit_bytes: Largest body.
+            by_prefix: Other limits for paths that begin so; the longest prefix counts.
+        """
+        self._app = app
+        self._limit_bytes = limit_bytes
+        longest_first = sorted((by_prefix or {}).items(), key=lambda row: -len(row[0]))
+        self._by_prefix = tuple(longest_first)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, its whole body read and within the limit."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._limit(scope["path"])
+        body = None if _declared_bytes(scope) > limit else await _read(receive, limit)
+        if body is None:
+            detail = f"this path takes at most {limit} bytes"
+            await problem(413, "Content too large", detail)(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    def _limit(self, path: str) -> int:
+        matching = (limit for prefix, limit in self._by_prefix if path.startswith(prefix))
+        return next(matching, self._limit_bytes)
+
+
+class _CatchAll:
+    """ASGI middleware that turns an error nobody expected into 500, an id and one log line.
+
+    Starlette's own handler for `Exception` answers and then raises again, with a traceback.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:  # noqa: BLE001 (the last net; nothing of it reaches the user)
+            error_id = secrets.token_hex(8)
+            _log.error("unexpected %s, error id %s", type(error).__name__, error_id)
+            if scope["type"] == "http" and not started:
+                detail = f"something broke here; name the error id {error_id} to the operator"
+                answer = problem(500, "Internal error", detail, error_id=error_id)
+                await answer(scope, receive, send)
+
+
+def _malformed(_: Request, error: Exception) -> JSONResponse:
+    """Say which fields are wrong and how, never what was sent in them."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    fields = [{"field": _place(e["loc"]), "problem": str(e["type"])} for e in found[:16]]
+    named = ", ".join(f"{f['field']} ({f['problem']})" for f in fields)
+    return problem(422, "Malformed request", f"wrong or missing: {named}", fields=fields)
+
+
+def _http_error(_: Request, error: Exception) -> JSONResponse:
+    """Answer what the framework itself refuses: unknown path, wrong method."""
+    if not isinstance(error, HTTPException):
+        return problem(500, "Internal error", "something broke here")
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = error.detail if isinstance(error.detail, str) else phrase
+    answer = problem(error.status_code, phrase, detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _members(error: Exception) -> dict[str, Any]:
+    if not isinstance(error, Refused):
+        return {}
+    decision = error.decision
+    return {
+        "decision": decision.decision_id,
+        "rules": list(decision.rules),
+        "reasons": list(decision.reasons),
+    }
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Name a field; an unknown field's name could itself be content, so only words pass."""
+    parts = (str(part) for part in location)
+    return ".".join(p if p.isascii() and p.isidentifier() and len(p) <= 40 else "*" for p in parts)  # noqa: PLR2004
+
+
+def _words(name: str) -> str:
+    """Return `KeyDestroyed` as `Key destroyed`."""
+    spaced = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+    return spaced.capitalize()
+
+
+def _declared_bytes(scope: Scope) -> int:
+    values = [value for name, value in scope["headers"] if name == b"content-length"]
+    return max((int(value) for value in values if value.isdigit()), default=0)
+
+
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    """Return the whole body, or None as soon as it is beyond the limit."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return body
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            return None
+    return body
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a receive that gives the body once, then what the connection says."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,76 @@
+"""A leaf: the canonical bytes of one event, with a salted commitment to what lies beside it.
+
+The private payload (what a decision considered) is not in the tree. The leaf holds only
+SHA-256 over 32 random bytes and the payload's canonical JSON, so that the payload can be
+shown later and cannot be guessed; once salt and payload are gone the commitment says nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from audit.errors import EventInvalid, LogTampered, Tampering
+from audit.events import Event, event_from_dict, event_to_dict
+from policies.canonical import canonical
+
+_SALT_BYTES = 32
+_VERSION = 1
+
+
+def commit_payload(private: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Return the commitment to a payload, and the body (salt and JSON) to keep outside.
+
+    Raises:
+        EventInvalid: The payload is not JSON.
+    """
+    try:
+        body = os.urandom(_SALT_BYTES) + canonical(dict(private))
+    except (rfc8785.CanonicalizationError, RecursionError) as error:
+        raise EventInvalid("a private payload must be JSON") from error
+    return _commitment(body), body
+
+
+def read_payload(body: bytes, commitment: bytes) -> dict[str, Any]:
+    """Return the payload that a commitment stands for.
+
+    Raises:
+        LogTampered: The body is not the one that was committed to.
+    """
+    if not hmac.compare_digest(_commitment(body), commitment):
+        raise LogTampered(Tampering.PAYLOAD, "a payload is not the one its leaf committed to")
+    payload: dict[str, Any] = json.loads(body[_SALT_BYTES:])
+    return payload
+
+
+def encode_leaf(event: Event, commitment: bytes | None) -> bytes:
+    """Return the leaf of an event."""
+    committed = None if commitment is None else commitment.hex()
+    return canonical(event_to_dict(event) | {"v": _VERSION, "commitment": committed})
+
+
+def decode_leaf(leaf: bytes) -> tuple[Event, bytes | None]:
+    """Return event and commitment of a leaf.
+
+    Raises:
+        EventInvalid: Not a leaf of this version.
+    """
+    try:
+        value = json.loads(leaf)
+        committed, version = value["commitment"], value["v"]
+        commitment = None if committed is None else bytes.fromhex(committed)
+    except (ValueError, KeyError, TypeError) as error:
+        raise EventInvalid("not a leaf of an evidence log") from error
+    if version != _VERSION:
+        raise EventInvalid(f"a leaf of version {_VERSION} was expected")
+    return event_from_dict(value), commitment
+
+
+def _commitment(body: bytes) -> bytes:
+    return hashlib.sha256(b"undertone/commitment/v1\n" + body).digest()

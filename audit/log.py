@@ -1,0 +1,362 @@
+"""The evidence log: what was done, in order, provable offline, durable before it counts.
+
+An append returns when its entry, the tree nodes it completes and a signed checkpoint over
+the whole log are on disk, in one transaction (`audit.log_store`). Private payloads lie beside
+the tree, sealed with the person's own key, so that erasing them leaves every root as it was.
+No pseudonym is in this database: a sealed payload carries the id of the key that sealed it,
+and only the keystore knows whose it is.
+
+Not here: the tree (`audit.tree`), offline verification (`audit.verify`), witnesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from audit.errors import (
+    CheckpointInvalid,
+    EntryMissing,
+    EvidenceUnavailable,
+    KeyDestroyed,
+    KeystoreError,
+    LogTampered,
+    SignatureInvalid,
+    Tampering,
+)
+from audit.events import Event, EventKind
+from audit.group_commit import GroupCommit
+from audit.keys import SigningKey
+from audit.keystore import EVIDENCE, Keystore, key_id_of
+from audit.leaf import commit_payload, decode_leaf, encode_leaf, read_payload
+from audit.log_store import Group, LogStore, PayloadRow
+from audit.private_files import Ownership
+from audit.receipt import make_receipt
+from audit.tree import (
+    Frontier,
+    Node,
+    extend,
+    frontier_at,
+    leaf_hash,
+    prove_consistency,
+    prove_inclusion,
+    root_of,
+)
+from policies.clock import Clock
+from policies.vocabulary import SubjectId
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: its place, its leaf to the byte, and the event the leaf says."""
+
+    index: int
+    leaf: bytes
+    event: Event
+
+
+class Draft(NamedTuple):
+    """An event to append, with what to commit to beside it and whose it is."""
+
+    event: Event
+    private: Mapping[str, Any] | None = None
+    subject: SubjectId | None = None
+
+
+class _Pending(NamedTuple):
+    """A draft as bytes, made in its caller's thread."""
+
+    leaf: bytes
+    key_id: bytes | None
+    body: bytes | None
+
+
+class _Head(NamedTuple):
+    """The log at its newest commit; replaced as a whole."""
+
+    size: int
+    frontier: Frontier
+    note: str
+
+
+class EvidenceLog:
+    """An append-only Merkle log with one writer; thread-safe."""
+
+    def __init__(
+        self,
+        path: Path,
+        key: SigningKey,
+        *,
+        origin: str,
+        clock: Clock,
+        keystore: Keystore | None = None,
+    ) -> None:
+        """Open or begin a log, and check that it ends as it was last signed.
+
+        Args:
+            path: The database file; `PATH.lock` beside it marks the one owner.
+            key: Signs the checkpoints; the log's identity, so it stays the same.
+            origin: The log's name in its checkpoints, one word.
+            clock: Time of the events that the log itself needs.
+            keystore: Seals the payloads of people. Without one, a person's payload is not
+                kept at all: the leaf has the commitment, and `payload` returns None.
+
+        Raises:
+            EvidenceUnavailable: Another owner holds it, or the disk refuses.
+            LogTampered: Its end is not what this key last signed for this origin.
+        """
+        self.key = key
+        self.origin = origin
+        self.clock = clock
+        self._keystore = keystore
+        _make_folder(path.parent)
+        self._ownership = Ownership(path.with_name(path.name + ".lock"))
+        try:
+            self._store = LogStore(path)
+            self._head = self._open_head()
+        except BaseException:
+            self._ownership.release()
+            raise
+        self._writer = GroupCommit[Sequence[_Pending], int](self._write, name=f"log-{path.stem}")
+
+    def append(
+        self,
+        event: Event,
+        *,
+        private: Mapping[str, Any] | None = None,
+        subject: SubjectId | None = None,
+    ) -> int:
+        """Record an event; return its index once it is durable.
+
+        Args:
+            event: What happened.
+            private: What to commit to and keep beside the tree; JSON.
+            subject: Whose payload it is; it is sealed with their key.
+
+        Raises:
+            EvidenceUnavailable: It could not be made durable: closed, disk full, keystore gone.
+            EventInvalid: The payload is not JSON.
+        """
+        return self.append_many([Draft(event, private, subject)])[0]
+
+    def append_many(self, drafts: Sequence[Draft]) -> range:
+        """Record events together, all or none; return their indices.
+
+        Raises:
+            EvidenceUnavailable: They could not be made durable.
+            EventInvalid: A payload is not JSON.
+        """
+        if not drafts:
+            return range(0)
+        pending = [self._prepare(draft) for draft in drafts]
+        first = self._writer.submit(pending).result()
+        return range(first, first + len(pending))
+
+    def forget(self, subject: SubjectId) -> int:
+        """Delete a person's payloads, and those whose key is already destroyed; return how many.
+
+        Before or after `Keystore.destroy`: either way nothing of the person stays. The tree
+        keeps every leaf, and every root.
+
+        Raises:
+            EvidenceUnavailable: The keystore cannot say whose is whose, or the disk refuses.
+        """
+        if self._keystore is None:
+            return 0
+        try:
+            alive = self._keystore.key_ids()
+        except KeystoreError as error:
+            raise EvidenceUnavailable("the keystore cannot say which keys live") from error
+        used = self._store.payload_key_ids()
+        doomed = frozenset(key_id for key_id in used if alive.get(key_id) in {None, subject})
+        return self._store.delete_payloads(doomed) if doomed else 0
+
+    @property
+    def size(self) -> int:
+        """Number of durable entries."""
+        return self._head.size
+
+    def root(self, size: int | None = None) -> bytes:
+        """Return the 32-byte root now, or when the log had `size` entries.
+
+        Raises:
+            EntryMissing: The log never had that size.
+        """
+        head = self._head
+        if size is None or size == head.size:
+            return root_of(head.frontier)
+        self._check_size(size)
+        return root_of(frontier_at(size, self._store.node))
+
+    def checkpoint(self) -> str:
+        """Return the newest checkpoint as a signed note; every commit stores one."""
+        return self._head.note
+
+    def entry(self, index: int) -> Entry:
+        """Return one entry.
+
+        Raises:
+            EntryMissing: There is no such entry.
+        """
+        found = self.entries(index, index + 1) if 0 <= index < self.size else []
+        if not found:
+            raise EntryMissing(f"entry {index} is not in the log of {self.size} entries")
+        return found[0]
+
+    def entries(self, start: int, end: int) -> list[Entry]:
+        """Return the entries from `start` up to `end`, as far as there are any."""
+        rows = self._store.leaves(max(start, 0), min(end, self.size))
+        return [Entry(index, leaf, decode_leaf(leaf)[0]) for index, leaf in rows]
+
+    def find(self, kind: EventKind, limit: int = 100) -> list[Entry]:
+        """Return the newest entries of one kind, newest first."""
+        rows = self._store.newest(kind.value, limit)
+        return [Entry(index, leaf, decode_leaf(leaf)[0]) for index, leaf in rows]
+
+    def payload(self, index: int) -> dict[str, Any] | None:
+        """Return what an entry committed to; None if there was nothing, or it was erased.
+
+        Raises:
+            EntryMissing: There is no such entry.
+            LogTampered: The payload is not the one the leaf committed to.
+            EvidenceUnavailable: The keystore cannot be read.
+        """
+        _, commitment = decode_leaf(self.entry(index).leaf)
+        row = self._store.payload(index)
+        if row is None or commitment is None:
+            return None
+        body = row.body if row.key_id is None else self._unseal(row, commitment)
+        return None if body is None else read_payload(body, commitment)
+
+    def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
+        """Return the audit path of an entry at a size.
+
+        Raises:
+            EntryMissing: The log never had that size.
+            ProofInvalid: The entry is beyond that size.
+        """
+        self._check_size(size)
+        return prove_inclusion(index, size, self._store.node)
+
+    def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        """Return the proof that the log of size `old` begins the one of size `new`.
+
+        Raises:
+            EntryMissing: The log never had the size `new`.
+            ProofInvalid: `old` is 0 or beyond `new`.
+        """
+        self._check_size(new)
+        return prove_consistency(old, new, self._store.node)
+
+    def receipt(self, index: int) -> str:
+        """Return the offline proof (tlog-proof) that an entry is in the log as it is now.
+
+        Raises:
+            EntryMissing: There is no such entry.
+        """
+        head = self._head
+        if not 0 <= index < head.size:
+            raise EntryMissing(f"entry {index} is not in the log of {head.size} entries")
+        return make_receipt(index, prove_inclusion(index, head.size, self._store.node), head.note)
+
+    def close(self) -> None:
+        """Finish what was submitted and close; more than once does nothing."""
+        self._writer.close()
+        self._store.close()
+        self._ownership.release()
+
+    def _open_head(self) -> _Head:
+        """Load the frontier and compare it with the last signed checkpoint."""
+        size, last = self._store.size(), self._store.last_checkpoint()
+        if last is None:
+            if size:
+                raise LogTampered(Tampering.SIGNATURE, "a log with entries has no checkpoint")
+            note = self._sign(0, ())
+            self._store.write(Group([], [], [], (0, note)))
+            return _Head(0, (), note)
+        frontier, (_, note) = frontier_at(size, self._store.node), last
+        try:
+            signed = open_checkpoint(note, self.key.verify_key, origin=self.origin)
+        except (CheckpointInvalid, SignatureInvalid) as error:
+            raise LogTampered(
+                Tampering.SIGNATURE,
+                f"the last checkpoint is not by {self.key.name} for {self.origin}",
+            ) from error
+        if (signed.size, signed.root) != (size, root_of(frontier)):
+            raise LogTampered(
+                Tampering.FORKED if signed.size <= size else Tampering.TRUNCATED,
+                f"last signed at size {signed.size}, found {size} entries or another root: "
+                "keep the file and verify it",
+                index=signed.size,
+            )
+        return _Head(size, frontier, note)
+
+    def _prepare(self, draft: Draft) -> _Pending:
+        """Encode a draft: commit to its payload and seal it."""
+        if draft.private is None:
+            return _Pending(encode_leaf(draft.event, None), None, None)
+        commitment, body = commit_payload(draft.private)
+        leaf = encode_leaf(draft.event, commitment)
+        if draft.subject is None:
+            return _Pending(leaf, None, body)
+        if self._keystore is None:
+            return _Pending(leaf, None, None)
+        try:
+            sealed = self._keystore.seal(draft.subject, EVIDENCE, body, context=commitment)
+        except KeystoreError as error:
+            raise EvidenceUnavailable("the payload cannot be sealed") from error
+        return _Pending(leaf, key_id_of(sealed), sealed)
+
+    def _write(self, works: Sequence[Sequence[_Pending]]) -> list[int]:
+        """Make a group durable (writer thread only); return the first index of each work.
+
+        The head moves only after the commit. Should a commit succeed and report failure, the
+        next one collides with it and fails too: the log stays shut until it is opened again.
+        """
+        firsts, size, frontier = list[int](), self._head.size, self._head.frontier
+        entries, nodes, payloads = list[tuple[int, bytes]](), list[Node](), list[PayloadRow]()
+        for work in works:
+            firsts.append(size)
+            for pending in work:
+                frontier, made = extend(frontier, size, leaf_hash(pending.leaf))
+                nodes += made
+                entries.append((size, pending.leaf))
+                if pending.body is not None:
+                    payloads.append(PayloadRow(size, pending.key_id, pending.body))
+                size += 1
+        note = self._sign(size, frontier)
+        self._store.write(Group(entries, nodes, payloads, (size, note)))
+        self._head = _Head(size, frontier, note)
+        return firsts
+
+    def _sign(self, size: int, frontier: Frontier) -> str:
+        checkpoint = Checkpoint(origin=self.origin, size=size, root=root_of(frontier))
+        return sign_checkpoint(checkpoint, self.key)
+
+    def _unseal(self, row: PayloadRow, commitment: bytes) -> bytes | None:
+        """Open a sealed payload; None when its key is destroyed."""
+        if self._keystore is None:
+            return None
+        try:
+            owner = self._keystore.owner(row.body)
+            if owner is None:
+                return None
+            return self._keystore.open(*owner, row.body, context=commitment)
+        except KeyDestroyed:
+            return None
+        except KeystoreError as error:
+            raise EvidenceUnavailable("the payload's seal cannot be opened") from error
+
+    def _check_size(self, size: int) -> None:
+        if not 0 <= size <= self.size:
+            raise EntryMissing(f"the log has {self.size} entries, it never had {size}")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvidenceUnavailable(f"the folder {folder.name} cannot be made") from error

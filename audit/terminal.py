@@ -1,0 +1,112 @@
+"""The terminal's manners, the same for every command of ours.
+
+Results go to stdout, as JSON where asked; one line on stderr says what went wrong; exit 0 is
+done, 1 refused or failed, 2 misuse. No traceback reaches a user: what nobody expected is
+named by type only, because a third party's message may quote a person.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from policies.errors import UndertoneError
+
+DONE, FAILED, MISUSE = 0, 1, 2
+
+_DEBUG = "UNDERTONE_DEBUG"
+
+
+class CommandLine(typer.Typer):
+    """A Typer app whose call ends the process by these manners; for `[project.scripts]`."""
+
+    def __init__(self, *, help: str) -> None:  # noqa: A002 (Typer's own word)
+        super().__init__(
+            help=help,
+            no_args_is_help=True,
+            add_completion=False,
+            pretty_exceptions_enable=False,
+            rich_markup_mode=None,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run the command that the arguments name, and exit."""
+        sys.exit(_outcome(super().__call__, *args, **kwargs))
+
+
+def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 done, 1 refused or failed, 2 misuse."""
+    call = super(CommandLine, app).__call__ if isinstance(app, CommandLine) else app
+    sys.exit(_outcome(call, args=None if arguments is None else list(arguments)))
+
+
+def emit(value: Any, *, as_json: bool) -> None:
+    """Print a result to stdout: JSON, or for people a table of a mapping or of rows."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    if isinstance(value, Mapping):
+        console.print(_pairs(value))
+    elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+        console.print(_rows(value))
+    else:
+        console.print(str(value), markup=False)
+
+
+def complain(message: str) -> None:
+    """Print one line to stderr."""
+    sys.stderr.write(" ".join(message.split()) + "\n")
+
+
+def _outcome(call: Any, *args: Any, **kwargs: Any) -> int:
+    """Run a command and return its exit status, every error told in one line."""
+    try:
+        status = call(*args, **{**kwargs, "standalone_mode": False})
+    except UndertoneError as error:
+        complain(f"{type(error).__name__}: {error}")
+        return FAILED
+    except click.ClickException as error:
+        error.show()
+        return MISUSE
+    except (click.Abort, KeyboardInterrupt):
+        complain("stopped")
+        return FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if os.environ.get(_DEBUG):
+            raise
+        complain(f"unexpected {type(error).__name__}; set {_DEBUG}=1 to see where")
+        return FAILED
+    return status if isinstance(status, int) else DONE
+
+
+def _pairs(value: Mapping[str, Any]) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, item in value.items():
+        table.add_row(_text(name), _text(item))
+    return table
+
+
+def _rows(rows: Sequence[Mapping[str, Any]]) -> Table:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(*names, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_text(row.get(name, "")) for name in names))
+    return table
+
+
+def _text(value: Any) -> str:
+    """Return a value as text that rich does not read as markup."""
+    plain = value if isinstance(value, str) else json.dumps(value, default=str)
+    return plain.replace("[", "\\[")

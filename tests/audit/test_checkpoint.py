@@ -1,0 +1,127 @@
+"""Signed notes, checkpoints and receipts, against published examples and damage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from audit.checkpoint import Checkpoint, open_checkpoint, open_note, sign_checkpoint, sign_note
+from audit.errors import CheckpointInvalid, ProofInvalid, SignatureInvalid
+from audit.events import Event
+from audit.log import EvidenceLog
+from audit.receipt import open_receipt, verify_receipt
+from audit.signing import SigningKey, VerifyKey
+
+# The example of golang.org/x/mod/sumdb/note
+GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+GO_TEXT = (
+    "If you think cryptography is the answer to your problem,\n"
+    "then you don't know what your problem is.\n"
+)
+GO_NOTE = (
+    GO_TEXT + "\n\N{EM DASH} PeterNeumann "
+    "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+)
+KEY = SigningKey.generate("log.example/1")
+CHECKPOINT = Checkpoint(origin="log.example/1", size=7, root=b"r" * 32)
+
+
+def test_note_published_elsewhere_is_opened() -> None:
+    """A note that another implementation signed verifies here."""
+    assert open_note(GO_NOTE, VerifyKey.parse(GO_KEY)) == GO_TEXT
+
+
+def test_note_published_elsewhere_with_a_change_is_refused() -> None:
+    """The same note with one letter changed does not."""
+    with pytest.raises(SignatureInvalid):
+        open_note(GO_NOTE.replace("answer", "Answer"), VerifyKey.parse(GO_KEY))
+
+
+def test_checkpoint_returns_what_was_signed_beside_other_signatures() -> None:
+    """A checkpoint opens with its log's key, whoever else has cosigned it."""
+    note = sign_checkpoint(CHECKPOINT, KEY)
+    text = note.rpartition("\n\n")[0] + "\n"
+    cosigned = note + sign_note(text, SigningKey.generate("witness")).rpartition("\n\n")[2]
+    assert open_checkpoint(cosigned, KEY.verify_key, origin="log.example/1") == CHECKPOINT
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("log.example/1\n7", "log.example/2\n7"),
+        ("\n7\n", "\n8\n"),
+        ("\n7\n", "\n07\n"),
+        ("\n7\n", "\n7\n\n"),
+        ("\n7\n", "\n-7\n"),
+        ("\n\n", "\n"),
+        ("\n\n", "\nextension\n\n"),
+        ("\N{EM DASH}", "-"),
+        ("=\n", "=\r\n"),
+    ],
+)
+def test_checkpoint_with_a_change_is_refused(old: str, new: str) -> None:
+    """Nothing in a checkpoint can be changed, and other spellings are not accepted."""
+    note = sign_checkpoint(CHECKPOINT, KEY)
+    assert old in note
+    with pytest.raises((CheckpointInvalid, SignatureInvalid)):
+        open_checkpoint(note.replace(old, new, 1), KEY.verify_key)
+
+
+def test_checkpoint_of_another_key_or_log_is_refused() -> None:
+    """The same name with another key, and the same key for another log, are refused."""
+    note = sign_checkpoint(CHECKPOINT, KEY)
+    with pytest.raises(SignatureInvalid):
+        open_checkpoint(note, SigningKey.generate("log.example/1").verify_key)
+    with pytest.raises(CheckpointInvalid):
+        open_checkpoint(note, KEY.verify_key, origin="log.example/2")
+
+
+@pytest.mark.parametrize("origin", ["", "two words", "a+b", "a\nb"])
+def test_checkpoint_with_an_impossible_origin_is_not_signed(origin: str) -> None:
+    """What could be read two ways is not signed."""
+    with pytest.raises(CheckpointInvalid):
+        sign_checkpoint(Checkpoint(origin=origin, size=1, root=b"r" * 32), KEY)
+
+
+def test_receipt_proves_its_leaf_offline_and_no_other(
+    log: EvidenceLog, key: SigningKey, event: Callable[[int], Event]
+) -> None:
+    """With leaf, receipt and key anyone finds the index; other leaves and keys fail."""
+    for number in range(11):
+        log.append(event(number))
+    for index in range(11):
+        leaf, receipt = log.entry(index).leaf, log.receipt(index)
+        assert verify_receipt(receipt, leaf, key.verify_key) == index
+        assert open_receipt(receipt, leaf, key.verify_key)[1].size == 11
+        with pytest.raises(ProofInvalid):
+            verify_receipt(receipt, leaf + b" ", key.verify_key)
+        with pytest.raises(ProofInvalid):
+            verify_receipt(
+                receipt.replace(f"index {index}\n", f"index {index + 1}\n"), leaf, key.verify_key
+            )
+        with pytest.raises(SignatureInvalid):
+            verify_receipt(receipt, leaf, SigningKey.generate(key.name).verify_key)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("@v1", "@v2"),
+        ("index 3", "index 03"),
+        ("index 3", "index -3"),
+        ("\n\n", "\n"),
+        ("=\n", "\n"),
+    ],
+)
+def test_receipt_with_another_form_is_refused(
+    log: EvidenceLog, key: SigningKey, event: Callable[[int], Event], old: str, new: str
+) -> None:
+    """A receipt has one form."""
+    log.append_many([])
+    for number in range(5):
+        log.append(event(number))
+    receipt = log.receipt(3)
+    assert old in receipt
+    with pytest.raises(ProofInvalid):
+        verify_receipt(receipt.replace(old, new, 1), log.entry(3).leaf, key.verify_key)

@@ -1,0 +1,213 @@
+"""Offline verification: each way of changing a log is found, and called by its name."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from audit.errors import EvidenceUnavailable, LogTampered, SignatureInvalid, Tampering
+from audit.events import Event
+from audit.log import EvidenceLog
+from audit.signing import SigningKey
+from audit.verify import verify_log
+
+MakeEvent = Callable[[int], Event]
+ORIGIN = "node-1.example/log"
+
+pytestmark = pytest.mark.promise(8)
+
+
+@pytest.fixture
+def path(tmp_path: Path, log: EvidenceLog, event: MakeEvent) -> Path:
+    """Return a closed log of 23 entries, each with its checkpoint and payload."""
+    for number in range(23):
+        log.append(event(number), private={"n": number})
+    log.close()
+    return tmp_path / "log.db"
+
+
+def _change(path: Path, *statements: str) -> None:
+    """Change a log as the owner of its file can."""
+    with closing(sqlite3.connect(path)) as database, database:
+        for table in ("entry", "node", "checkpoint"):
+            for verb in ("UPDATE", "DELETE"):
+                database.execute(f"DROP TRIGGER IF EXISTS {table}_{verb}")
+        for statement in statements:
+            database.execute(statement)
+
+
+def _found(path: Path, key: SigningKey, known: str | None = None) -> tuple[Tampering, int | None]:
+    with pytest.raises(LogTampered) as caught:
+        verify_log(path, key.verify_key, known_checkpoint=known)
+    assert str(caught.value).startswith(caught.value.what)
+    return caught.value.what, caught.value.index
+
+
+def test_verify_untouched_log_returns_its_size_root_and_checkpoints(
+    path: Path, key: SigningKey
+) -> None:
+    """An honest log verifies, read-only, with progress told."""
+    before, told = path.read_bytes(), list[tuple[int, int]]()
+    verified = verify_log(
+        path, key.verify_key, progress=lambda done, all_: told.append((done, all_))
+    )
+    assert (verified.size, verified.checkpoints) == (23, 24)
+    assert told[-1] == (23, 23)
+    assert path.read_bytes() == before
+
+
+def test_verify_reads_a_log_that_is_in_use(
+    tmp_path: Path, log: EvidenceLog, key: SigningKey, event: MakeEvent
+) -> None:
+    """The officer verifies while the service writes."""
+    log.append(event(1))
+    assert verify_log(tmp_path / "log.db", key.verify_key).size == 1
+    log.append(event(2))
+    assert verify_log(tmp_path / "log.db", key.verify_key).root == log.root()
+
+
+def test_verify_finds_an_edited_leaf(path: Path, key: SigningKey) -> None:
+    """One changed byte in one entry is named with its place."""
+    _change(path, "UPDATE entry SET leaf = CAST(replace(leaf, 'a', 'b') AS BLOB) WHERE idx = 7")
+    assert _found(path, key) == (Tampering.EDITED, 7)
+
+
+def test_verify_finds_a_missing_entry(path: Path, key: SigningKey) -> None:
+    """An entry taken out of the middle is named."""
+    _change(path, "DELETE FROM entry WHERE idx = 7")
+    assert _found(path, key) == (Tampering.MISSING, 7)
+
+
+def test_verify_finds_entries_that_changed_places(path: Path, key: SigningKey) -> None:
+    """Two entries that changed places are named as such."""
+    _change(
+        path,
+        "UPDATE entry SET idx = -1 WHERE idx = 7",
+        "UPDATE entry SET idx = 7 WHERE idx = 8",
+        "UPDATE entry SET idx = 8 WHERE idx = -1",
+    )
+    assert _found(path, key) == (Tampering.REORDERED, 7)
+
+
+def test_verify_finds_a_truncation_below_a_stored_checkpoint(path: Path, key: SigningKey) -> None:
+    """A cut tail is found by the checkpoint that covered it, even with its nodes cut too."""
+    _change(path, "DELETE FROM entry WHERE idx >= 20", "DELETE FROM payload WHERE idx >= 20")
+    assert _found(path, key) == (Tampering.TRUNCATED, 20)
+    _change(path, "DELETE FROM node WHERE (idx + 1) << level > 20")
+    assert _found(path, key) == (Tampering.TRUNCATED, 20)
+
+
+def test_verify_finds_a_clean_truncation_by_a_checkpoint_from_elsewhere(
+    tmp_path: Path, log: EvidenceLog, key: SigningKey, event: MakeEvent
+) -> None:
+    """Cut with all its traces, a log still contradicts whoever holds a later checkpoint."""
+    for number in range(5):
+        log.append(event(number))
+    log.append_many([])
+    earlier, known = tmp_path / "earlier.db", ""
+    with closing(sqlite3.connect(tmp_path / "log.db")) as source:
+        source.execute("VACUUM INTO ?", (str(earlier),))
+    log.append(event(5))
+    known = log.checkpoint()
+    assert verify_log(earlier, key.verify_key).size == 5
+    assert _found(earlier, key, known) == (Tampering.TRUNCATED, 5)
+    assert verify_log(tmp_path / "log.db", key.verify_key, known_checkpoint=known).size == 6
+
+
+@pytest.mark.parametrize("known_size", [3, 23])
+def test_verify_finds_a_fork_by_a_checkpoint_from_elsewhere(
+    tmp_path: Path, path: Path, key: SigningKey, event: MakeEvent, known_size: int
+) -> None:
+    """Two histories under one key are found by one checkpoint of the other, at any size."""
+    with closing(EvidenceLog(tmp_path / "o.db", key, origin=ORIGIN, clock=lambda: 0.0)) as other:
+        for number in range(known_size):
+            other.append(event(number + 100))
+        known = other.checkpoint()
+    assert _found(path, key, known) == (Tampering.FORKED, known_size)
+    stranger = SigningKey.generate(key.name)
+    with pytest.raises(SignatureInvalid):
+        verify_log(path, stranger.verify_key, known_checkpoint=known)
+
+
+def test_verify_finds_a_rewritten_history(
+    tmp_path: Path, path: Path, key: SigningKey, event: MakeEvent
+) -> None:
+    """Entries and nodes replaced consistently still contradict the signed checkpoints."""
+    with closing(EvidenceLog(tmp_path / "o.db", key, origin=ORIGIN, clock=lambda: 0.0)) as other:
+        for number in range(23):
+            other.append(event(number + (100 if number == 9 else 0)), private={"n": 1})
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("ATTACH ? AS o", (str(tmp_path / "o.db"),))
+        for table in ("entry", "node", "payload"):
+            for verb in ("UPDATE", "DELETE"):
+                database.execute(f"DROP TRIGGER IF EXISTS {table}_{verb}")
+            database.execute(f"DELETE FROM main.{table}")  # noqa: S608
+            database.execute(f"INSERT INTO main.{table} SELECT * FROM o.{table}")  # noqa: S608
+    # salts differ from entry 0 on, so the first checkpoint that does not hold is at size 1
+    assert _found(path, key) == (Tampering.FORKED, 1)
+
+
+def test_verify_finds_a_wrong_missing_or_extra_node(path: Path, key: SigningKey) -> None:
+    """The stored tree is checked node by node."""
+    copies = [path.with_name(f"{i}.db") for i in range(4)]
+    for copy in copies:
+        shutil.copy(path, copy)
+    _change(copies[0], "UPDATE node SET hash = zeroblob(32) WHERE level = 2 AND idx = 1")
+    assert _found(copies[0], key) == (Tampering.NODE, 4)
+    _change(copies[1], "DELETE FROM node WHERE level = 1 AND idx = 3")
+    assert _found(copies[1], key) == (Tampering.NODE, 6)
+    _change(copies[2], "INSERT INTO node VALUES (0, 23, zeroblob(32))")
+    assert _found(copies[2], key) == (Tampering.NODE, None)
+    _change(copies[3], "DELETE FROM node WHERE level = 0 AND idx = 3")
+    assert _found(copies[3], key) == (Tampering.NODE, 3)
+
+
+def test_verify_finds_checkpoints_that_are_forged_moved_or_gone(
+    path: Path, key: SigningKey
+) -> None:
+    """Every stored checkpoint is signed, in its place, and the last covers the whole log."""
+    copies = [path.with_name(f"{i}.db") for i in range(4)]
+    for copy in copies:
+        shutil.copy(path, copy)
+    _change(
+        copies[0], "UPDATE checkpoint SET note = replace(note, char(10) || '9', char(10) || '8')"
+    )
+    assert _found(copies[0], key) == (Tampering.SIGNATURE, 9)
+    _change(copies[1], "DELETE FROM checkpoint WHERE size = 23")
+    assert _found(copies[1], key) == (Tampering.SIGNATURE, 22)
+    _change(copies[2], "DELETE FROM checkpoint")
+    assert _found(copies[2], key) == (Tampering.SIGNATURE, 0)
+    other = "(SELECT note FROM checkpoint WHERE size = 4)"
+    _change(copies[3], f"UPDATE checkpoint SET note = {other} WHERE size = 5")  # noqa: S608
+    assert _found(copies[3], key) == (Tampering.SIGNATURE, 5)
+    assert _found(path, SigningKey.generate(key.name)) == (Tampering.SIGNATURE, 0)
+
+
+def test_verify_finds_a_changed_or_foreign_payload(path: Path, key: SigningKey) -> None:
+    """A payload is the one its leaf committed to, or it is named."""
+    copy = path.with_name("copy.db")
+    shutil.copy(path, copy)
+    _change(
+        copy, "UPDATE payload SET body = (SELECT body FROM payload WHERE idx = 4) WHERE idx = 5"
+    )
+    assert _found(copy, key) == (Tampering.PAYLOAD, 5)
+    _change(path, "INSERT INTO payload VALUES (99, NULL, zeroblob(40))")
+    assert _found(path, key) == (Tampering.PAYLOAD, 99)
+
+
+def test_verify_of_what_is_no_log_is_one_clear_error(tmp_path: Path, key: SigningKey) -> None:
+    """A missing file, a text file and an empty database are told apart from tampering."""
+    with pytest.raises(EvidenceUnavailable):
+        verify_log(tmp_path / "none.db", key.verify_key)
+    (tmp_path / "text.db").write_text("hello " * 1000)
+    with pytest.raises(EvidenceUnavailable):
+        verify_log(tmp_path / "text.db", key.verify_key)
+    with closing(sqlite3.connect(tmp_path / "empty.db")) as database:
+        database.execute("CREATE TABLE x (y)")
+    with pytest.raises(LogTampered, match="format"):
+        verify_log(tmp_path / "empty.db", key.verify_key)
