@@ -1,1 +1,1 @@
-"""What the person chose: notices, grants, standing and rights; composes the consent and audit service."""
+"""What the person chose: notices, grants, standing, rights; composes the trust service."""

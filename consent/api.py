@@ -1,0 +1,225 @@
+"""The HTTP interface of the trust service; the one place where FastAPI is known.
+
+    GET  /healthz                    anyone       status and alarm count
+    POST /v1/nodes                   admin token  {node, key, company}
+    POST /v1/notices, dpias, stop    sealed by the officer (`consent.notice` has the bodies)
+    GET  /v1/notices/{version}       anyone       texts, digests and the sealed envelope
+    POST /v1/grants                  node         one grant, or {"grants": [...]}
+    POST /v1/withdrawals             node, or {manage_token, purpose}; purpose null: everything
+    POST /v1/objections              node, or {manage_token, purposes}
+    POST /v1/restrictions            node, or {manage_token, restricted}
+    GET  /v1/standing                node         ?after=SEQ&wait_s=N; long poll
+    POST /v1/acknowledgements        node
+    POST /v1/decisions               node         {request}
+    GET  /v1/checkpoint              anyone       the log's signed note, as text
+    GET  /v1/log/{index}             anyone       {index, leaf, receipt}
+
+"node" means a request signed with an enrolled node's key. Errors are problem+json (RFC 9457).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse
+
+from audit.errors import (
+    EntryMissing,
+    EventInvalid,
+    EvidenceUnavailable,
+    KeystoreError,
+    SignatureInvalid,
+)
+from audit.http import BodyLimit, install_error_handlers
+from consent import wire
+from consent.acts import Person
+from consent.errors import (
+    Conflict,
+    LedgerUnavailable,
+    NotAuthenticated,
+    NotFound,
+    RequestInvalid,
+)
+from consent.service import TrustService
+from consent.tables import NodeRow
+from policies.errors import PolicyUnavailable, UndertoneError
+
+MOST_BODY_BYTES = 8 * 2**20
+
+STATUS: dict[type[UndertoneError], int] = {
+    RequestInvalid: 422,
+    EventInvalid: 422,
+    NotAuthenticated: 401,
+    SignatureInvalid: 401,
+    NotFound: 404,
+    EntryMissing: 404,
+    Conflict: 409,
+    LedgerUnavailable: 503,
+    EvidenceUnavailable: 503,
+    KeystoreError: 503,
+    PolicyUnavailable: 503,
+}
+
+_S = TypeVar("_S", bound=wire.OnSomeone)
+
+
+def create_app(service: TrustService) -> FastAPI:
+    """Return the application over a service, which stays the caller's to close."""
+    app = FastAPI(title="Undertone trust service", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(BodyLimit, limit_bytes=MOST_BODY_BYTES)
+    install_error_handlers(app, STATUS)
+    _add_public(app, service)
+    _add_officer(app, service)
+    _add_people(app, service)
+    _add_nodes(app, service)
+    return app
+
+
+async def _signed_by_node(service: TrustService, request: Request) -> tuple[NodeRow, bytes]:
+    body = await request.body()
+    query = request.scope["query_string"]
+    path = (request.scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
+    node = service.authenticate(request.headers, method=request.method, path=path, body=body)
+    return node, body
+
+
+def _add_public(app: FastAPI, service: TrustService) -> None:
+    @app.get("/healthz")
+    def healthz() -> dict[str, Any]:
+        return service.health()
+
+    @app.get("/v1/checkpoint")
+    def checkpoint() -> PlainTextResponse:
+        return PlainTextResponse(service.log.checkpoint())
+
+    @app.get("/v1/log/{index}")
+    def log_entry(index: int) -> dict[str, Any]:
+        entry = service.log.entry(index)
+        return {
+            "index": index,
+            "leaf": base64.b64encode(entry.leaf).decode(),
+            "receipt": service.log.receipt(index),
+        }
+
+    @app.get("/v1/notices/{version}")
+    def notice(version: int) -> dict[str, Any]:
+        found = service.officer.notice(version)
+        return {
+            "version": found.version,
+            "texts": dict(found.texts),
+            "digests": found.text_digests(),
+            "material": found.material,
+            "envelope": service.officer.envelope_of_notice(version),
+        }
+
+
+def _add_officer(app: FastAPI, service: TrustService) -> None:
+    for path, kind in (("notices", "notice"), ("dpias", "dpia"), ("stop", "stop")):
+        app.post(f"/v1/{path}", status_code=201)(_decree(service, kind))
+
+    @app.post("/v1/nodes", status_code=201)
+    async def enrol(request: Request) -> dict[str, Any]:
+        service.enrolment.check_admin(request.headers.get("authorization"))
+        wanted = wire.NodeIn.read(await request.body())
+        row = await run_in_threadpool(service.enrolment.enrol, wanted)
+        return {"node": row.node, "company": row.company, "log_index": row.log_index}
+
+
+def _decree(service: TrustService, kind: str) -> Callable[[Request], Any]:
+    async def take(request: Request) -> dict[str, Any]:
+        envelope = await request.body()
+        _, index = await run_in_threadpool(service.officer.decree, kind, envelope)
+        return {"kind": kind, "log_index": index}
+
+    return take
+
+
+def _add_people(app: FastAPI, service: TrustService) -> None:
+    @app.post("/v1/grants", status_code=201)
+    async def grants(request: Request) -> dict[str, Any]:
+        node, body = await _signed_by_node(service, request)
+        return await run_in_threadpool(_grant, service, node, body)
+
+    @app.post("/v1/withdrawals", status_code=201)
+    async def withdrawals(request: Request) -> dict[str, Any]:
+        person, said = await _on_someone(service, request, wire.WithdrawalIn)
+        return await run_in_threadpool(service.acts.withdraw, person, said.purpose)
+
+    @app.post("/v1/objections", status_code=201)
+    async def objections(request: Request) -> dict[str, Any]:
+        person, said = await _on_someone(service, request, wire.ObjectionIn)
+        return await run_in_threadpool(service.acts.object_to, person, said.purposes)
+
+    @app.post("/v1/restrictions", status_code=201)
+    async def restrictions(request: Request) -> dict[str, Any]:
+        person, said = await _on_someone(service, request, wire.RestrictionIn)
+        return await run_in_threadpool(
+            lambda: service.acts.restrict(person, restricted=said.restricted)
+        )
+
+
+def _grant(service: TrustService, node: NodeRow, body: bytes) -> dict[str, Any]:
+    if _is_bulk(body):
+        wanted = [grant.granted() for grant in wire.GrantsIn.read(body).grants]
+        return {"receipts": service.acts.grant(node, wanted)}
+    return service.acts.grant(node, [wire.GrantIn.read(body).granted()])[0]
+
+
+def _is_bulk(body: bytes) -> bool:
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise RequestInvalid("body: not JSON") from error
+    return isinstance(value, dict) and "grants" in value
+
+
+async def _on_someone(
+    service: TrustService, request: Request, shape: type[_S]
+) -> tuple[Person, _S]:
+    """Return whom the body concerns and what it says; a pseudonym needs a node's signature."""
+    said = shape.read(await request.body())
+    node = None
+    if said.manage_token is None:
+        node, _ = await _signed_by_node(service, request)
+    return await run_in_threadpool(service.whom, said, node), said
+
+
+def _add_nodes(app: FastAPI, service: TrustService) -> None:
+    @app.get("/v1/standing")
+    async def standing(
+        request: Request,
+        after: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+        wait_s: Annotated[float, Query(ge=0, le=3600)] = 0.0,
+    ) -> Response:
+        node, _ = await _signed_by_node(service, request)
+        await _await_news(service, node.company, after, min(wait_s, service.settings.most_wait_s))
+        envelope = await run_in_threadpool(lambda: service.feed.envelope(node, after=after))
+        return Response(envelope, media_type="application/json")
+
+    @app.post("/v1/acknowledgements")
+    async def acknowledgements(request: Request) -> dict[str, int]:
+        node, body = await _signed_by_node(service, request)
+        said = wire.AcknowledgementIn.read(body)
+        return await run_in_threadpool(service.acknowledgements.receive, node, said)
+
+    @app.post("/v1/decisions")
+    async def decisions(request: Request) -> dict[str, Any]:
+        node, body = await _signed_by_node(service, request)
+        said = wire.DecisionIn.read(body)
+        return await run_in_threadpool(service.decide, node, said)
+
+
+async def _await_news(service: TrustService, company: str, after: int, wait_s: float) -> None:
+    """Return when the company has news after a sequence, or after `wait_s` without any."""
+    with service.bell.listen(company) as heard:
+        if not await run_in_threadpool(lambda: service.feed.has_news(company, after=after)):
+            try:
+                await asyncio.wait_for(heard.wait(), timeout=wait_s)
+            except TimeoutError:
+                return

@@ -1,0 +1,278 @@
+"""`undertone-trust`: start the service, and speak to it as its officer, operator or a person.
+
+Results go to stdout, diagnostics to stderr. Exit codes: 0 done, 1 refused or failed, 2 misuse
+(arguments, settings, keys, certificates, a port that is taken).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit.errors import CertificateInvalid, KeyInvalid, ServeFailed
+from audit.serve import serve as serve_app
+from audit.signing import SigningKey, VerifyKey, seal
+from audit.terminal import FAILED, MISUSE, CommandLine, complain, emit
+from audit.verify import verify_log
+from consent.api import create_app
+from consent.errors import RequestInvalid, SettingsInvalid
+from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_body
+from consent.remote import call
+from consent.service import TrustService
+from consent.settings import TrustSettings
+from policies.vocabulary import Purpose
+
+_MISUSE = (SettingsInvalid, RequestInvalid, KeyInvalid, CertificateInvalid, ServeFailed)
+_PATHS = {Notice: "/v1/notices", Dpia: "/v1/dpias", Stop: "/v1/stop"}
+
+app = CommandLine(help="The consent and audit service.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Settings = Annotated[Path, typer.Option("--settings", help="The service's TOML file.")]
+Url = Annotated[str, typer.Option("--url", help="The service's address.")]
+Ca = Annotated[Path | None, typer.Option("--ca", help="Authority of its certificate.")]
+OfficerKey = Annotated[Path, typer.Option("--key", help="The officer's signing key file.")]
+LOCAL = "https://127.0.0.1:8443"
+
+
+@contextmanager
+def _misuse_is_told() -> Iterator[None]:
+    """Answer misuse with one line on stderr and exit 2; other errors are the terminal's."""
+    try:
+        yield
+    except _MISUSE as error:
+        complain(f"{type(error).__name__}: {error}")
+        raise typer.Exit(MISUSE) from error
+
+
+# -- the service ------------------------------------------------------------------------
+
+
+@app.command()
+def serve(*, settings: Settings, as_json: AsJson = False) -> None:
+    """Serve until stopped; one line on stdout says where."""
+    with _misuse_is_told():
+        loaded = TrustSettings.load(settings)
+        if loaded.certificate is None or loaded.private_key is None:
+            raise SettingsInvalid("certificate and private_key are needed: we serve over TLS only")
+        with closing(TrustService(loaded, clock=time.time)) as service:
+            key = str(service.key.verify_key)
+            serve_app(
+                create_app(service),
+                host=loaded.host,
+                port=loaded.port,
+                certificate=loaded.certificate,
+                private_key=loaded.private_key,
+                on_ready=lambda address: emit({"serving": address, "key": key}, as_json=as_json),
+            )
+
+
+@app.command()
+def verify(
+    *,
+    log: Annotated[Path, typer.Option("--log", help="The log's database file.")],
+    key: Annotated[str, typer.Option("--key", help="The log's verify key.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify a log offline: every leaf, node, root and checkpoint."""
+    with _misuse_is_told():
+        if not log.is_file():
+            raise SettingsInvalid(f"--log {log} is not a file")
+        verified = verify_log(log, VerifyKey.parse(key))
+        emit(
+            {"verified": True, "size": verified.size, "root": verified.root.hex()},
+            as_json=as_json,
+        )
+
+
+# -- keys and nodes -----------------------------------------------------------------------
+
+key_app = typer.Typer(help="Signing keys.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+
+
+@key_app.command("create")
+def key_create(*, name: str, file: Path, as_json: AsJson = False) -> None:
+    """Make a signing key in a new file of mode 0600 and print its verify key."""
+    with _misuse_is_told():
+        key = SigningKey.generate(name)
+        key.save(file)
+        emit({"key": str(key.verify_key)}, as_json=as_json)
+
+
+node_app = typer.Typer(help="Branch and device nodes.", no_args_is_help=True)
+app.add_typer(node_app, name="node")
+
+
+@node_app.command("enrol")
+def node_enrol(
+    *,
+    node: str,
+    company: Annotated[str, typer.Option("--company", help="Whose node it is.")],
+    key: Annotated[str, typer.Option("--key", help="The node's verify key.")],
+    admin_token_file: Annotated[Path, typer.Option("--admin-token-file")],
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Enrol a node, so that its signature counts."""
+    with _misuse_is_told():
+        body = json.dumps({"node": node, "company": company, "key": key}).encode()
+        headers = {"Authorization": f"Bearer {_read(admin_token_file).strip()}"}
+        emit(call(url, "/v1/nodes", ca=ca, body=body, headers=headers), as_json=as_json)
+
+
+# -- the officer --------------------------------------------------------------------------
+
+notice_app = typer.Typer(help="Notices to people.", no_args_is_help=True)
+dpia_app = typer.Typer(help="Impact assessments.", no_args_is_help=True)
+stop_app = typer.Typer(help="The stop switch.", no_args_is_help=True)
+app.add_typer(notice_app, name="notice")
+app.add_typer(dpia_app, name="dpia")
+app.add_typer(stop_app, name="stop")
+
+
+def _decree(decree: Decree, key: Path, url: str, ca: Path | None, *, as_json: bool) -> None:
+    with _misuse_is_told():
+        check_decree(decree)
+        kind, body = decree_to_body(decree)
+        envelope = seal(kind, body, SigningKey.load(key))
+        emit(call(url, _PATHS[type(decree)], ca=ca, body=envelope), as_json=as_json)
+
+
+@notice_app.command("publish")
+def notice_publish(
+    *,
+    version: Annotated[int, typer.Option("--version", min=1)],
+    text: Annotated[list[str], typer.Option("--text", help="LANGUAGE=FILE; may be repeated.")],
+    key: OfficerKey,
+    material: Annotated[bool, typer.Option(help="Earlier consents no longer do.")] = False,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a notice; each text must name emotion analysis."""
+    with _misuse_is_told():
+        texts = dict(_text(argument) for argument in text)
+    notice = Notice(version=version, texts=texts, material=material, issued_at=time.time())
+    _decree(notice, key, url, ca, as_json=as_json)
+
+
+def _text(argument: str) -> tuple[str, str]:
+    language, separator, file = argument.partition("=")
+    if not separator:
+        raise SettingsInvalid("--text takes LANGUAGE=FILE, for example en=notice.txt")
+    return language, _read(Path(file))
+
+
+@dpia_app.command("approve")
+def dpia_approve(
+    *,
+    dpia: Annotated[str, typer.Option("--dpia", help="Its id.")],
+    purpose: Annotated[list[Purpose], typer.Option("--purpose", help="May be repeated.")],
+    mitigation: Annotated[list[str], typer.Option("--mitigation", help="May be repeated.")],
+    by: Annotated[str, typer.Option("--by", help="Who approves.")],
+    key: OfficerKey,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve an impact assessment for purposes; it replaces an earlier one of that id."""
+    approved = Dpia(
+        dpia=dpia,
+        purposes=frozenset(purpose),
+        mitigations=tuple(mitigation),
+        approved_by=by,
+        issued_at=time.time(),
+    )
+    _decree(approved, key, url, ca, as_json=as_json)
+
+
+@stop_app.command("set")
+def stop_set(
+    *,
+    by: Annotated[str, typer.Option("--by", help="Who stops.")],
+    key: OfficerKey,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop every use at every node."""
+    _decree(Stop(stopped=True, by=by, issued_at=time.time()), key, url, ca, as_json=as_json)
+
+
+@stop_app.command("clear")
+def stop_clear(
+    *,
+    by: Annotated[str, typer.Option("--by", help="Who lets it go on.")],
+    key: OfficerKey,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let uses go on."""
+    if not yes:
+        typer.confirm("Clear the stop switch?", abort=True, err=True)
+    _decree(Stop(stopped=False, by=by, issued_at=time.time()), key, url, ca, as_json=as_json)
+
+
+# -- people and everybody -----------------------------------------------------------------
+
+
+@app.command()
+def withdraw(
+    *,
+    token: Annotated[str, typer.Option("--token", help="The manage token of the receipt.")],
+    purpose: Annotated[Purpose | None, typer.Option("--purpose")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Erase all.")] = False,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw one purpose, or everything; no question is asked."""
+    with _misuse_is_told():
+        if (purpose is None) != everything:
+            raise RequestInvalid("say --purpose PURPOSE, or --everything to erase all")
+        body = json.dumps({"manage_token": token, "purpose": purpose}).encode()
+        receipt = call(url, "/v1/withdrawals", ca=ca, body=body)
+        emit(receipt if as_json else {"withdrawn": receipt["record"]}, as_json=as_json)
+
+
+checkpoint_app = typer.Typer(help="The log's checkpoints.", no_args_is_help=True)
+app.add_typer(checkpoint_app, name="checkpoint")
+
+
+@checkpoint_app.command("show")
+def checkpoint_show(*, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False) -> None:
+    """Print the newest signed checkpoint."""
+    with _misuse_is_told():
+        note = call(url, "/v1/checkpoint", ca=ca)
+        emit({"checkpoint": note} if as_json else note, as_json=as_json)
+
+
+@app.command()
+def status(*, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False) -> None:
+    """Print the service's health; exit 1 on an alarm."""
+    with _misuse_is_told():
+        health = call(url, "/healthz", ca=ca)
+        emit(health, as_json=as_json)
+        if health["alarms"]:
+            raise typer.Exit(FAILED)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path} cannot be read as text") from error
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,120 @@
+"""Which nodes there are, whose they are, and proof that a request is one's own."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from collections.abc import Mapping
+
+from audit.errors import KeyInvalid
+from audit.events import Event, EventKind
+from audit.log import EvidenceLog
+from audit.signing import ReplayGuard, VerifyKey, verify_request
+from consent.errors import Conflict, NotAuthenticated, RequestInvalid
+from consent.ledger import Ledger
+from consent.tables import NodeRow
+from consent.wire import NodeIn
+from policies.clock import Clock
+
+
+class Enrolment:
+    """The enrolled nodes; they are few, and kept in memory beside the ledger."""
+
+    def __init__(self, *, ledger: Ledger, log: EvidenceLog, clock: Clock, admin_token: str) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._clock = clock
+        self._admin_token = admin_token
+        self._replay = ReplayGuard()
+        self._lock = threading.Lock()
+        self._by_key = {row.key_name: row for row in ledger.nodes()}
+
+    def check_admin(self, authorization: str | None) -> None:
+        """Return if the header carries the operator's bearer token.
+
+        Raises:
+            NotAuthenticated: It does not.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        same = hmac.compare_digest(token.encode(), self._admin_token.encode())
+        if scheme.lower() != "bearer" or not same:
+            raise NotAuthenticated("the admin token is missing or wrong: send it as bearer token")
+
+    def enrol(self, wanted: NodeIn) -> NodeRow:
+        """Log and then remember a node; the same again changes nothing.
+
+        Raises:
+            RequestInvalid: The key is not a verify key.
+            Conflict: The node or the key's name is enrolled otherwise.
+            EvidenceUnavailable, LedgerUnavailable: Nothing was enrolled.
+        """
+        try:
+            key = VerifyKey.parse(wanted.key)
+        except KeyInvalid as error:
+            raise RequestInvalid(f"node {wanted.node}: {error}") from error
+        with self._lock:
+            return self._known(wanted, key) or self._add(wanted, key)
+
+    def _known(self, wanted: NodeIn, key: VerifyKey) -> NodeRow | None:
+        named = {row.node: row for row in self._by_key.values()}.get(wanted.node)
+        holder = self._by_key.get(key.name)
+        if named is None and holder is None:
+            return None
+        wants = (str(key), wanted.company)
+        if named is not None and named is holder and (named.vkey, named.company) == wants:
+            return named
+        raise Conflict(
+            f"node {wanted.node} or key {key.name} is enrolled otherwise: choose another name"
+        )
+
+    def _add(self, wanted: NodeIn, key: VerifyKey) -> NodeRow:
+        event = Event(
+            kind=EventKind.NODE_ENROLLED,
+            at=self._clock(),
+            fields={"node": wanted.node, "key": str(key), "company": wanted.company},
+        )
+        index = self._log.append(event)
+        row = NodeRow(
+            node=wanted.node,
+            key_name=key.name,
+            vkey=str(key),
+            company=wanted.company,
+            enrolled_at=event.at,
+            log_index=index,
+        )
+        self._ledger.add_node(row)
+        self._by_key[key.name] = row
+        return row
+
+    def authenticate(
+        self, headers: Mapping[str, str], *, method: str, path: str, body: bytes
+    ) -> NodeRow:
+        """Return the node that signed this very request just now.
+
+        Args:
+            headers: The request's headers.
+            method: The HTTP method.
+            path: The path with its query, as it came over the wire.
+            body: The body, byte for byte.
+
+        Raises:
+            SignatureInvalid, RequestExpired: As in `audit.requests.verify_request`.
+        """
+        name = verify_request(
+            headers,
+            method=method,
+            path=path,
+            body=body,
+            find_key=self._find_key,
+            now=self._clock(),
+            replay=self._replay,
+        )
+        return self._by_key[name]
+
+    def _find_key(self, name: str) -> VerifyKey | None:
+        row = self._by_key.get(name)
+        return None if row is None else VerifyKey.parse(row.vkey)
+
+    def count(self) -> int:
+        """Return how many nodes are enrolled."""
+        return len(self._by_key)

@@ -1,0 +1,111 @@
+"""The feed of standing: signed envelopes in which a node hears of its company's people.
+
+Body of the envelope (kind `standing`):
+
+    node               whom it is for
+    after, sequence    from where, exclusive, up to where it covers the ledger
+    issued_at          Unix second; all standing the node holds is vouched for at this second
+    governance         what the organisation has approved
+    standings          each person whose standing changed after the asked sequence
+    withdrawn          [{subject, purpose}] in order, purpose null for an erasure: keys to
+                       destroy even where a new grant has followed meanwhile
+    challenge          entries of the node's own log that it is to open for us
+    more               true when the next page follows at once
+
+`issued_at` is always fresh, changes or not: an envelope with nothing new still says that
+nothing was withdrawn until then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audit.signing import SigningKey, seal
+from consent.challenge import Challenges
+from consent.ledger import Ledger, Page
+from consent.officer import Officer
+from consent.records import Erased, Withdrawn, standing_of
+from consent.tables import NodeRow
+from policies.clock import Clock
+from policies.standing import Standing, governance_to_dict, standing_to_dict
+from policies.vocabulary import NodeId, SubjectId
+
+
+class Feed:
+    """What each node is told, computed from the ledger whenever it asks."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        officer: Officer,
+        challenges: Challenges,
+        key: SigningKey,
+        clock: Clock,
+        most: int,
+    ) -> None:
+        self._ledger = ledger
+        self._officer = officer
+        self._challenges = challenges
+        self._key = key
+        self._clock = clock
+        self._most = most
+
+    def has_news(self, company: str, *, after: int) -> bool:
+        """Return whether anything this company's nodes must hear of came after a sequence."""
+        return self._ledger.head(company) > after
+
+    def envelope(self, node: NodeRow, *, after: int) -> bytes:
+        """Return the sealed page of changes after a sequence, freshly dated.
+
+        1. time; 2. changes: what is recorded between the two is vouched for too early,
+        never too late.
+
+        Raises:
+            LedgerUnavailable: The ledger did not answer; the node's standing ages.
+        """
+        issued_at = int(self._clock())  # 1
+        governance = self._officer.governance()
+        page = self._ledger.page(node.company, after=after, most=self._most)  # 2
+        body = {
+            "node": node.node,
+            "after": after,
+            "sequence": page.sequence,
+            "issued_at": issued_at,
+            "governance": governance_to_dict(governance),
+            "standings": _standings(page, issued_at),
+            "withdrawn": _withdrawn(page),
+            "challenge": self._challenges.ask(NodeId(node.node)),
+            "more": page.more,
+        }
+        return seal("standing", body, self._key)
+
+    def standing(self, company: str, subject: SubjectId) -> Standing | None:
+        """Return one person's standing now, None where the company has recorded no such person.
+
+        Raises:
+            LedgerUnavailable: The ledger did not answer.
+        """
+        as_of = int(self._clock())
+        records = self._ledger.records_of([subject]).get(subject, [])
+        if not records or records[0].company != company:
+            return None
+        return standing_of(records, subject=subject, as_of=as_of)
+
+
+def _standings(page: Page, as_of: int) -> list[dict[str, Any]]:
+    return [
+        standing_to_dict(standing_of(records, subject=subject, as_of=as_of))
+        for subject, records in sorted(page.records.items())
+    ]
+
+
+def _withdrawn(page: Page) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for record in page.changes:
+        match record.act:
+            case Withdrawn(purpose=purpose):
+                found.append({"subject": record.subject, "purpose": purpose.value})
+            case Erased():
+                found.append({"subject": record.subject, "purpose": None})
+    return found

@@ -1,0 +1,309 @@
+"""The store of the trust service: acts are added, never changed; a person can be erased.
+
+It stores and finds; what the acts mean is computed in `consent.records` and `consent.notice`.
+Tables come from the migrations alone. SQLite (WAL, synchronous=FULL, secure_delete) is the
+default; another database needs its driver and one URL.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session, col, create_engine, delete, func, or_, select
+
+from consent.errors import Conflict, LedgerUnavailable
+from consent.notice import Decree, decree_from_body
+from consent.records import Record, act_from_dict
+from consent.tables import ChallengeRow, CheckpointRow, LedgerRow, NodeRow
+from policies.vocabulary import NodeId, SubjectId
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_IN_ONE_QUERY = 500  # SQLite bounds the variables of a statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The people of a company whose standing changed, up to and with `sequence`.
+
+    `records` are all records of those people; `changes` only those in the page, in order.
+    """
+
+    sequence: int
+    more: bool
+    records: dict[SubjectId, list[Record]]
+    changes: tuple[Record, ...]
+
+
+class Ledger:
+    """All rows of the service, one transaction for each call; safe to share among threads."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database and bring its tables up to date.
+
+        Raises:
+            LedgerUnavailable: It cannot be opened or migrated.
+        """
+        self._writing = threading.Lock()  # sequences become visible in their order
+        try:
+            self._engine = create_engine(url)
+            if self._engine.dialect.name == "sqlite":
+                event.listen(self._engine, "connect", _set_pragmas)
+            with self._engine.begin() as connection:
+                config = alembic.config.Config()
+                config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+                config.set_main_option("path_separator", "os")
+                config.attributes["connection"] = connection
+                alembic.command.upgrade(config, "head")
+        except (SQLAlchemyError, ImportError) as error:
+            raise LedgerUnavailable(
+                f"the consent ledger cannot be opened ({type(error).__name__}): "
+                "check the folder, its rights and the database URL"
+            ) from error
+
+    def close(self) -> None:
+        """Release the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _writing_session(self) -> Iterator[Session]:
+        with self._writing, self._session() as session:
+            yield session
+            session.commit()
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        try:
+            with Session(self._engine, expire_on_commit=False) as session:
+                yield session
+        except SQLAlchemyError as error:
+            raise LedgerUnavailable(
+                f"the consent ledger did not answer ({type(error).__name__}): try again"
+            ) from error
+
+    # -- acts ---------------------------------------------------------------------------
+
+    def add(self, rows: Sequence[LedgerRow]) -> None:
+        """Add acts in their order, all or none.
+
+        Raises:
+            LedgerUnavailable: Nothing was added.
+        """
+        with self._writing_session() as session:
+            session.add_all(rows)
+
+    def erase(self, row: LedgerRow) -> None:
+        """Put one erasure record in the place of all records of its subject.
+
+        Raises:
+            LedgerUnavailable: Nothing was changed.
+        """
+        with self._writing_session() as session:
+            session.add(row)
+            session.flush()
+            session.exec(
+                delete(LedgerRow).where(
+                    col(LedgerRow.subject) == row.subject,
+                    col(LedgerRow.sequence) < row.sequence,
+                )
+            )
+        self._forget_the_journal()
+
+    def _forget_the_journal(self) -> None:
+        # secure_delete zeroes the pages of the file; the write-ahead log still holds the old.
+        if self._engine.dialect.name == "sqlite":
+            with self._session() as session:
+                session.connection().exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def records_of(self, subjects: Sequence[SubjectId]) -> dict[SubjectId, list[Record]]:
+        """Return all records of these people; who has none is left out."""
+        found: dict[SubjectId, list[Record]] = defaultdict(list)
+        with self._session() as session:
+            for start in range(0, len(subjects), _IN_ONE_QUERY):
+                chunk = subjects[start : start + _IN_ONE_QUERY]
+                query = select(LedgerRow).where(col(LedgerRow.subject).in_(chunk))
+                for row in session.exec(query):
+                    found[SubjectId(row.subject or "")].append(_record(row))
+        return dict(found)
+
+    def owners(self, subjects: Sequence[SubjectId]) -> dict[SubjectId, str]:
+        """Return the company of each of these people who is known."""
+        found: dict[SubjectId, str] = {}
+        with self._session() as session:
+            for start in range(0, len(subjects), _IN_ONE_QUERY):
+                chunk = subjects[start : start + _IN_ONE_QUERY]
+                query = (
+                    select(LedgerRow.subject, LedgerRow.company)
+                    .where(col(LedgerRow.subject).in_(chunk))
+                    .distinct()
+                )
+                found |= {SubjectId(s or ""): c or "" for s, c in session.exec(query)}
+        return found
+
+    def erased(self) -> list[SubjectId]:
+        """Return everyone who was erased."""
+        with self._session() as session:
+            query = select(LedgerRow.subject).where(LedgerRow.kind == "erasure")
+            return [SubjectId(subject or "") for subject in session.exec(query)]
+
+    def holder(self, token_hash: str) -> tuple[str, SubjectId] | None:
+        """Return company and subject of a manage token's hash, or None."""
+        with self._session() as session:
+            row = session.exec(select(LedgerRow).where(LedgerRow.token_hash == token_hash)).first()
+        return None if row is None else (row.company or "", SubjectId(row.subject or ""))
+
+    def envelopes(self, *, until: float | None = None) -> list[tuple[float, str]]:
+        """Return the officer's sealed envelopes with the time of recording, oldest first."""
+        query = select(LedgerRow).where(col(LedgerRow.company).is_(None))
+        if until is not None:
+            query = query.where(LedgerRow.at <= until)
+        with self._session() as session:
+            rows = session.exec(query.order_by(col(LedgerRow.sequence))).all()
+        return [(row.at, row.body) for row in rows]
+
+    def decrees(self, *, until: float | None = None) -> list[tuple[float, Decree]]:
+        """Return what the officer's envelopes say, with the time of recording, oldest first."""
+        return [
+            (at, decree_from_body(value["kind"], value["body"]))
+            for at, value in ((at, json.loads(text)) for at, text in self.envelopes(until=until))
+        ]
+
+    def head(self, company: str) -> int:
+        """Return the sequence of the last act that this company's nodes must hear of."""
+        with self._session() as session:
+            query = select(func.max(LedgerRow.sequence)).where(_heard_by(company))
+            return session.exec(query).one() or 0
+
+    def page(self, company: str, *, after: int, most: int) -> Page:
+        """Return whose standing changed after a sequence, at most `most` acts at a time."""
+        with self._session() as session:
+            query = (
+                select(LedgerRow)
+                .where(_heard_by(company), col(LedgerRow.sequence) > after)
+                .order_by(col(LedgerRow.sequence))
+                .limit(most + 1)
+            )
+            rows = session.exec(query).all()
+        page = rows[:most]
+        changes = tuple(_record(row) for row in page if row.subject is not None)
+        return Page(
+            sequence=(page[-1].sequence or after) if page else after,
+            more=len(rows) > most,
+            records=self.records_of(sorted({record.subject for record in changes})),
+            changes=changes,
+        )
+
+    # -- nodes --------------------------------------------------------------------------
+
+    def add_node(self, row: NodeRow) -> None:
+        """Add one enrolled node.
+
+        Raises:
+            LedgerUnavailable: Nothing was added.
+        """
+        with self._writing_session() as session:
+            session.add(row)
+
+    def nodes(self) -> list[NodeRow]:
+        """Return all enrolled nodes."""
+        with self._session() as session:
+            return list(session.exec(select(NodeRow)))
+
+    def add_checkpoint(self, row: CheckpointRow) -> None:
+        """Keep one checkpoint that a node sent."""
+        with self._writing_session() as session:
+            session.add(row)
+
+    def last_size(self, node: NodeId) -> int:
+        """Return the greatest log size the node ever acknowledged, 0 at first."""
+        with self._session() as session:
+            query = select(func.max(CheckpointRow.size)).where(CheckpointRow.node == node)
+            return session.exec(query).one() or 0
+
+    def last_note(self, node: NodeId) -> str | None:
+        """Return the newest checkpoint the node sent, as it sent it."""
+        query = (
+            select(CheckpointRow.note)
+            .where(CheckpointRow.node == node)
+            .order_by(col(CheckpointRow.number).desc())
+        )
+        with self._session() as session:
+            return session.exec(query).first()
+
+    def last_challenge(self, node: NodeId) -> list[ChallengeRow]:
+        """Return the newest set of entries the node was asked about."""
+        newest = (
+            select(func.max(ChallengeRow.asked_at))
+            .where(ChallengeRow.node == node)
+            .scalar_subquery()
+        )
+        with self._session() as session:
+            query = select(ChallengeRow).where(
+                ChallengeRow.node == node, ChallengeRow.asked_at == newest
+            )
+            return list(session.exec(query))
+
+    def add_challenge(self, rows: Sequence[ChallengeRow]) -> None:
+        """Keep what a node was asked."""
+        with self._writing_session() as session:
+            session.add_all(rows)
+
+    def open_challenges(self, node: NodeId) -> list[ChallengeRow]:
+        """Return every entry the node was asked about and has not answered."""
+        with self._session() as session:
+            query = select(ChallengeRow).where(
+                ChallengeRow.node == node, col(ChallengeRow.agrees).is_(None)
+            )
+            return list(session.exec(query))
+
+    def close_challenge(self, row: ChallengeRow, *, agrees: bool) -> None:
+        """Keep whether the node's answer agreed with ours."""
+        with self._writing_session() as session:
+            row.agrees = agrees
+            session.add(row)
+
+    def alarms(self) -> int:
+        """Return how many answers disagreed and how many logs shrank, together."""
+        with self._session() as session:
+            disagreed = select(func.count()).where(col(ChallengeRow.agrees).is_(False))
+            shrunk = select(func.count()).where(col(CheckpointRow.shrunk).is_(True))
+            return session.exec(disagreed).one() + session.exec(shrunk).one()
+
+
+def _heard_by(company: str) -> Any:
+    return or_(col(LedgerRow.company) == company, col(LedgerRow.company).is_(None))
+
+
+def _record(row: LedgerRow) -> Record:
+    if row.sequence is None or row.subject is None or row.company is None:
+        raise Conflict(f"record {row.record_id} is not one of a person")
+    return Record(
+        sequence=row.sequence,
+        record_id=row.record_id,
+        company=row.company,
+        subject=SubjectId(row.subject),
+        node=None if row.node is None else NodeId(row.node),
+        at=row.at,
+        act=act_from_dict(json.loads(row.body)),
+    )
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+        "busy_timeout=5000",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()

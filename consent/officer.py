@@ -1,0 +1,178 @@
+"""The compliance officer's acts: published notices, approved DPIAs, the stop switch.
+
+Each comes as an envelope sealed with the officer's key, and is 1. verified, 2. checked,
+3. logged, 4. recorded, and only then 5. in force.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+
+from audit.errors import EnvelopeInvalid, SignatureInvalid
+from audit.events import Event, EventKind, Value
+from audit.log import EvidenceLog
+from audit.signing import VerifyKey, unseal
+from consent.bell import Bell
+from consent.errors import Conflict, NotAuthenticated, NotFound, RequestInvalid
+from consent.ledger import Ledger
+from consent.notice import (
+    Decree,
+    Dpia,
+    Notice,
+    Stop,
+    as_word,
+    decree_from_body,
+    governance_of,
+)
+from consent.tables import LedgerRow
+from policies.canonical import digest_bytes
+from policies.clock import Clock
+from policies.standing import Governance
+from policies.vocabulary import Digest
+
+MAX_SKEW_S = 300.0
+"""How far the time of sealing may lie from ours."""
+
+
+class Officer:
+    """What the officer decreed, in order; kept in memory beside the ledger."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        log: EvidenceLog,
+        clock: Clock,
+        bell: Bell,
+        key: VerifyKey,
+        standing_max_age_s: int,
+    ) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._clock = clock
+        self._bell = bell
+        self._key = key
+        self._standing_max_age_s = standing_max_age_s
+        self._lock = threading.Lock()
+        self._decrees = ledger.decrees()
+
+    def decree(self, kind: str, envelope: bytes) -> tuple[Decree, int]:
+        """Put an envelope of that kind in force; return what it says and its log entry.
+
+        Raises:
+            NotAuthenticated: Not sealed by the officer's key.
+            RequestInvalid: Not an envelope, or it does not say what it must.
+            Conflict: It is not newer than what it would replace (so none counts twice), or
+                was not sealed just now.
+            EvidenceUnavailable, LedgerUnavailable: It is not in force.
+        """
+        try:
+            body = unseal(kind, envelope, self._key)  # 1
+        except SignatureInvalid as error:
+            raise NotAuthenticated(f"the {kind} is not sealed by the officer's key") from error
+        except EnvelopeInvalid as error:
+            raise RequestInvalid(str(error)) from error
+        decree = decree_from_body(kind, body)
+        with self._lock:
+            self._check_new(decree)  # 2
+            return decree, self._put_in_force(kind, decree, envelope)
+
+    def _put_in_force(self, kind: str, decree: Decree, envelope: bytes) -> int:
+        at, digest = self._clock(), digest_bytes(envelope)
+        index = self._log.append(_event(decree, digest, at))  # 3
+        row = LedgerRow(
+            record_id=secrets.token_hex(16),
+            kind=kind,
+            at=at,
+            body=envelope.decode(),
+            log_index=index,
+        )
+        self._ledger.add([row])  # 4
+        self._decrees.append((at, decree))  # 5
+        self._bell.ring(None)
+        return index
+
+    def _check_new(self, decree: Decree) -> None:
+        if abs(self._clock() - decree.issued_at) > MAX_SKEW_S:
+            raise Conflict(f"the envelope was not sealed within {MAX_SKEW_S:.0f} s: seal it again")
+        if isinstance(decree, Notice):
+            newest = max((n.version for n in self._notices()), default=0)
+            if decree.version <= newest:
+                raise Conflict(f"notice {newest} is published: the next needs a higher version")
+        elif decree.issued_at <= max(
+            (old.issued_at for _, old in self._decrees if _replaces(decree, old)), default=0.0
+        ):
+            raise Conflict("a newer envelope of this kind is in force: seal it again")
+
+    def _notices(self) -> list[Notice]:
+        return [decree for _, decree in self._decrees if isinstance(decree, Notice)]
+
+    def notice(self, version: int) -> Notice:
+        """Return a published notice.
+
+        Raises:
+            NotFound: No such version.
+        """
+        for notice in self._notices():
+            if notice.version == version:
+                return notice
+        raise NotFound(f"notice {version} is not published")
+
+    def governance(self) -> Governance:
+        """Return what is in force now."""
+        decrees = [decree for _, decree in list(self._decrees)]
+        return self._governance(decrees, self._clock())
+
+    def governances_during(self, start: int, end: int) -> list[Governance]:
+        """Return each governance that was in force from one Unix second to another."""
+        before = [decree for at, decree in self._decrees if at < start]
+        during = [decree for at, decree in self._decrees if start <= at < end]
+        return [self._governance(before + during[:count], end) for count in range(len(during) + 1)]
+
+    def _governance(self, decrees: list[Decree], as_of: float) -> Governance:
+        return governance_of(decrees, as_of=int(as_of), standing_max_age_s=self._standing_max_age_s)
+
+    def envelope_of_notice(self, version: int) -> dict[str, object]:
+        """Return the sealed envelope of a notice, for whoever wants to verify it.
+
+        Raises:
+            NotFound: No such version.
+        """
+        for _, text in self._ledger.envelopes():
+            value: dict[str, object] = json.loads(text)
+            body = value["body"]
+            if value["kind"] == "notice" and isinstance(body, dict) and body["version"] == version:
+                return value
+        raise NotFound(f"notice {version} is not published")
+
+
+def _replaces(new: Decree, old: Decree) -> bool:
+    if isinstance(new, Dpia) and isinstance(old, Dpia):
+        return new.dpia == old.dpia
+    return isinstance(new, Stop) and isinstance(old, Stop)
+
+
+def _event(decree: Decree, digest: Digest, at: float) -> Event:
+    match decree:
+        case Notice(version=version):
+            fields: dict[str, Value] = {"version": version, "digest": digest}
+            return Event(kind=EventKind.NOTICE_PUBLISHED, at=at, fields=fields)
+        case Dpia():
+            return Event(
+                kind=EventKind.DPIA_APPROVED,
+                at=at,
+                fields={
+                    "dpia": as_word(decree.dpia),
+                    "purposes": sorted(decree.purposes),
+                    "digest": digest,
+                    "approved_by": as_word(decree.approved_by),
+                },
+            )
+        case Stop():
+            return Event(
+                kind=EventKind.STOP_SET,
+                at=at,
+                fields={"stopped": decree.stopped, "by": as_word(decree.by)},
+            )

@@ -1,0 +1,249 @@
+"""The trust service put together: one log, one keystore, one ledger, one gate, one writer."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from audit.errors import KeyInvalid
+from audit.events import Event, EventKind
+from audit.gate import Gate
+from audit.keystore import Keystore
+from audit.log import EvidenceLog
+from audit.signing import SigningKey, VerifyKey
+from consent.acknowledgement import Acknowledgements
+from consent.acts import Acts, Person
+from consent.bell import Bell
+from consent.challenge import Challenges, Sample
+from consent.enrolment import Enrolment
+from consent.errors import RequestInvalid, SettingsInvalid
+from consent.feed import Feed
+from consent.ledger import Ledger
+from consent.officer import Officer
+from consent.settings import TrustSettings
+from consent.tables import NodeRow
+from consent.tokens import Randomness
+from consent.wire import DecisionIn, OnSomeone, use_request
+from policies.clock import Clock
+from policies.engine import PolicyEngine
+from policies.errors import Refused
+from policies.vocabulary import SubjectId
+
+NAME = "undertone-trust"
+
+
+def _sample(population: range, size: int) -> list[int]:
+    return random.SystemRandom().sample(population, size)
+
+
+class TrustService:
+    """Owner of everything the service keeps. `close` it, or another start is refused."""
+
+    def __init__(
+        self,
+        settings: TrustSettings,
+        *,
+        clock: Clock,
+        randomness: Randomness = secrets.token_bytes,
+        sample: Sample = _sample,
+    ) -> None:
+        """Open or make log, keystore and ledger, and finish erasures that a crash cut short.
+
+        Raises:
+            SettingsInvalid: A key or token that the settings name cannot be used.
+            EvidenceUnavailable, KeystoreUnavailable, LedgerUnavailable: A store cannot be
+                opened, or another process owns it.
+            LogTampered: The log does not end as it was last signed.
+        """
+        self.settings = settings
+        self._clock = clock
+        self.key = _signing_key(settings)
+        officer_key = _officer_key(settings)
+        admin_token = settings.admin_token()
+        with ExitStack() as opening:
+            self._open_stores(opening)
+            self._compose(officer_key, admin_token, randomness, sample)
+            self.acts.finish_erasures()
+            self._log_start()
+            self._stores = opening.pop_all()
+
+    def _open_stores(self, opening: ExitStack) -> None:
+        folder, settings = self.settings.folder, self.settings
+        self.keystore = Keystore(folder / "keys", clock=self._clock)
+        opening.callback(self.keystore.close)
+        self.log = EvidenceLog(
+            folder / "log.db",
+            self.key,
+            origin=settings.origin or self.key.name,
+            clock=self._clock,
+            keystore=self.keystore,
+        )
+        opening.callback(self.log.close)
+        self.ledger = Ledger(settings.ledger_url())
+        opening.callback(self.ledger.close)
+
+    def _compose(
+        self, officer_key: VerifyKey, admin_token: str, randomness: Randomness, sample: Sample
+    ) -> None:
+        settings = self.settings
+        self.bell = Bell()
+        self.engine = PolicyEngine.load()
+        self.gate = Gate(
+            engine=self.engine,
+            log=self.log,
+            clock=self._clock,
+            batch_key=self.key.derive("batch-commitments"),
+        )
+        self.enrolment = Enrolment(
+            ledger=self.ledger, log=self.log, clock=self._clock, admin_token=admin_token
+        )
+        self.officer = Officer(
+            ledger=self.ledger,
+            log=self.log,
+            clock=self._clock,
+            bell=self.bell,
+            key=officer_key,
+            standing_max_age_s=settings.standing_max_age_s,
+        )
+        self.acts = Acts(
+            ledger=self.ledger,
+            log=self.log,
+            keystore=self.keystore,
+            officer=self.officer,
+            bell=self.bell,
+            clock=self._clock,
+            randomness=randomness,
+            settings=settings,
+        )
+        challenges = Challenges(
+            ledger=self.ledger,
+            log=self.log,
+            officer=self.officer,
+            engine=self.engine,
+            clock=self._clock,
+            sample=sample,
+            size=settings.challenge_size,
+            period_s=settings.challenge_period_s,
+        )
+        self.feed = Feed(
+            ledger=self.ledger,
+            officer=self.officer,
+            challenges=challenges,
+            key=self.key,
+            clock=self._clock,
+            most=settings.most_changes,
+        )
+        self.acknowledgements = Acknowledgements(
+            ledger=self.ledger, log=self.log, challenges=challenges, clock=self._clock
+        )
+
+    def _log_start(self) -> None:
+        fields = {
+            "service": NAME,
+            "version": _version(),
+            "policy_digest": self.engine.policy_digest,
+            "key": str(self.key.verify_key),
+        }
+        self.log.append(Event(kind=EventKind.SERVICE_STARTED, at=self._clock(), fields=fields))
+
+    def close(self) -> None:
+        """Finish what was begun and close all stores; more than once does nothing."""
+        self._stores.close()
+
+    def authenticate(
+        self, headers: Mapping[str, str], *, method: str, path: str, body: bytes
+    ) -> NodeRow:
+        """Return the enrolled node that signed the request; see `Enrolment.authenticate`."""
+        return self.enrolment.authenticate(headers, method=method, path=path, body=body)
+
+    def whom(self, said: OnSomeone, node: NodeRow | None) -> Person:
+        """Return whom an act concerns: by manage token, or by pseudonym through a node.
+
+        Raises:
+            NotFound: Nobody's token, or no such person at the node's company.
+            RequestInvalid: A pseudonym without a node.
+        """
+        if said.manage_token is not None:
+            return self.acts.holder(said.manage_token)
+        if node is None or said.subject is None:
+            raise RequestInvalid("an act on a pseudonym comes through an enrolled node")
+        return self.acts.person(node, SubjectId(said.subject))
+
+    def decide(self, node: NodeRow, said: DecisionIn) -> dict[str, Any]:
+        """Decide a use by the one gate, over our own standing; allowed or not, it is logged.
+
+        Returns:
+            `allowed`, `decision_id`, `rules`, `reasons`, `policy_digest`; when allowed also
+            `log_index` and the signed `permit`.
+
+        Raises:
+            RequestInvalid: Not a use request, or one in another node's name.
+            EvidenceUnavailable, PolicyUnavailable, LedgerUnavailable: No decision, so no.
+        """
+        request = use_request(said.request)
+        if request.node != node.node:
+            raise RequestInvalid(f"node {node.node} asked in the name of another node")
+        standing = self.feed.standing(node.company, request.subject)
+        try:
+            permit = self.gate.open(request, standing, self.officer.governance())
+        except Refused as refusal:
+            decision = refusal.decision
+            return {
+                "allowed": False,
+                "decision_id": decision.decision_id,
+                "rules": list(decision.rules),
+                "reasons": list(decision.reasons),
+                "policy_digest": decision.policy_digest,
+            }
+        rules = self.log.entry(permit.log_index).event.fields["rules"]
+        return {
+            "allowed": True,
+            "decision_id": permit.decision_id,
+            "rules": rules,
+            "reasons": [],
+            "policy_digest": permit.policy_digest,
+            "log_index": permit.log_index,
+            "permit": self.gate.export_permit(permit).decode(),
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Return `status` (ok, stopped or alarm) and the counts behind it.
+
+        Raises:
+            LedgerUnavailable: The ledger did not answer.
+        """
+        alarms, governance = self.ledger.alarms(), self.officer.governance()
+        status = "alarm" if alarms else "stopped" if governance.stopped else "ok"
+        return {
+            "status": status,
+            "alarms": alarms,
+            "stopped": governance.stopped,
+            "nodes": self.enrolment.count(),
+            "log_size": self.log.size,
+            "policy_digest": self.engine.policy_digest,
+        }
+
+
+def _version() -> str:
+    try:
+        return version("undertone")
+    except PackageNotFoundError:  # run from a source tree
+        return "source"
+
+
+def _signing_key(settings: TrustSettings) -> SigningKey:
+    try:
+        return SigningKey.load(settings.signing_key)
+    except KeyInvalid as error:
+        raise SettingsInvalid(f"signing_key {settings.signing_key}: {error}") from error
+
+
+def _officer_key(settings: TrustSettings) -> VerifyKey:
+    try:
+        return VerifyKey.parse(settings.officer_key)
+    except KeyInvalid as error:
+        raise SettingsInvalid(f"officer_key: {error}") from error

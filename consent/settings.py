@@ -1,0 +1,151 @@
+"""The settings of `undertone-trust`: one TOML file, every secret in a file of its own.
+
+An example; relative paths start at the settings file's folder:
+
+    folder = "state"                        # log, keys, ledger; made at the first start
+    host = "127.0.0.1"
+    port = 8443
+    certificate = "tls/trust.pem"
+    private_key = "tls/trust.key"
+    signing_key = "trust.signing-key"       # `undertone-trust key create trust FILE`
+    officer_key = "officer+5f0e3a1c+AbCd="  # the compliance officer's verify key
+    admin_token_file = "admin.token"        # who holds it may enrol nodes
+    standing_max_age_s = 3600               # how old standing may grow at a node
+    storage = "EU"                          # where consent records are kept
+    withdraw_at = "https://trust.example/v1/withdrawals"
+
+    [parties.acme]                          # how receipts name a company
+    name = "Acme Ltd"
+    address = "1 Main Street, Dublin"
+    contact = "privacy@acme.example"
+
+A value may also come from the environment (`UNDERTONE_TRUST_PORT`), which wins over the file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from consent.errors import SettingsInvalid
+
+_PATHS = ("folder", "certificate", "private_key", "signing_key", "admin_token_file")
+
+
+class Party(BaseModel):
+    """How a receipt names a controller (ISO/IEC TS 27560, party information)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    address: str
+    contact: str
+
+
+class TrustSettings(BaseSettings):
+    """Everything the service needs to know before it starts; `load` reads a file."""
+
+    model_config = SettingsConfigDict(env_prefix="UNDERTONE_TRUST_", extra="forbid", frozen=True)
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = Field(default=8443, ge=1, le=65535)
+    certificate: Path | None = None
+    private_key: Path | None = None
+    signing_key: Path
+    officer_key: str
+    admin_token_file: Path
+    origin: str | None = None
+    database_url: str | None = None
+    standing_max_age_s: int = Field(default=3600, ge=1)
+    most_changes: int = Field(default=500, ge=1, le=5000)
+    most_wait_s: float = Field(default=25.0, ge=0, le=60)
+    challenge_size: int = Field(default=4, ge=0, le=100)
+    challenge_period_s: float = Field(default=60.0, ge=0)
+    storage: str = "EU"
+    withdraw_at: str = "/v1/withdrawals"
+    parties: dict[str, Party] = Field(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file; read nothing else."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, path: Path) -> TrustSettings:
+        """Read a settings file.
+
+        Raises:
+            SettingsInvalid: It is missing, not TOML, or a setting is missing, unknown or
+                wrong; one line that names the setting.
+        """
+        try:
+            settings = cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise SettingsInvalid(f"settings file {path} cannot be read: check --settings") from (
+                error
+            )
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsInvalid(f"settings file {path} is not TOML: {error}") from error
+        except ValidationError as error:
+            raise SettingsInvalid(f"settings file {path}: {_complaints(error)}") from error
+        return settings.beside(path.parent)
+
+    def beside(self, folder: Path) -> TrustSettings:
+        """Return these settings with relative paths taken from a folder."""
+        paths: dict[str, Any] = {
+            name: folder / value for name in _PATHS if (value := getattr(self, name)) is not None
+        }
+        return self.model_copy(update=paths)
+
+    def ledger_url(self) -> str:
+        """Return the database URL of the consent ledger."""
+        return self.database_url or f"sqlite:///{self.folder / 'consent.db'}"
+
+    def controller(self, company: str) -> dict[str, str]:
+        """Return how receipts name a company; nothing but its id where no party is set."""
+        party = self.parties.get(company)
+        if party is None:
+            return {}
+        return {
+            "dpv:hasName": party.name,
+            "dpv:hasAddress": party.address,
+            "dpv:hasContact": party.contact,
+        }
+
+    def admin_token(self) -> str:
+        """Read the operator's bearer token.
+
+        Raises:
+            SettingsInvalid: No such file, or a token shorter than 16 characters.
+        """
+        try:
+            token = self.admin_token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsInvalid(
+                f"admin_token_file {self.admin_token_file} cannot be read: put a token there"
+            ) from error
+        if len(token) < 16 or not token.isascii():  # noqa: PLR2004 (of 62 signs: 95 bits)
+            raise SettingsInvalid(
+                f"admin_token_file {self.admin_token_file}: needs 16 ASCII characters or more"
+            )
+        return token
+
+
+def _complaints(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+        for item in error.errors(include_input=False, include_url=False)
+    )

@@ -1,0 +1,69 @@
+"""The rows of the trust service, as SQLModel tables; `consent.migrations` creates them.
+
+`LedgerRow` holds both the acts of people (with company and subject) and those of the
+compliance officer (without either; `body` is then the sealed envelope), so that one sequence
+orders everything a node must hear.
+"""
+
+from __future__ import annotations
+
+from sqlmodel import Field, SQLModel
+
+
+class LedgerRow(SQLModel, table=True):
+    """One act. `token_hash` is the SHA-256 of its manage token; the token is not kept."""
+
+    __tablename__ = "ledger"
+
+    sequence: int | None = Field(default=None, primary_key=True)
+    record_id: str = Field(unique=True)
+    kind: str
+    company: str | None = None
+    subject: str | None = Field(default=None, index=True)
+    node: str | None = None
+    at: float
+    body: str
+    token_hash: str | None = Field(default=None, unique=True)
+    log_index: int
+
+
+class NodeRow(SQLModel, table=True):
+    """One enrolled node: whose it is, and the key that signs its requests and log."""
+
+    __tablename__ = "node"
+
+    node: str = Field(primary_key=True)
+    key_name: str = Field(unique=True)
+    vkey: str
+    company: str
+    enrolled_at: float
+    log_index: int
+
+
+class CheckpointRow(SQLModel, table=True):
+    """One checkpoint that a node acknowledged; `shrunk` if its log had been longer before."""
+
+    __tablename__ = "checkpoint"
+
+    number: int | None = Field(default=None, primary_key=True)
+    node: str = Field(foreign_key="node.node", index=True)
+    sequence: int
+    size: int
+    note: str
+    received_at: float
+    shrunk: bool
+
+
+class ChallengeRow(SQLModel, table=True):
+    """One entry of a node's log that it was asked about; `agrees` is None until answered."""
+
+    __tablename__ = "challenge"
+
+    number: int | None = Field(default=None, primary_key=True)
+    node: str = Field(foreign_key="node.node", index=True)
+    entry: int
+    asked_at: float
+    agrees: bool | None = None
+
+
+METADATA = SQLModel.metadata

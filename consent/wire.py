@@ -1,0 +1,186 @@
+"""The shapes of what callers send, checked by pydantic before anything else sees them.
+
+Unknown fields are refused: a misspelt restriction must not be overlooked in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from consent.errors import RequestInvalid
+from consent.records import NOT_AN_ACT, Granted
+from policies.decision import UseRequest
+from policies.vocabulary import (
+    AgeBand,
+    Modality,
+    Purpose,
+    Role,
+    SubjectId,
+    Vulnerability,
+)
+
+MOST_IN_BULK = 5_000
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Pseudonym = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+ActName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9 _-]{1,63}$")]
+Jurisdiction = Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
+Token = Annotated[str, Field(min_length=43, max_length=43)]
+Index = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class Shape(BaseModel):
+    """Stand at the root: frozen, and nothing but the named fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """Read a JSON body.
+
+        Raises:
+            RequestInvalid: Not JSON, or a field is missing, unknown or wrong. The message
+                names the fields and never what was in them.
+        """
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise RequestInvalid(_complaints(error)) from error
+
+
+class NodeIn(Shape):
+    """A node to enrol."""
+
+    node: Name
+    key: Annotated[str, Field(max_length=400)]
+    company: Name
+
+
+class GrantIn(Shape):
+    """One person's consent."""
+
+    subject: Pseudonym
+    purposes: Annotated[frozenset[Purpose], Field(min_length=1)]
+    modalities: Annotated[frozenset[Modality], Field(min_length=1)]
+    notice_version: Annotated[int, Field(ge=1)]
+    act: ActName
+    role: Role = Role.CUSTOMER
+    age: AgeBand = AgeBand.UNKNOWN
+    vulnerabilities: frozenset[Vulnerability] = frozenset()
+    informed: Annotated[bool, Field(strict=True)]
+    valid_days: Annotated[int, Field(ge=1, le=730)]
+    jurisdiction: Jurisdiction = "EU"
+
+    @model_validator(mode="after")
+    def _affirmative(self) -> GrantIn:
+        if self.act.lower() in NOT_AN_ACT:
+            raise ValueError("consent needs an affirmative act (GDPR recital 32)")
+        return self
+
+    def granted(self) -> tuple[SubjectId, Granted]:
+        """Return the person and what they granted."""
+        return SubjectId(self.subject), Granted(
+            **{name: getattr(self, name) for name in GrantIn.model_fields if name != "subject"}
+        )
+
+
+class GrantsIn(Shape):
+    """Many grants at once: all of them are recorded, or none."""
+
+    grants: Annotated[tuple[GrantIn, ...], Field(min_length=1, max_length=MOST_IN_BULK)]
+
+
+class OnSomeone(Shape):
+    """An act on one person: by their manage token, or by a node under the pseudonym."""
+
+    manage_token: Token | None = None
+    subject: Pseudonym | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> OnSomeone:
+        if (self.manage_token is None) == (self.subject is None):
+            raise ValueError("give either manage_token or subject")
+        return self
+
+
+class WithdrawalIn(OnSomeone):
+    """Withdrawal of a purpose; `purpose` null, said explicitly, erases everything."""
+
+    purpose: Purpose | None
+
+
+class ObjectionIn(OnSomeone):
+    """Objection to purposes."""
+
+    purposes: Annotated[frozenset[Purpose], Field(min_length=1)]
+
+
+class RestrictionIn(OnSomeone):
+    """Restriction, set or lifted."""
+
+    restricted: Annotated[bool, Field(strict=True)]
+
+
+class AnswerIn(Shape):
+    """A node's own decision, opened for a challenge, with the facts it was made on.
+
+    `now` is the Unix second of the decision; without it, that of the standing. Whatever else
+    the node's payload holds is passed over: governance we take from our own ledger.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    index: Index
+    request: dict[str, Any]
+    standing: dict[str, Any] | None
+    allowed: Annotated[bool, Field(strict=True)]
+    rules: tuple[str, ...]
+    now: Annotated[float, Field(ge=0, lt=2**53)] | None = None
+
+
+class AcknowledgementIn(Shape):
+    """What a node did with the standing it got, and its log's checkpoint."""
+
+    sequence: Index
+    checkpoint: Annotated[str, Field(max_length=4096)] | None = None
+    keys_destroyed: Index = 0
+    erased: tuple[Pseudonym, ...] = ()
+    answers: Annotated[tuple[AnswerIn, ...], Field(max_length=1000)] = ()
+
+
+class DecisionIn(Shape):
+    """A use to decide on."""
+
+    request: dict[str, Any]
+
+
+_USE_REQUEST = TypeAdapter(UseRequest)
+
+
+def use_request(value: dict[str, Any]) -> UseRequest:
+    """Read a use request from JSON values.
+
+    Raises:
+        RequestInvalid: A field is missing or wrong; the message names it.
+    """
+    try:
+        return _USE_REQUEST.validate_python(value)
+    except ValidationError as error:
+        raise RequestInvalid(_complaints(error)) from error
+
+
+def _complaints(error: ValidationError) -> str:
+    found = [_complaint(item["type"], item["loc"], item["msg"]) for item in error.errors()]
+    more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""  # noqa: PLR2004
+    return "; ".join(found[:5]) + more
+
+
+def _complaint(kind: str, where: tuple[int | str, ...], what: str) -> str:
+    """Say what is wrong and where, without repeating anything that the caller wrote."""
+    if kind == "extra_forbidden":
+        where, what = where[:-1], "a field that is not known here"
+    if kind == "json_invalid":
+        what = "not JSON"
+    return f"{'.'.join(str(part) for part in where) or 'body'}: {what}"
