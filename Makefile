@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m models.encoder
+	$(BIN)/python -c 'from models.encoder import Encoder; print("encoder", Encoder.load().digest[:12], "checked")'
 	@touch $@
 
 demo: $(READY) ## run a whole private federation (DATA= TEXT= LABEL= TENANT= SUBJECT= SPLIT= CONSENT= EPSILON= ROUNDS= JSON= KEEP=1)

@@ -76,7 +76,8 @@ def _start(story: Story, folder: Path, processes: Processes) -> Machine:
         machine.start_trust()
     with telling.step(story, 3, f"the plan, Flower behind its gateway, and {len(branches)} nodes"):
         draft = draft_plan(story.options, story.labels)
-        story.preview = preview_from_dict(machine.accept_plan(draft))
+        accepted = machine.accept_plan(draft)
+        story.preview = preview_from_dict({k: v for k, v in accepted.items() if k != "fab_digest"})
         telling.plan(story)
         seal_node_policies(identities, story.preview.plan, story.preview.digest)
         machine.start_nodes()
@@ -137,9 +138,9 @@ def _running(folder: Path) -> Iterator[tuple[Processes, MemoryWatch]]:
 
 @contextmanager
 def _worker() -> Iterator[ProcessPoolExecutor]:
-    """A process for the harness's own encoder, so that its memory is given back."""
+    """Give the harness a process for each task, so that its memory is given back."""
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawn, max_tasks_per_child=1) as pool:
         try:
             yield pool
         finally:

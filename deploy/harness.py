@@ -23,6 +23,7 @@ from audit.log import EvidenceLog
 from audit.signing import SigningKey
 from client_node.redaction import Redactor
 from deploy.turns import Turn
+from models.accounting import epsilon_at_nodes
 from models.encoder import Encoder
 from models.evaluation import fit_central, macro_f1, predict
 from models.private_training import Bags, train_round
@@ -61,10 +62,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Macro-F1 on the held-out rows: not private and central, and each branch alone, private."""
+    """Macro-F1 on the held-out rows: not private and central, and each branch alone, private.
+
+    `largest_k` is at how many branches the most connected person trains (only a benchmark may
+    know that: companies are never linked), `epsilon_at_k` what that composes to.
+    """
 
     central: float
     alone: Mapping[str, float]
+    largest_k: int
+    epsilon_at_k: float
 
 
 def measure(turns: Sequence[Turn], labels: Sequence[str], *, encoder: Path | None) -> Measured:
@@ -125,11 +132,16 @@ def compare(turns: Sequence[Turn], measured: Measured, plan: Plan) -> Comparison
                 owners=owners[mask],
             )
             alone[branch] = score(_train_alone(bags, plan, gate), turns, measured)
-    return Comparison(central=score(central, turns, measured), alone=alone)
+    k = max(1, _largest_k(turns))
+    return Comparison(
+        central=score(central, turns, measured),
+        alone=alone,
+        largest_k=k,
+        epsilon_at_k=epsilon_at_nodes(plan, k),
+    )
 
 
-def largest_k(turns: Sequence[Turn]) -> int:
-    """Return at how many branches the most connected person trains (a benchmark's view only)."""
+def _largest_k(turns: Sequence[Turn]) -> int:
     places: dict[str, set[str]] = {}
     for turn in turns:
         if trainable(turn):

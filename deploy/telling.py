@@ -206,7 +206,7 @@ def results(
     sample = story.options.data is None
     plan = story.preview.plan
     ratio = learned.macro_f1 / compared.central
-    k = harness.largest_k(story.turns)
+    k = compared.largest_k
     spent = max(learned.spent.values())
     alone = statistics.mean(compared.alone.values())
     aim = {} if sample else {"aim": f">= {RATIO_AIM}", "held": ratio >= RATIO_AIM}
@@ -229,7 +229,7 @@ def results(
         Row(name="delta", value=plan.delta),
         Row(name="epsilon reported by PRV", value=round(story.preview.epsilon_prv, 4)),
         Row(name="largest k (branches where one person trains)", value=k, unit="nodes"),
-        Row(name="epsilon of that person, composed", value=round(_epsilon_at(story, k), 4)),
+        Row(name="epsilon of that person, composed", value=round(compared.epsilon_at_k, 4)),
         Row(
             name="round, median",
             value=round(statistics.median(learned.seconds), 2),
@@ -246,12 +246,6 @@ def results(
         Row(name="bytes from nodes", value=traffic["bytes_in"], unit="B"),
         Row(name="bytes to nodes", value=traffic["bytes_out"], unit="B"),
     ]
-
-
-def _epsilon_at(story: Story, k: int) -> float:
-    from models.accounting import epsilon_at_nodes  # noqa: PLC0415 (loads torch, at the end only)
-
-    return epsilon_at_nodes(story.preview.plan, max(1, k))
 
 
 def memory_row(peak_bytes: int) -> Row:

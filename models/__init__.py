@@ -1,1 +1,4 @@
-"""Neural networks and their mathematics: encoder, heads, private training, accounting, evaluation."""
+"""Neural networks and their mathematics: encoder, heads, private training, accounting.
+
+Imports `policies` only: whoever calls records, spends and asks the gate.
+"""

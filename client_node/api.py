@@ -1,0 +1,182 @@
+"""The branch's interface to its node: HTTP on loopback, TLS elsewhere, a key per integration.
+
+    GET  /healthz                anyone
+    GET  /v1/status              release, age of standing, log, training
+    GET  /v1/budget              what a person at this node may have lost, and may still
+    POST /v1/turns               a turn of conversation (`client_node.pipeline`)
+    POST /v1/labels              a customer's own label
+    POST /v1/uses/{use}          act on a kept turn; a refusal is an answer
+    POST /v1/consents            a person's consent, under their pseudonym
+    POST /v1/withdrawals         a person's withdrawal, in one step
+    POST /v1/pseudonyms          the name under which anything of a customer is kept
+    POST /v1/proofs              was this person in that round?
+
+Errors are problem+json (RFC 9457): one line, no personal text, no traceback.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi.concurrency import run_in_threadpool
+
+from audit.batch import Membership, verify_batch_proof
+from audit.errors import EntryMissing
+from audit.http import BodyLimit, install_error_handlers
+from audit.telemetry import span
+from client_node import wire
+from client_node.errors import (
+    AccessDenied,
+    LabelUnknown,
+    NodeError,
+    TrustUnavailable,
+    TurnEmpty,
+    TurnInvalid,
+    TurnTooLong,
+    TurnUndecodable,
+    TurnUnknown,
+)
+from client_node.service import VERSION, NodeService
+from policies.errors import UndertoneError
+from policies.vocabulary import RunId, Use
+
+MAX_BODY_BYTES = 256 * 1024
+STATUSES: dict[type[UndertoneError], int] = {
+    AccessDenied: 401,
+    TurnUndecodable: 400,
+    TurnTooLong: 413,
+    TurnEmpty: 422,
+    LabelUnknown: 422,
+    TurnInvalid: 422,
+    TurnUnknown: 404,
+    EntryMissing: 404,
+    TrustUnavailable: 502,
+    NodeError: 503,
+}
+
+
+def create_app(service: NodeService) -> FastAPI:
+    """Return the node's app for integrations."""
+    app = FastAPI(title="Undertone node", version=VERSION, docs_url=None, redoc_url=None)
+    install_error_handlers(app, STATUSES)
+    app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    app.include_router(_router(service), dependencies=[Depends(_authenticated(service))])
+    return app
+
+
+def _authenticated(service: NodeService) -> Any:
+    async def check(
+        request: Request, authorization: Annotated[str | None, Header()] = None
+    ) -> None:
+        service.keys.integration(authorization)
+        try:
+            (await request.body()).decode()
+        except UnicodeDecodeError:
+            raise TurnUndecodable("the body is not valid UTF-8") from None
+
+    return check
+
+
+def _router(service: NodeService) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+    _add_views(router, service)
+    _add_turns(router, service)
+    _add_people(router, service)
+    return router
+
+
+def _add_views(router: APIRouter, service: NodeService) -> None:
+    @router.get("/status")
+    def status() -> dict[str, Any]:
+        return node_status(service)
+
+    @router.get("/budget")
+    def budget() -> dict[str, Any]:
+        return node_budget(service)
+
+    @router.post("/proofs")
+    def proofs(said: wire.ProofIn) -> dict[str, Any]:
+        subject = service.people.subject(said.customer)
+        shown = service.training.prove(RunId(said.run), said.round, subject)
+        found = [
+            verify_batch_proof(p["root"], p["proof"], bytes.fromhex(p["blinded"])) for p in shown
+        ]
+        present = Membership.PRESENT in found
+        return {
+            "answer": (Membership.PRESENT if present else Membership.ABSENT).value,
+            "proofs": shown,
+        }
+
+
+def _add_turns(router: APIRouter, service: NodeService) -> None:
+    @router.post("/turns")
+    async def turns(said: wire.TurnIn) -> dict[str, Any]:
+        turn = said.turn(service.people.subject(said.customer))
+        with span("turn", node=service.node):
+            answer = await run_in_threadpool(service.pipeline.answer, turn)
+        return wire.answer_to_dict(answer)
+
+    @router.post("/labels")
+    def labels(said: wire.LabelIn) -> dict[str, Any]:
+        permit = service.labels.record(said.turn, said.label, said.provenance)
+        return {"turn": said.turn, "decision": permit.decision_id}
+
+    @router.post("/uses/{use}")
+    def uses(use: Use, said: wire.UseIn) -> dict[str, Any]:
+        queue = None if said.queue is None else said.queue.state()
+        with span("use", node=service.node, use=use.value):
+            answer = service.desk.ask(use, said.turn, queue=queue)
+        return wire.use_to_dict(answer)
+
+
+def _add_people(router: APIRouter, service: NodeService) -> None:
+    @router.post("/consents", status_code=201)
+    def consents(said: wire.ConsentIn) -> dict[str, Any]:
+        return service.people.consent(said.customer, said.grant())
+
+    @router.post("/withdrawals", status_code=201)
+    def withdrawals(said: wire.WithdrawalIn) -> dict[str, Any]:
+        return service.people.withdraw(said.customer, said.purpose)
+
+    @router.post("/pseudonyms")
+    def pseudonyms(said: wire.CustomerIn) -> dict[str, str]:
+        return {"subject": service.people.subject(said.customer)}
+
+
+def node_status(service: NodeService) -> dict[str, Any]:
+    """Return how the node is doing; counts of people stay at the branch, whose own they are."""
+    current, age_s = service.releases.current, service.cache.age_s()
+    return {
+        "node": service.node,
+        "version": VERSION,
+        "release": None if current is None else current.release.release_id,
+        "standing_age_s": age_s,
+        "standing_sequence": service.cache.sequence,
+        "people": service.cache.people,
+        "connected": service.keeper.connected,
+        "keys_destroyed": service.keeper.keys_destroyed,
+        "log_size": service.log.size,
+        "checkpoint": service.log.checkpoint(),
+        "training": service.ledger.fault or "ready",
+    }
+
+
+def node_budget(service: NodeService) -> dict[str, Any]:
+    """Return what each person at this node may have lost in the period, and the limits."""
+    limits = service.policy
+    spent = service.ledger.epsilon_spent()
+    return {
+        "epsilon_spent": spent if math.isfinite(spent) else None,
+        "epsilon_limit": limits.maximum_epsilon,
+        "delta": limits.maximum_delta,
+        "period_s": limits.period_s,
+        "entries": len(service.ledger.entries()),
+        "training": service.ledger.fault or "ready",
+    }

@@ -1,0 +1,128 @@
+"""`undertone-node`: serve, and look after one node.
+
+Results go to stdout, diagnostics to stderr. Exit 0: done; 1: refused, failed verification, or
+cannot start, with one line that says why; 2: misuse.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit.serve import Listener, serve_all
+from audit.signing import VerifyKey
+from audit.terminal import CommandLine, emit
+from audit.verify import verify_log
+from client_node.access import new_key
+from client_node.api import create_app
+from client_node.budget_ledger import BudgetLedger
+from client_node.connections import ConnectionGuard, ConnectionPolicy, install
+from client_node.internal_api import create_internal_app
+from client_node.service import open_node
+from client_node.settings import NodeSettings, load_policy, load_signing_key
+from client_node.training import limits_of
+from policies.terms import node_policy_to_dict
+
+app = CommandLine(help="Serve, and look after one node.")
+budget_app = typer.Typer(no_args_is_help=True, help="The privacy budget.")
+policy_app = typer.Typer(no_args_is_help=True, help="The operator's signed policy.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys of integrations.")
+app.add_typer(budget_app, name="budget")
+app.add_typer(policy_app, name="policy")
+app.add_typer(key_app, name="key")
+
+SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def serve(settings: SettingsFile) -> None:
+    """Run the node until SIGTERM or SIGINT."""
+    loaded = NodeSettings.load(settings)
+    policy = load_policy(loaded)
+    install(ConnectionGuard(policy=ConnectionPolicy(allowed=policy.connections)))
+    node = open_node(loaded)
+    try:
+        node.start()
+        serve_all(
+            [
+                Listener(
+                    app=create_app(node),
+                    host=loaded.host,
+                    port=loaded.port,
+                    certificate=loaded.certificate,
+                    private_key=loaded.private_key,
+                ),
+                Listener(app=create_internal_app(node), unix_socket=loaded.socket_path),
+            ],
+            on_ready=lambda addresses: typer.echo(f"undertone-node {node.node} {addresses[0]}"),
+        )
+    finally:
+        node.close()
+
+
+@app.command()
+def status(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FBT002 (typer)
+    """Show what the node's folder holds, whether or not it runs."""
+    loaded = NodeSettings.load(settings)
+    policy = load_policy(loaded)
+    key = load_signing_key(loaded.signing_key).verify_key
+    log = loaded.folder / "log.db"
+    size = verify_log(log, key).size if log.exists() else 0
+    emit(
+        {
+            "node": policy.node,
+            "policy_version": policy.version,
+            "key": str(key),
+            "log_entries_verified": size,
+        },
+        as_json=as_json,
+    )
+
+
+@budget_app.command("show")
+def budgetemit(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FBT002 (typer)
+    """Show what each person at this node may have lost in the period, and the limit."""
+    loaded = NodeSettings.load(settings)
+    policy = load_policy(loaded)
+    ledger = BudgetLedger(loaded.folder / "budget.db", limits=limits_of(policy), clock=time.time)
+    try:
+        ledger.verify(None)
+        value = {
+            "epsilon_spent": ledger.epsilon_spent(),
+            "epsilon_limit": policy.maximum_epsilon,
+            "delta": policy.maximum_delta,
+            "entries": len(ledger.entries()),
+        }
+    finally:
+        ledger.close()
+    emit(value, as_json=as_json)
+
+
+@policy_app.command("check")
+def policy_check(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FBT002 (typer)
+    """Verify the policy's signature and show what it allows."""
+    emit(node_policy_to_dict(load_policy(NodeSettings.load(settings))), as_json=as_json)
+
+
+@app.command()
+def verify(
+    log: Annotated[Path, typer.Option("--log", help="The node's log.db, or a copy.")],
+    key: Annotated[str, typer.Option("--key", help="The node's verifier key.")],
+    as_json: AsJson = False,  # noqa: FBT002 (typer)
+) -> None:
+    """Verify a node's log offline: every entry, tree node and checkpoint."""
+    verified = verify_log(log, VerifyKey.parse(key))
+    emit({"entries": verified.size, "root": verified.root.hex()}, as_json=as_json)
+
+
+@key_app.command("new")
+def key_new(name: Annotated[str, typer.Argument(help="The integration's name.")]) -> None:
+    """Make an API key: the key to stderr, once; the line for the keys file to stdout."""
+    key, digest = new_key()
+    sys.stderr.write(f"API key for {name}, shown once: {key}\n")
+    typer.echo(f"{name}:sha256:{digest}")

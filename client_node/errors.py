@@ -1,0 +1,114 @@
+"""The errors of the node.
+
+NodeError
+├── StartRefused            the node cannot start safely; one line says why
+├── TurnInvalid             a turn, label or use that is not well formed
+│   ├── TurnEmpty           no text
+│   ├── TurnTooLong         more text than a turn may carry
+│   ├── TurnUndecodable     bytes that are not UTF-8
+│   └── LabelUnknown        a label the node's policy does not map
+├── TurnUnknown             no such turn is sealed here, or not for that purpose
+├── AccessDenied            no integration has that key
+├── ConnectionForbidden     a host that the node's policy does not name (promise 10)
+├── TrustUnavailable        the trust service cannot be reached or answers wrongly
+├── StandingRejected        an envelope of standing that may not be applied
+├── VaultError              a sealed record that cannot be opened or stored
+├── LedgerRolledBack        the budget ledger is older than the log says (promise 6)
+├── RedactionUnavailable    personal data cannot be removed, so nothing is read
+├── ReleaseRejected         a release that is not signed, logged or whole (promise 9)
+├── RoundRefused            this node does not take part; carries a closed reason
+└── UpdateRejected          an update that no spent round stands behind
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from policies.errors import UndertoneError
+
+
+class NodeError(UndertoneError):
+    """Stand at the root of this package's errors."""
+
+
+class StartRefused(NodeError):  # noqa: N818
+    """Report in one line why the node cannot start safely."""
+
+
+class TurnInvalid(NodeError):  # noqa: N818
+    """Reject a turn, label or use that is not well formed."""
+
+
+class TurnEmpty(TurnInvalid):
+    """Reject a turn without text."""
+
+
+class TurnTooLong(TurnInvalid):
+    """Reject a turn with more text than one turn may carry."""
+
+
+class TurnUndecodable(TurnInvalid):
+    """Reject bytes that are not UTF-8 text."""
+
+
+class LabelUnknown(TurnInvalid):
+    """Reject a label that the node's policy does not map to a regulated family."""
+
+
+class TurnUnknown(NodeError):  # noqa: N818
+    """Report that no such turn is sealed here for that purpose."""
+
+
+class AccessDenied(NodeError):  # noqa: N818
+    """Report that no integration has that key."""
+
+
+class ConnectionForbidden(NodeError):  # noqa: N818
+    """Report a host that the node's policy does not name."""
+
+
+class TrustUnavailable(NodeError):  # noqa: N818
+    """Report that the trust service cannot be reached or answers wrongly."""
+
+
+class StandingRejected(NodeError):  # noqa: N818
+    """Reject an envelope of standing that may not be applied."""
+
+
+class VaultError(NodeError):
+    """Report a sealed record that cannot be opened or stored."""
+
+
+class LedgerRolledBack(NodeError):  # noqa: N818
+    """Report a budget ledger that is older than the log says; the node will not train."""
+
+
+class RedactionUnavailable(NodeError):  # noqa: N818
+    """Report that personal data cannot be removed; nothing is read."""
+
+
+class ReleaseRejected(NodeError):  # noqa: N818
+    """Reject a release that is not signed, not logged, not whole or older than the one here."""
+
+
+class RoundRefusal(StrEnum):
+    """Why a node does not take part. Closed, and free of anything about people or numbers."""
+
+    SIGNATURE = "signature"  # not the coordinator's, or changed on the way
+    TERMS = "terms"  # more than the node's policy allows
+    MODEL = "model"  # weights or encoder are not those the terms name
+    STOPPED = "stopped"  # the rules say no to the whole batch
+    BUDGET = "budget"  # the privacy budget does not cover it, or cannot be trusted
+    NOT_READY = "not_ready"  # enrolment was not passed, or the node cannot serve now
+
+
+class RoundRefused(NodeError):  # noqa: N818
+    """Carry the closed reason for which this node does not take part."""
+
+    def __init__(self, reason: RoundRefusal, detail: str) -> None:
+        super().__init__(f"round refused ({reason.value}): {detail}")
+        self.reason = reason
+
+
+class UpdateRejected(NodeError):  # noqa: N818
+    """Reject an update that no spent and unanswered round stands behind."""

@@ -1,0 +1,105 @@
+"""The Unix socket (mode 0600) on which the node's own executor asks; whoever opens it is us.
+
+    POST /internal/enrolment   sealed enrolment         → sealed `ready`, or `refusal`
+    POST /internal/rounds      sealed terms             → {permit, bags}, or {refusal}
+    POST /internal/updates     update, JSON             → sealed `update`
+    POST /internal/releases    sealed release           → sealed `release-loaded`, or `refusal`
+
+A refusal is an answer like any other: it says one word of a closed set, signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import safetensors.numpy
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from audit.http import BodyLimit, install_error_handlers
+from client_node.errors import (
+    NodeError,
+    ReleaseRejected,
+    RoundRefusal,
+    RoundRefused,
+    UpdateRejected,
+)
+from client_node.service import NodeService
+from models.private_training import Bags
+
+MAX_BODY_BYTES = 17 * 2**20
+
+
+def create_internal_app(service: NodeService) -> FastAPI:
+    """Return the app for the executor's socket."""
+    app = FastAPI(title="Undertone node, internal", docs_url=None, redoc_url=None, openapi_url=None)
+    install_error_handlers(app, {UpdateRejected: 409, NodeError: 503})
+    app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
+
+    @app.post("/internal/enrolment")
+    async def enrolment(request: Request) -> Response:
+        envelope = await request.body()
+        return _bytes(await run_in_threadpool(_enrol, service, envelope))
+
+    @app.post("/internal/rounds")
+    async def rounds(request: Request) -> dict[str, str]:
+        envelope = await request.body()
+        return await run_in_threadpool(_round, service, envelope)
+
+    @app.post("/internal/updates")
+    async def updates(request: Request) -> Response:
+        value = _json(await request.body())
+        return _bytes(await run_in_threadpool(service.training.sign_update, value))
+
+    @app.post("/internal/releases")
+    async def releases(request: Request) -> Response:
+        bundle = await request.body()
+        return _bytes(await run_in_threadpool(_release, service, bundle))
+
+    return app
+
+
+def bags_to_bytes(bags: Bags) -> bytes:
+    """Return the bags as safetensors: `features`, `labels`, `owners`."""
+    return safetensors.numpy.save(
+        {"features": bags.features, "labels": bags.labels, "owners": bags.owners}
+    )
+
+
+def _enrol(service: NodeService, envelope: bytes) -> bytes:
+    try:
+        return service.training.enrol(envelope)
+    except RoundRefused as error:
+        return service.training.refusal("enrolment", envelope, error.reason)
+
+
+def _round(service: NodeService, envelope: bytes) -> dict[str, str]:
+    try:
+        inputs = service.training.take_part(envelope)
+    except RoundRefused as error:
+        refusal = service.training.refusal("terms", envelope, error.reason)
+        return {"refusal": base64.b64encode(refusal).decode()}
+    return {
+        "permit": base64.b64encode(inputs.permit).decode(),
+        "bags": base64.b64encode(bags_to_bytes(inputs.bags)).decode(),
+    }
+
+
+def _release(service: NodeService, bundle: bytes) -> bytes:
+    try:
+        return service.releases.load(bundle)
+    except ReleaseRejected:
+        return service.training.refusal("release", bundle, RoundRefusal.SIGNATURE)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise UpdateRejected("the update is not JSON") from error
+
+
+def _bytes(data: bytes) -> Response:
+    return Response(data, media_type="application/octet-stream")

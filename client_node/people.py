@@ -1,0 +1,65 @@
+"""A person's own acts, carried to the trust service under their pseudonym.
+
+The customer id stays here: it becomes a pseudonym before anything leaves. After a withdrawal
+the node asks for standing at once, so that it counts at the next use (promise 11); a consent
+comes with the long poll that is always waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from client_node.errors import TurnInvalid
+from client_node.pseudonym import pseudonym
+from client_node.standing_keeper import StandingKeeper
+from client_node.trust_client import TrustClient
+from policies.errors import UndertoneError
+from policies.vocabulary import Purpose, SubjectId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """Names people by pseudonym, and carries their choices."""
+
+    key: bytes = field(repr=False)
+    client: TrustClient
+    keeper: StandingKeeper
+
+    def subject(self, customer: str) -> SubjectId:
+        """Return the pseudonym of a customer.
+
+        Raises:
+            TurnInvalid: There is no customer id, or it is not text.
+        """
+        try:
+            return pseudonym(customer, key=self.key)
+        except ValueError:
+            raise TurnInvalid("the customer id is empty or not text: send one") from None
+
+    def consent(self, customer: str, grant: Mapping[str, Any]) -> dict[str, Any]:
+        """Record a consent; return its receipt.
+
+        Raises:
+            TrustUnavailable: It was not recorded.
+        """
+        return self.client.grant({**grant, "subject": self.subject(customer)})
+
+    def withdraw(self, customer: str, purpose: Purpose | None) -> dict[str, Any]:
+        """Record a withdrawal, of everything where there is no purpose; return its receipt.
+
+        Raises:
+            TrustUnavailable: It was not recorded.
+        """
+        said = {"subject": self.subject(customer), "purpose": purpose and purpose.value}
+        receipt = self.client.withdraw(said)
+        self._hear()
+        return receipt
+
+    def _hear(self) -> None:
+        """Fetch standing now; where that fails, the poll in the background comes soon."""
+        with suppress(UndertoneError):
+            while self.keeper.poll():
+                pass

@@ -1,0 +1,222 @@
+"""A turn of conversation, from the customer's words to the branch's answer.
+
+    receive → gate(infer) → redact → infer → gate(use) → use → seal → answer
+
+The gate comes before redaction: what a person did not allow is not even read. The order is
+the promise; its numbers stand beside the steps.
+
+1. receive      size and form only
+2. gate(infer)  may these words be read for service, kept for service, kept for training?
+3. redact       personal data leaves the text, in memory
+4. infer        features, and a reading if service was allowed
+5. gate(use)    may the branch act on the reading, if it asked to?
+6. use          the act, as the gate allowed it
+7. seal         one copy and one key for each person and purpose; the text itself is dropped
+8. answer       what was read, what was removed, what was kept, and by which rules
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.events import Event, EventKind
+from audit.gate import Gate
+from audit.log import EvidenceLog
+from client_node.redaction import Redaction, Redacts
+from client_node.standing_cache import StandingCache
+from client_node.turn import Answer, AnswerKind, Ruling, Turn, UseAnswer, receive
+from client_node.uses.asked import AskedUse, Uses, leave, purpose_of, refusal
+from client_node.vault import LITTLE_FLOAT, Vault
+from models.inference import Reading, WordWeight
+from policies.clock import Clock
+from policies.decision import UseRequest
+from policies.errors import Refused
+from policies.permit import Permit
+from policies.redacted import RedactedText
+from policies.vocabulary import Action, NodeId, Purpose, SubjectId
+
+
+class Reads(Protocol):
+    """What reads redacted text: the encoder and the release in force."""
+
+    def encode(self, text: RedactedText) -> NDArray[np.float32]:
+        """Return the features `(385,)`."""
+        ...
+
+    def infer(
+        self, features: NDArray[np.float32], *, permit: Permit, subject: SubjectId, now: float
+    ) -> Reading:
+        """Return the reading of the release in force; it may abstain."""
+        ...
+
+    def explain(
+        self, text: RedactedText, *, permit: Permit, subject: SubjectId, now: float
+    ) -> tuple[WordWeight, ...]:
+        """Return how much each part of the text weighed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """What the gate allows with one turn; a missing permit is a refusal."""
+
+    read: Permit | None
+    keep: Permit | None
+    train: Permit | None
+    ruling: Ruling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is in memory of a turn once it was read: no personal data but by mistake."""
+
+    redaction: Redaction
+    features: NDArray[np.float32]
+    reading: Reading | None
+    why: tuple[WordWeight, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """The journey of a turn, with everything it needs."""
+
+    node: NodeId
+    gate: Gate
+    cache: StandingCache
+    redactor: Redacts
+    reader: Reads
+    uses: Uses
+    vault: Vault
+    log: EvidenceLog
+    clock: Clock
+    new_id: Callable[[], str]
+
+    def answer(self, turn: Turn) -> Answer:
+        """Take one turn through the journey.
+
+        Raises:
+            TurnInvalid: The turn is not well formed; nothing was asked or read.
+            NotBuilt: The use it asks for is not built; nothing was asked or read.
+            PolicyUnavailable, EvidenceUnavailable: The gate could not answer: nothing was read.
+            RedactionUnavailable, VaultError: Nothing was kept.
+        """
+        turn, turn_id = self._receive(turn), self.new_id()  # 1
+        may = self._gate(turn)  # 2
+        if may.read is None and may.train is None:
+            return Answer(turn=turn_id, answer=AnswerKind.REFUSED, ruling=may.ruling)
+        redaction = self.redactor.redact(turn.text)  # 3
+        known = self._infer(turn, redaction, may)  # 4
+        used = self._use(turn, known.reading)  # 5, 6
+        sealed_for = self._seal(turn, turn_id, known, may)  # 7
+        return Answer(  # 8
+            turn=turn_id,
+            answer=_kind(known.reading),
+            ruling=may.ruling,
+            reading=known.reading,
+            why=known.why,
+            use=used,
+            redacted=redaction.counts,
+            sealed_for=sealed_for,
+            text_redacted=redaction.text.text if turn.show_redacted and known.reading else None,
+        )
+
+    def _receive(self, turn: Turn) -> Turn:
+        if turn.use is not None:
+            purpose_of(turn.use)
+        return receive(turn)
+
+    def _gate(self, turn: Turn) -> Leave:
+        read, ruling = self._ask(turn, Action.INFER, Purpose.SERVICE)
+        keep, _ = self._ask(turn, Action.STORE, Purpose.SERVICE) if read else (None, None)
+        train, _ = self._ask(turn, Action.STORE, Purpose.TRAINING)
+        return Leave(read=read, keep=keep, train=train, ruling=ruling)
+
+    def _ask(self, turn: Turn, action: Action, purpose: Purpose) -> tuple[Permit | None, Ruling]:
+        request = UseRequest(
+            node=self.node,
+            action=action,
+            purpose=purpose,
+            subject=turn.subject,
+            setting=turn.setting,
+            role=turn.role,
+            channel=turn.channel,
+        )
+        try:
+            standing = self.cache.standing(turn.subject)
+            permit = self.gate.open(request, standing, self.cache.governance)
+        except Refused as error:
+            return None, refusal(error.decision)
+        return permit, leave(permit)
+
+    def _infer(self, turn: Turn, redaction: Redaction, may: Leave) -> Known:
+        features = self.reader.encode(redaction.text)
+        known = Known(redaction=redaction, features=features, reading=None, why=())
+        if may.read is None:
+            return known
+        shown: dict[str, Any] = {"permit": may.read, "subject": turn.subject, "now": self.clock()}
+        reading = self.reader.infer(features, **shown)
+        wanted = turn.explain and not reading.abstained
+        why = self.reader.explain(redaction.text, **shown) if wanted else ()
+        return replace(known, reading=reading, why=why)
+
+    def _use(self, turn: Turn, reading: Reading | None) -> UseAnswer | None:
+        if turn.use is None or reading is None:
+            return None
+        asked = AskedUse(
+            use=turn.use,
+            subject=turn.subject,
+            emotion=reading.emotion,
+            queue=turn.queue,
+            channel=turn.channel,
+            role=turn.role,
+            setting=turn.setting,
+        )
+        return self.uses.ask(asked)
+
+    def _seal(self, turn: Turn, turn_id: str, known: Known, may: Leave) -> tuple[Purpose, ...]:
+        copies = [(may.keep, service_copy(turn, known)), (may.train, _bytes(known.features))]
+        kept = [(permit, copy) for permit, copy in copies if permit is not None]
+        for permit, copy in kept:
+            self.vault.seal(turn_id, copy, subject=turn.subject, permit=permit, now=self.clock())
+            self._record(turn_id, permit)
+        return tuple(permit.purpose for permit, _ in kept)
+
+    def _record(self, turn_id: str, permit: Permit) -> None:
+        fields = {
+            "turn": turn_id,
+            "decision_id": permit.decision_id,
+            "purpose": permit.purpose.value,
+        }
+        self.log.append(Event(kind=EventKind.TURN_SEALED, at=self.clock(), fields=fields))
+
+
+def service_copy(turn: Turn, known: Known) -> bytes:
+    """Return what is sealed for service: the redacted text and its reading, as JSON."""
+    reading, redacted = known.reading, known.redaction.text
+    return json.dumps(
+        {
+            "conversation": turn.conversation,
+            "text": redacted.text,
+            "kinds": redacted.kinds,
+            "label": reading and reading.label,
+            "emotion": reading and reading.emotion,
+            "confidence": reading and reading.confidence,
+            "release": reading and reading.release_id,
+        }
+    ).encode()
+
+
+def _bytes(features: NDArray[np.float32]) -> bytes:
+    return np.ascontiguousarray(features, dtype=LITTLE_FLOAT).tobytes()
+
+
+def _kind(reading: Reading | None) -> AnswerKind:
+    if reading is None:
+        return AnswerKind.STORED
+    return AnswerKind.ABSTAINED if reading.abstained else AnswerKind.READING

@@ -1,0 +1,259 @@
+"""Removes personal data from a turn before anything is encoded or stored (promise 2).
+
+The only module that builds `RedactedText`, and the only door to Presidio. Presidio's own
+recognisers are chosen one by one; `client_node.personal_patterns` adds names, addresses and
+references. A spaCy model is used where one is installed, a blank pipeline elsewhere, and
+nothing is ever fetched from the web. Redaction is not perfect: its recall is measured and
+stated, which is why what it yields is still sealed.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import spacy
+import tldextract
+from presidio_analyzer import (
+    AnalyzerEngine,
+    EntityRecognizer,
+    RecognizerRegistry,
+    RecognizerResult,
+)
+from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
+from presidio_analyzer.predefined_recognizers import (
+    CreditCardRecognizer,
+    EmailRecognizer,
+    IbanRecognizer,
+    IpRecognizer,
+    PhoneRecognizer,
+    SpacyRecognizer,
+    UrlRecognizer,
+    UsSsnRecognizer,
+)
+
+from client_node.errors import RedactionUnavailable
+from client_node.personal_patterns import PersonalPattern, load_patterns
+from policies.redacted import RedactedText
+
+if TYPE_CHECKING:
+    from presidio_analyzer.nlp_engine import NlpArtifacts
+
+LANGUAGE = "en"
+MODELS = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
+PHONE_REGIONS = ("US", "GB", "DE", "FR", "IN")
+LOWEST_SCORE = 0.35
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+NER_KINDS = {
+    "PERSON": "NAME",
+    "GPE": "LOCATION",
+    "LOC": "LOCATION",
+    "FAC": "ADDRESS",
+    "NORP": "NRP",
+    "ORG": "ORGANIZATION",
+}
+RENAMED = {"PHONE_NUMBER": "PHONE", "IBAN_CODE": "IBAN", "US_SSN": "NATIONAL_ID"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One piece of personal data, as a half-open character range of the normalised text."""
+
+    start: int
+    end: int
+    kind: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redaction:
+    """The text without its personal data, and where that was."""
+
+    text: RedactedText
+    spans: tuple[Span, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pieces of each kind were removed."""
+        return dict(Counter(self.text.kinds))
+
+
+class Redacts(Protocol):
+    """Anything that removes personal data; `Redactor` is the one that ships."""
+
+    def redact(self, text: str) -> Redaction:
+        """Return the text without personal data."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Redactor:
+    """Find personal data with Presidio and replace each piece by `<KIND>`."""
+
+    _analyzer: AnalyzerEngine
+
+    @classmethod
+    def load(cls, *, models: Sequence[str] = MODELS) -> Redactor:
+        """Build the analyzer once; about half a second, and no connection.
+
+        Args:
+            models: spaCy models in order of preference; the first installed one is used.
+
+        Raises:
+            RedactionUnavailable: Presidio or spaCy cannot be set up.
+        """
+        installed = next((name for name in models if spacy.util.is_package(name)), None)
+        try:
+            registry = RecognizerRegistry(
+                recognizers=_recognizers(with_model=installed is not None),
+                supported_languages=[LANGUAGE],
+            )
+            analyzer = AnalyzerEngine(
+                registry=registry,
+                nlp_engine=_OfflineEngine(installed),
+                supported_languages=[LANGUAGE],
+                default_score_threshold=LOWEST_SCORE,
+            )
+        except (ValueError, OSError, TypeError) as error:
+            raise RedactionUnavailable(
+                f"Presidio cannot be set up ({type(error).__name__}): reinstall presidio-analyzer"
+            ) from error
+        redactor = cls(analyzer)
+        redactor.redact("My name is Ada Byron.")  # first call compiles: not during a person's turn
+        return redactor
+
+    def redact(self, text: str) -> Redaction:
+        """Return the text without personal data; offsets are those of the NFKC text.
+
+        Raises:
+            RedactionUnavailable: The analyzer failed; nothing of the text is kept or named.
+        """
+        plain = unicodedata.normalize("NFKC", text).translate(INVISIBLE)
+        try:
+            results = self._analyzer.analyze(plain, language=LANGUAGE)
+        except Exception as error:  # noqa: BLE001 (its cause may hold the text: keep only the type)
+            raise RedactionUnavailable(f"redaction failed ({type(error).__name__})") from None
+        spans = merge(
+            Span(
+                start=r.start,
+                end=r.end,
+                kind=RENAMED.get(r.entity_type, r.entity_type),
+                score=r.score,
+            )
+            for r in results
+        )
+        kinds = tuple(span.kind for span in spans)
+        return Redaction(text=RedactedText(text=_replace(plain, spans), kinds=kinds), spans=spans)
+
+
+def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Join overlapping spans, so that nothing any of them covers is left; in order.
+
+    A joined span has the kind and score of its surest part, the longest among equals.
+    """
+    merged: list[list[Span]] = []
+    reach = -1
+    for span in sorted(spans, key=lambda s: (s.start, -s.end)):
+        if span.start < reach:
+            merged[-1].append(span)
+        else:
+            merged.append([span])
+        reach = max(reach, span.end)
+    return tuple(_join(group) for group in merged)
+
+
+def _join(group: Sequence[Span]) -> Span:
+    surest = max(group, key=lambda s: (s.score, s.end - s.start))
+    return Span(
+        start=min(s.start for s in group),
+        end=max(s.end for s in group),
+        kind=surest.kind,
+        score=surest.score,
+    )
+
+
+def _replace(text: str, spans: Sequence[Span]) -> str:
+    pieces, at = [], 0
+    for span in spans:
+        pieces += [text[at : span.start], f"<{span.kind}>"]
+        at = span.end
+    return "".join([*pieces, text[at:]])
+
+
+def _recognizers(*, with_model: bool) -> list[EntityRecognizer]:
+    """Return the recognisers, chosen explicitly: Presidio's by pattern, and ours."""
+    chosen: list[EntityRecognizer] = [
+        _OfflineEmail(),
+        PhoneRecognizer(supported_regions=PHONE_REGIONS),
+        CreditCardRecognizer(),
+        IbanRecognizer(),
+        IpRecognizer(),
+        UrlRecognizer(),
+        UsSsnRecognizer(),
+        _OurRecognizer(load_patterns()),
+    ]
+    if with_model:
+        chosen.append(SpacyRecognizer(supported_entities=sorted(set(NER_KINDS.values()))))
+    return chosen
+
+
+class _OfflineEngine(SpacyNlpEngine):  # type: ignore[misc]  # untyped library
+    """A spaCy pipeline that is installed, or blank; the original downloads a missing one."""
+
+    def __init__(self, model: str | None) -> None:
+        super().__init__(
+            models=[{"lang_code": LANGUAGE, "model_name": model or "blank"}],
+            ner_model_configuration=NerModelConfiguration(
+                model_to_presidio_entity_mapping=NER_KINDS,
+                labels_to_ignore=["CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY"],
+            ),
+        )
+        self._model = model
+
+    def load(self) -> None:
+        """Load the pipeline from disk only."""
+        pipeline = spacy.load(self._model) if self._model else spacy.blank(LANGUAGE)
+        self.nlp = {LANGUAGE: pipeline}
+
+
+class _OfflineEmail(EmailRecognizer):  # type: ignore[misc]  # untyped library
+    """Presidio's e-mail recogniser without its look-up of the public suffix list on the web."""
+
+    _suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # the shipped snapshot
+
+    def validate_result(self, pattern_text: str) -> bool | None:
+        """Keep every match; a known suffix makes it certain, an unknown one stays likely."""
+        return True if self._suffixes(pattern_text).suffix else None
+
+
+class _OurRecognizer(EntityRecognizer):  # type: ignore[misc]  # untyped library
+    """Our own patterns as one Presidio recogniser."""
+
+    def __init__(self, patterns: Sequence[PersonalPattern]) -> None:
+        self._patterns = patterns
+        super().__init__(
+            supported_entities=sorted({p.kind for p in patterns}),
+            name="UndertonePatterns",
+            supported_language=LANGUAGE,
+        )
+
+    def load(self) -> None:
+        """Do nothing: the patterns are compiled already."""
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
+    ) -> list[RecognizerResult]:
+        """Return every value that a pattern of a wanted kind finds."""
+        del nlp_artifacts  # patterns need the characters only
+        return [
+            RecognizerResult(p.kind, start, end, p.score, **_NOT_ENHANCED)
+            for p in self._patterns
+            if p.kind in entities
+            for start, end in p.find(text)
+        ]
+
+
+_NOT_ENHANCED: dict[str, Any] = {}

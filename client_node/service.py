@@ -1,0 +1,314 @@
+"""The node, put together: checks what must hold before it starts, then joins the parts.
+
+It refuses to start, in one line, unless in this order: 1. secrets are private to their owner;
+2. the policy is the operator's; 3. the certificate is in its days; 4. the encoder is the
+published one; 5. redaction works; 6. log, vault, ledger, standing and releases are whole;
+7. a published notice names emotion analysis. From step 2 on, nothing but the policy's
+connections can be opened.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from audit.errors import AuditError
+from audit.events import Event, EventKind
+from audit.gate import Gate
+from audit.keystore import Keystore
+from audit.log import EvidenceLog
+from audit.pki import check_certificate
+from audit.signing import SigningKey
+from client_node.access import ApiKeys
+from client_node.budget_ledger import BudgetLedger
+from client_node.connections import ConnectionPolicy
+from client_node.errors import LedgerRolledBack, NodeError, StartRefused
+from client_node.labels import Labels
+from client_node.notice import require_notice
+from client_node.people import People
+from client_node.pipeline import Pipeline
+from client_node.pseudonym import KEY_BYTES
+from client_node.reader import Reader
+from client_node.redaction import Redactor, Redacts
+from client_node.releases import Releases
+from client_node.round_answers import RoundAnswers
+from client_node.settings import (
+    NodeSettings,
+    check_private,
+    load_policy,
+    load_signing_key,
+    parse_key,
+    read_secret,
+)
+from client_node.standing_cache import StandingCache
+from client_node.standing_keeper import StandingKeeper
+from client_node.training import Training, limits_of
+from client_node.trust_client import TrustClient
+from client_node.uses.asked import Uses
+from client_node.uses.desk import UseDesk
+from client_node.vault import SESSION_S, Vault
+from models.encoder import Encoder
+from models.errors import ModelError
+from policies.clock import Clock
+from policies.engine import PolicyEngine
+from policies.errors import PolicyError
+from policies.terms import NodePolicy
+from policies.vocabulary import NodeId, Purpose
+
+VERSION = "0.1.0"
+_Part = TypeVar("_Part", Keystore, EvidenceLog, Vault, RoundAnswers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a node needs from outside its folder; tests give small ones."""
+
+    clock: Clock = time.time
+    new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
+    encoder: Encoder | None = None
+    redactor: Redacts | None = None
+    transport: httpx.BaseTransport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeService:
+    """A running node; `close` when done."""
+
+    node: NodeId
+    settings: NodeSettings
+    policy: NodePolicy
+    keys: ApiKeys
+    log: EvidenceLog
+    keystore: Keystore
+    cache: StandingCache
+    vault: Vault
+    ledger: BudgetLedger
+    answers: RoundAnswers
+    releases: Releases
+    client: TrustClient
+    keeper: StandingKeeper
+    people: People
+    pipeline: Pipeline
+    labels: Labels
+    desk: UseDesk
+    training: Training
+    opened: ExitStack
+
+    def start(self) -> None:
+        """Keep standing fresh in the background."""
+        self.keeper.start()
+
+    def close(self) -> None:
+        """Stop and close everything; what was begun is finished."""
+        self.keeper.stop()
+        self.opened.close()
+
+
+def open_node(settings: NodeSettings, parts: Parts | None = None) -> NodeService:
+    """Check everything and put the node together.
+
+    Raises:
+        StartRefused: One line says what does not hold.
+    """
+    parts = parts or Parts()
+    try:
+        return _open(settings, parts)
+    except StartRefused:
+        raise
+    except (NodeError, AuditError, ModelError, PolicyError) as error:
+        raise StartRefused(str(error)) from error
+
+
+def _open(settings: NodeSettings, parts: Parts) -> NodeService:
+    key = load_signing_key(settings.signing_key)  # 1
+    keys = ApiKeys.load(settings.api_keys_file)
+    pseudonym_key = _pseudonym_key(settings.pseudonym_key_file)
+    policy = load_policy(settings)  # 2
+    if settings.certificate is not None:  # 3
+        check_certificate(settings.certificate, parts.clock())
+        check_private(settings.private_key or settings.certificate)
+    encoder = parts.encoder or Encoder.load(settings.encoder_path)  # 4
+    redactor = parts.redactor or Redactor.load()  # 5
+    client = _client(settings, policy, key, parts)
+    with ExitStack() as opened:
+        node = _assemble(
+            settings, policy, keys, key, pseudonym_key, encoder, redactor, client, parts, opened
+        )
+        return replace(node, opened=opened.pop_all())
+
+
+def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
+    settings: NodeSettings,
+    policy: NodePolicy,
+    keys: ApiKeys,
+    key: SigningKey,
+    pseudonym_key: bytes,
+    encoder: Encoder,
+    redactor: Redacts,
+    client: TrustClient,
+    parts: Parts,
+    opened: ExitStack,
+) -> NodeService:
+    """Join the parts; each opens its own file in the node's folder."""
+    folder, clock, node = settings.folder, parts.clock, policy.node
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    trust_key = parse_key("trust_key", settings.trust_key)
+    coordinator_key = parse_key("coordinator_key", settings.coordinator_key)
+    log_key = parse_key(
+        "coordinator_log_key", settings.coordinator_log_key or settings.coordinator_key
+    )
+    opened.callback(client.close)
+    keystore = _closing(opened, Keystore(folder / "keystore", clock=clock))  # 6
+    origin = f"undertone/{node}"
+    log = _closing(
+        opened,
+        EvidenceLog(folder / "log.db", key, origin=origin, clock=clock, keystore=keystore),
+    )
+    vault = _closing(opened, Vault(folder / "records.db", keystore))
+    cache = StandingCache(folder / "standing.db", node=node, key=trust_key, clock=clock)
+    opened.callback(cache.close)
+    ledger = BudgetLedger(folder / "budget.db", limits=limits_of(policy), clock=clock)
+    opened.callback(ledger.close)
+    answers = _closing(opened, RoundAnswers(folder / "rounds.db"))
+    releases = Releases(
+        folder / "releases.db",
+        coordinator_key=coordinator_key,
+        log_key=log_key,
+        encoder_digest=encoder.digest,
+        key=key,
+        log=log,
+        clock=clock,
+    )
+    opened.callback(releases.close)
+    engine = PolicyEngine.load()
+    gate = Gate(engine=engine, log=log, clock=clock, batch_key=key.derive("batch"))
+    keeper = StandingKeeper(
+        client=client,
+        cache=cache,
+        vault=vault,
+        log=log,
+        clock=clock,
+        poll_s=settings.poll_s,
+        also=lambda: _expire(vault, clock),
+    )
+    uses = Uses(node=node, gate=gate, cache=cache)
+    service = NodeService(
+        node=node,
+        settings=settings,
+        policy=policy,
+        keys=keys,
+        log=log,
+        keystore=keystore,
+        cache=cache,
+        vault=vault,
+        ledger=ledger,
+        answers=answers,
+        releases=releases,
+        client=client,
+        keeper=keeper,
+        people=People(key=pseudonym_key, client=client, keeper=keeper),
+        pipeline=Pipeline(
+            node=node,
+            gate=gate,
+            cache=cache,
+            redactor=redactor,
+            reader=Reader(encoder=encoder, releases=releases),
+            uses=uses,
+            vault=vault,
+            log=log,
+            clock=clock,
+            new_id=parts.new_id,
+        ),
+        labels=Labels(
+            node=node,
+            known=frozenset(name for name, _ in policy.labels),
+            gate=gate,
+            cache=cache,
+            vault=vault,
+            log=log,
+            clock=clock,
+        ),
+        desk=UseDesk(node=node, gate=gate, cache=cache, vault=vault, uses=uses, clock=clock),
+        training=Training(
+            node=node,
+            policy=policy,
+            coordinator_key=coordinator_key,
+            key=key,
+            gate=gate,
+            cache=cache,
+            vault=vault,
+            ledger=ledger,
+            answers=answers,
+            log=log,
+            clock=clock,
+            encoder_digest=encoder.digest,
+        ),
+        opened=opened,
+    )
+    _make_ready(service, engine)
+    return service
+
+
+def _make_ready(service: NodeService, engine: PolicyEngine) -> None:
+    """Compare ledger and log, hear the trust service, require the notice, log the start."""
+    logged = service.log.find(EventKind.BUDGET_SPENT, limit=1)
+    with suppress(LedgerRolledBack):  # the ledger refuses from now on, and status says why
+        service.ledger.verify(str(logged[0].event.fields["head"]) if logged else None)
+    _hear(service)
+    require_notice(
+        service.client, service.cache.governance, service.settings.folder / "notice.version"
+    )  # 7
+    fields = {
+        "service": "undertone-node",
+        "version": VERSION,
+        "policy_digest": engine.policy_digest,
+        "node": service.node,
+    }
+    service.log.append(Event(kind=EventKind.SERVICE_STARTED, at=service.log.clock(), fields=fields))
+
+
+def _hear(service: NodeService) -> None:
+    """Fetch standing until there is no more; a node that heard some before may start without."""
+    try:
+        while service.keeper.poll():
+            pass
+    except NodeError as error:
+        if service.cache.governance is None:
+            raise StartRefused(f"the trust service cannot be heard: {error}") from error
+
+
+def _client(
+    settings: NodeSettings, policy: NodePolicy, key: SigningKey, parts: Parts
+) -> TrustClient:
+    return TrustClient(
+        settings.trust_url,
+        key=key,
+        connections=ConnectionPolicy(allowed=policy.connections),
+        clock=parts.clock,
+        authority=settings.trust_ca,
+        transport=parts.transport,
+    )
+
+
+def _closing(opened: ExitStack, part: _Part) -> _Part:
+    """Let the part be closed with the node, or when its start is refused."""
+    opened.callback(part.close)
+    return part
+
+
+def _pseudonym_key(path: Path) -> bytes:
+    key = read_secret(path)
+    if len(key) < KEY_BYTES:
+        raise StartRefused(f"pseudonym key {path}: expected {KEY_BYTES} bytes or more")
+    return key
+
+
+def _expire(vault: Vault, clock: Clock) -> None:
+    vault.expire(Purpose.SERVICE, before=clock() - SESSION_S)

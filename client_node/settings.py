@@ -1,0 +1,165 @@
+"""What the operator sets for one node: a TOML file, every secret by file.
+
+A value may also come from the environment (`UNDERTONE_NODE_PORT`), which wins over the file.
+The privacy policy is not here: it is a sealed envelope of the operator's (`policy_file`), so
+that whoever can write this file still cannot weaken a floor.
+"""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from audit.errors import AuditError
+from audit.signing import SigningKey, VerifyKey, unseal
+from client_node.errors import StartRefused
+from policies.errors import PolicyInvalid
+from policies.terms import NodePolicy, node_policy_from_dict
+
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class NodeSettings(BaseSettings):
+    """One node's settings; `load` reads them."""
+
+    model_config = SettingsConfigDict(env_prefix="UNDERTONE_NODE_", extra="forbid", frozen=True)
+
+    node: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    company: str
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = Field(default=8780, ge=0, le=65535)
+    certificate: Path | None = None
+    private_key: Path | None = None
+    api_keys_file: Path
+    signing_key: Path
+    pseudonym_key_file: Path
+    trust_url: str
+    trust_ca: Path | None = None
+    trust_key: str
+    coordinator_key: str
+    coordinator_log_key: str | None = None
+    operator_key: str
+    policy_file: Path
+    encoder_path: Path | None = None
+    socket_path: Path
+    poll_s: float = Field(default=2.0, gt=0)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, and read nothing else."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, path: Path) -> NodeSettings:
+        """Read the file.
+
+        Raises:
+            StartRefused: It is missing, not TOML, or a setting is missing, unknown or wrong;
+                the line names the setting and never its value.
+        """
+        try:
+            values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls(**values)
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartRefused(
+                f"settings {path}: cannot be read ({type(error).__name__})"
+            ) from error
+        except tomllib.TOMLDecodeError as error:
+            raise StartRefused(f"settings {path}: not TOML ({error})") from error
+        except ValidationError as error:
+            wrong = ", ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'file'} ({e['type']})"
+                for e in error.errors(include_input=False, include_url=False)
+            )
+            raise StartRefused(f"settings {path}: wrong or missing: {wrong}") from error
+
+
+def read_secret(path: Path) -> bytes:
+    """Return a secret file's bytes, less a last line break, if only its owner may read it.
+
+    Raises:
+        StartRefused: It is missing, empty, or others may read or write it.
+    """
+    check_private(path)
+    data = path.read_bytes().rstrip(b"\r\n")
+    if not data:
+        raise StartRefused(f"secret {path}: expected a secret, found an empty file")
+    return data
+
+
+def check_private(path: Path) -> None:
+    """Return if only the file's owner may read it.
+
+    Raises:
+        StartRefused: It is missing, or group or others have any right on it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise StartRefused(f"secret {path}: cannot be read ({type(error).__name__})") from error
+    if mode & OTHERS:
+        raise StartRefused(
+            f"secret {path}: mode is {stat.S_IMODE(mode):04o}, expected 0600: run chmod 600"
+        )
+
+
+def load_signing_key(path: Path) -> SigningKey:
+    """Return the node's signing key.
+
+    Raises:
+        StartRefused: The file is not a key, or others may read it.
+    """
+    check_private(path)
+    try:
+        return SigningKey.load(path)
+    except AuditError as error:
+        raise StartRefused(f"signing key {path}: {error}") from error
+
+
+def parse_key(name: str, text: str) -> VerifyKey:
+    """Return the public key of a setting.
+
+    Raises:
+        StartRefused: It is not a C2SP verifier key.
+    """
+    try:
+        return VerifyKey.parse(text)
+    except AuditError as error:
+        raise StartRefused(f"setting {name}: not a verifier key ({error})") from error
+
+
+def load_policy(settings: NodeSettings) -> NodePolicy:
+    """Return the node's own policy, verified with the operator's key (promise 5).
+
+    Raises:
+        StartRefused: The envelope is missing, not the operator's, or for another node.
+    """
+    operator = parse_key("operator_key", settings.operator_key)
+    try:
+        data = settings.policy_file.read_bytes()
+        policy = node_policy_from_dict(unseal("node-policy", data, operator))
+    except OSError as error:
+        raise StartRefused(f"policy {settings.policy_file}: {type(error).__name__}") from error
+    except (AuditError, PolicyInvalid) as error:
+        raise StartRefused(
+            f"policy {settings.policy_file} is not the operator's: {error}: have it sealed again"
+        ) from error
+    if policy.node != settings.node:
+        raise StartRefused(
+            f"policy {settings.policy_file} is for node {policy.node}, this is {settings.node}"
+        )
+    return policy

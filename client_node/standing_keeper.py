@@ -1,0 +1,196 @@
+"""Hears withdrawals and obeys them: polls the trust service, destroys keys, says so.
+
+One page of the feed: 1. the gate closes (the standing is in memory); 2. keys of withdrawn
+purposes and erased people are destroyed, their evidence forgotten; 3. the page is on disk;
+4. both are logged; 5. the trust service gets an acknowledgement with the log's checkpoint and
+the answers to its challenge. Runs in a thread of its own; whatever fails, the service goes on
+and standing ages until the rules close the gate (promise 11).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from audit.errors import AuditError
+from audit.events import Event, EventKind
+from audit.log import EvidenceLog
+from client_node.standing_cache import Feed, StandingCache
+from client_node.trust_client import TrustClient
+from client_node.vault import Vault
+from policies.clock import Clock
+from policies.vocabulary import Purpose, SubjectId
+
+LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(slots=True)
+class Owed:
+    """What the trust service has not been told yet."""
+
+    keys_destroyed: int = 0
+    erased: set[SubjectId] = field(default_factory=set)
+    challenge: tuple[int, ...] = ()
+
+
+class StandingKeeper:
+    """Keeps the cache fresh; `poll` is one page, `start` polls until `stop`."""
+
+    def __init__(
+        self,
+        *,
+        client: TrustClient,
+        cache: StandingCache,
+        vault: Vault,
+        log: EvidenceLog,
+        clock: Clock,
+        poll_s: float,
+        also: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            client: Speaks with the trust service.
+            cache: Gets the envelopes.
+            vault: Whose keys are destroyed.
+            log: Gets the events.
+            clock: Unix seconds.
+            poll_s: Longest wait at the service for news; half of it is rested between polls.
+            also: Done after each poll, whether or not it succeeded: retention.
+        """
+        self._client, self._cache, self._vault, self._log = client, cache, vault, log
+        self._clock, self._poll_s, self._also = clock, poll_s, also
+        self._owed = Owed()
+        self._destroyed = 0
+        self._applying = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failures = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether the last poll was answered and obeyed."""
+        return self._failures == 0 and self._cache.age_s() is not None
+
+    @property
+    def keys_destroyed(self) -> int:
+        """How many keys were destroyed since this process started."""
+        return self._destroyed
+
+    def poll(self, *, wait_s: float = 0.0) -> bool:
+        """Fetch, apply and acknowledge one page; return whether another is waiting.
+
+        Raises:
+            TrustUnavailable, StandingRejected, VaultError, EvidenceUnavailable: The page does
+                not count, or is not acknowledged; poll again.
+        """
+        before = self._cache.sequence
+        data = self._client.standing(after=before, wait_s=wait_s)
+        with self._applying:
+            if self._cache.sequence != before:
+                return True  # another poll was faster: ask for what came after it
+            feed = self._cache.apply(data, obey=self._destroy)  # 1, 2, 3
+            if feed.sequence != before:
+                self._record(
+                    EventKind.STANDING_APPLIED, sequence=feed.sequence, envelope_digest=feed.digest
+                )  # 4
+            self._owed.challenge = feed.challenge
+            self._acknowledge(feed)  # 5
+        return feed.more
+
+    def start(self) -> None:
+        """Poll in the background until `stop`."""
+        self._thread = threading.Thread(target=self._run, name="standing", daemon=True)
+        self._thread.start()
+
+    def stop(self, *, timeout_s: float = 15.0) -> None:
+        """End the thread after the poll at hand."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                more = self.poll(wait_s=self._poll_s)
+                self._failures = 0
+            except Exception:  # noqa: BLE001 (the service goes on; standing ages and the gate closes)
+                more, self._failures = False, self._failures + 1
+            self._tidy()
+            if not more:
+                self._stop.wait(self._pause_s())
+
+    def _tidy(self) -> None:
+        try:
+            self._also()
+        except Exception:  # noqa: BLE001 (retention is tried again after the next poll)
+            self._failures += 1
+
+    def _pause_s(self) -> float:
+        """Rest briefly after a long poll, and twice as long after each failure."""
+        if self._failures == 0:
+            return min(self._poll_s / 2, 0.2)
+        return float(min(LONGEST_PAUSE_S, self._poll_s * 2 ** min(self._failures - 1, 8)))
+
+    def _destroy(self, feed: Feed) -> None:
+        """Destroy what the feed tells; a person's latest standing is obeyed as well."""
+        doomed: dict[Purpose | None, set[SubjectId]] = {}
+        for subject, purpose in feed.withdrawn:
+            doomed.setdefault(purpose, set()).add(subject)
+        for standing in feed.standings:
+            for purpose in [None] if standing.erased else sorted(standing.withdrawn):
+                doomed.setdefault(purpose, set()).add(standing.subject)
+        erased = doomed.get(None, set())
+        for purpose, subjects in doomed.items():
+            self._destroy_for(subjects if purpose is None else subjects - erased, purpose, feed)
+        for subject in erased:
+            self._log.forget(subject)
+        self._owed.erased |= erased
+
+    def _destroy_for(self, subjects: set[SubjectId], purpose: Purpose | None, feed: Feed) -> None:
+        count = self._vault.destroy(subjects, purpose, now=self._clock()) if subjects else 0
+        if count:
+            self._owed.keys_destroyed += count
+            self._destroyed += count
+            self._record(
+                EventKind.KEYS_DESTROYED,
+                reason="erasure" if purpose is None else "withdrawal",
+                purpose=None if purpose is None else purpose.value,
+                count=count,
+                sequence=feed.sequence,
+            )
+
+    def _acknowledge(self, feed: Feed) -> None:
+        owed = self._owed
+        self._client.acknowledge(
+            {
+                "sequence": feed.sequence,
+                "checkpoint": self._log.checkpoint(),
+                "keys_destroyed": owed.keys_destroyed,
+                "erased": sorted(owed.erased),
+                "answers": [a for a in map(self._answer, owed.challenge) if a is not None],
+            }
+        )
+        self._owed = Owed()
+
+    def _answer(self, index: int) -> Mapping[str, Any] | None:
+        """Open one decision of ours for the trust service; None where it is none, or erased."""
+        try:
+            event, payload = self._log.entry(index).event, self._log.payload(index)
+        except AuditError:
+            return None
+        if event.kind is not EventKind.DECISION or payload is None:
+            return None
+        return {
+            "index": index,
+            "request": payload["request"],
+            "standing": payload["standing"],
+            "allowed": event.fields["allowed"],
+            "rules": event.fields["rules"],
+            "decided_at": event.at,
+        }
+
+    def _record(self, kind: EventKind, **fields: Any) -> None:
+        self._log.append(Event(kind=kind, at=self._clock(), fields=fields))

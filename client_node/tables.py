@@ -1,0 +1,113 @@
+"""The rows a node keeps, as SQLModel tables in four SQLite files, one for each owner.
+
+`records.db` (vault), `standing.db`, `budget.db`, `releases.db`. No row holds text, names or
+customer ids: people stand under their pseudonym, and everything about them is sealed bytes.
+Not here: keys (`audit.keystore`) and evidence (`audit.log`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlmodel import Field, SQLModel, create_engine
+
+
+class SealedRecord(SQLModel, table=True):
+    """One sealed copy of one turn, for one purpose; `label` is sealed under the same key."""
+
+    __tablename__ = "sealed_record"
+
+    turn: str = Field(primary_key=True)
+    purpose: str = Field(primary_key=True)
+    subject: str = Field(index=True)
+    created_at: float = Field(index=True)
+    sealed: bytes
+    label: bytes | None = None
+    provenance: str | None = None
+
+
+class StandingEnvelope(SQLModel, table=True):
+    """One verified envelope of standing that somebody's standing still rests on."""
+
+    __tablename__ = "standing_envelope"
+
+    digest: str = Field(primary_key=True)
+    sequence: int
+    issued_at: int
+    data: bytes
+
+
+class StandingEntry(SQLModel, table=True):
+    """Which envelope holds a person's latest standing."""
+
+    __tablename__ = "standing_entry"
+
+    subject: str = Field(primary_key=True)
+    digest: str = Field(index=True)
+
+
+class BudgetEntry(SQLModel, table=True):
+    """One spending of privacy budget; `head` chains it to all before it."""
+
+    __tablename__ = "budget_entry"
+
+    number: int = Field(primary_key=True)
+    purpose: str
+    run: str
+    round_number: int
+    curve: str
+    terms_digest: str
+    spent_at: float
+    previous: str
+    head: str
+
+
+class RoundAnswer(SQLModel, table=True):
+    """What this node answered to one spending: the update it signed, or readiness."""
+
+    __tablename__ = "round_answer"
+
+    number: int = Field(primary_key=True)
+    run: str = Field(index=True)
+    round_number: int
+    terms_digest: str
+    log_index: int
+    answer: str | None = None
+
+
+class LoadedRelease(SQLModel, table=True):
+    """A release that was verified and loaded; the newest row is in force."""
+
+    __tablename__ = "loaded_release"
+
+    number: int | None = Field(default=None, primary_key=True)
+    release: str
+    digest: str
+    log_index: int
+    loaded_at: float
+    bundle: bytes
+
+
+def open_store(path: Path, tables: Sequence[type[SQLModel]]) -> Engine:
+    """Open or make a SQLite file with these tables; every commit is on disk on return.
+
+    Mode 0600, write-ahead log, synchronous=FULL (promise 6 rests on it), and deleted rows
+    are overwritten.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError, OSError: The file cannot be opened or written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600, exist_ok=True)
+    engine = create_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", _configure)
+    SQLModel.metadata.create_all(engine, tables=[t.__table__ for t in tables])  # type: ignore[attr-defined]
+    return engine
+
+
+def _configure(connection: Any, _: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}")

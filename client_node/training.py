@@ -1,0 +1,371 @@
+"""This node's part of a run: what it checks, asks and spends before it opens anything.
+
+A round, in the order that promises 1, 5 and 6 ask for:
+1. the coordinator signed the terms, and the weights are those they name;
+2. the node's own signed policy allows the terms;
+3. this run's enrolment was passed;
+4. the budget would cover it, and the gate lets people into the round, as one batch;
+5. the budget is spent, durably, and the head of its chain is in the log;
+6. the vault opens the records of the people in the permit, and of nobody else;
+7. permit and bags go to the node's own executor.
+
+A refusal carries a reason of a closed set and no number. How many people there are leaves in
+nothing; the cohort's floor is tested once a run, at enrolment, on a noisy and charged count.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from audit.errors import AuditError, EntryMissing
+from audit.events import Event, EventKind
+from audit.gate import BATCH_SUBJECT, Gate
+from audit.log import EvidenceLog
+from audit.signing import SigningKey, VerifyKey, seal, unseal
+from client_node.budget_ledger import ENROLMENT, BudgetLedger, Limits, Spending
+from client_node.errors import (
+    LedgerRolledBack,
+    RoundRefusal,
+    RoundRefused,
+    UpdateRejected,
+    VaultError,
+)
+from client_node.round_answers import RoundAnswers
+from client_node.standing_cache import StandingCache
+from client_node.vault import TrainingRecord, Vault
+from models.accounting import RdpCurve, count_curve, round_curve
+from models.encoder import FEATURES
+from models.errors import ModelError
+from models.noise import SYSTEM_NOISE, Noise, noisy_count
+from models.private_training import Bags
+from models.update import (
+    Update,
+    update_from_dict,
+    update_to_dict,
+    weights_digest,
+    weights_from_bytes,
+)
+from policies.canonical import digest
+from policies.clock import Clock
+from policies.decision import Facts, UseRequest
+from policies.errors import (
+    BudgetExhausted,
+    PolicyInvalid,
+    PolicyUnavailable,
+    Refused,
+    TermsRefused,
+)
+from policies.permit import Permit
+from policies.terms import (
+    NodePolicy,
+    RoundTerms,
+    check_terms,
+    plan_to_dict,
+    terms_from_dict,
+    terms_to_dict,
+)
+from policies.vocabulary import Action, Digest, NodeId, Purpose, RunId, SubjectId
+
+READY = "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundInputs:
+    """What the executor needs for one round; `permit` is signed by this node."""
+
+    terms: RoundTerms
+    terms_digest: Digest
+    weights: bytes = field(repr=False)
+    permit: bytes = field(repr=False)
+    bags: Bags = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """Takes part in rounds for one node; refuses with `RoundRefused`."""
+
+    node: NodeId
+    policy: NodePolicy
+    coordinator_key: VerifyKey
+    key: SigningKey
+    gate: Gate
+    cache: StandingCache
+    vault: Vault
+    ledger: BudgetLedger
+    answers: RoundAnswers
+    log: EvidenceLog
+    clock: Clock
+    encoder_digest: Digest
+    noise: Noise = SYSTEM_NOISE
+
+    def enrol(self, envelope: bytes) -> bytes:
+        """Answer once whether this node is ready for a run; return the signed "ready".
+
+        The head count is noisy and charged before anybody is counted; asked again, the node
+        repeats what it said and spends nothing.
+
+        Raises:
+            RoundRefused: The node will not take part in this run.
+        """
+        terms, terms_digest, _ = self._read("enrolment", envelope)
+        said = self.answers.enrolment(terms.run)
+        if said is None:
+            said = self._count(terms, terms_digest)
+        if said != READY:
+            raise RoundRefused(RoundRefusal.NOT_READY, "enrolment was answered so for this run")
+        return seal(READY, {"terms_digest": terms_digest}, self.key)
+
+    def take_part(self, envelope: bytes) -> RoundInputs:
+        """Return what the executor needs for one round; by then the budget is spent.
+
+        Raises:
+            RoundRefused: The node does not take part; from step 5 on the budget is spent all
+                the same.
+        """
+        terms, terms_digest, body = self._read("terms", envelope)  # 1, 2
+        weights = _weights(terms, body)
+        if self.answers.enrolment(terms.run) != READY:  # 3
+            raise RoundRefused(RoundRefusal.NOT_READY, "this run's enrolment was not passed")
+        curve = round_curve(terms.plan.mechanism)
+        permit = self._permit(terms, curve, terms.round_number)  # 4
+        self._spend(terms, terms_digest, curve, terms.round_number, permit)  # 5
+        records = self._open(permit, terms)  # 6
+        return RoundInputs(  # 7
+            terms=terms,
+            terms_digest=terms_digest,
+            weights=weights,
+            permit=self.gate.export_permit(permit),
+            bags=bags_of(records, [name for name, _ in terms.plan.labels]),
+        )
+
+    def sign_update(self, value: Mapping[str, Any]) -> bytes:
+        """Return the executor's update, signed: one for each spending.
+
+        Raises:
+            UpdateRejected: It is not an update of this node for a spent and unanswered round.
+            EvidenceUnavailable: The log cannot record it; it does not leave.
+        """
+        update = _update(value)
+        if update.node != self.node or update.weights.shape[0] != FEATURES:
+            raise UpdateRejected("the update is of another node or shape")
+        body = update_to_dict(update)
+        if self.answers.claim(update.run, update.round_number, update.terms_digest, digest(body)):
+            self._record(
+                EventKind.TERMS_ANSWERED,
+                run=update.run,
+                round=update.round_number,
+                terms_digest=update.terms_digest,
+                answer="update",
+            )
+        return seal("update", body, self.key)
+
+    def refusal(self, kind: str, envelope: bytes, reason: RoundRefusal) -> bytes:
+        """Return a refusal, signed; it says one word. Logged where the coordinator did ask."""
+        terms_digest = None
+        try:
+            terms = terms_from_dict(unseal(kind, envelope, self.coordinator_key)["terms"])
+            terms_digest = digest(terms_to_dict(terms))
+            self._record(
+                EventKind.TERMS_ANSWERED,
+                run=terms.run,
+                round=terms.round_number,
+                terms_digest=terms_digest,
+                answer=reason.value,
+            )
+        except (AuditError, PolicyInvalid, KeyError):
+            pass  # not the coordinator's, or the log is shut: the refusal leaves all the same
+        return seal("refusal", {"terms_digest": terms_digest, "reason": reason.value}, self.key)
+
+    def prove(self, run: RunId, round_number: int, subject: SubjectId) -> list[dict[str, Any]]:
+        """Return for each batch of a round the proof that the person was in it, or was not.
+
+        `audit.batch.verify_batch_proof(root, proof, blinded)` tells which, offline, once
+        `receipt` has shown that the root is in this node's log.
+
+        Raises:
+            EntryMissing: This node opened no batch for that round.
+        """
+        indices = self.answers.batches(run, round_number)
+        if not indices:
+            raise EntryMissing(f"no batch was opened here for round {round_number} of {run}")
+        return [self._proof(index, subject) for index in indices]
+
+    def _proof(self, index: int, subject: SubjectId) -> dict[str, Any]:
+        batch = self.gate.restore_batch(index)
+        return {
+            "log_index": index,
+            "root": batch.root,
+            "blinded": batch.blinded(subject).hex(),
+            "proof": batch.prove(subject),
+            "leaf": base64.b64encode(self.log.entry(index).leaf).decode(),
+            "receipt": self.log.receipt(index),
+        }
+
+    def _read(self, kind: str, envelope: bytes) -> tuple[RoundTerms, Digest, dict[str, Any]]:
+        """Verify an envelope and hold its terms against the node's policy."""
+        try:
+            body = unseal(kind, envelope, self.coordinator_key)
+            terms = terms_from_dict(body["terms"])
+        except AuditError as error:
+            raise RoundRefused(RoundRefusal.SIGNATURE, str(error)) from error
+        except (PolicyInvalid, KeyError) as error:
+            raise RoundRefused(RoundRefusal.TERMS, f"malformed: {type(error).__name__}") from error
+        try:
+            check_terms(terms, self.policy, now=self.clock())
+        except TermsRefused as error:
+            raise RoundRefused(RoundRefusal.TERMS, str(error)) from error
+        if digest(plan_to_dict(terms.plan)) != terms.plan_digest:
+            raise RoundRefused(RoundRefusal.TERMS, "the plan is not the one its digest names")
+        if (terms.plan.features, terms.plan.encoder_digest) != (FEATURES, self.encoder_digest):
+            raise RoundRefused(RoundRefusal.MODEL, "the plan is for another encoder")
+        return terms, digest(terms_to_dict(terms)), body
+
+    def _count(self, terms: RoundTerms, terms_digest: Digest) -> str:
+        """Charge, count with noise, and record the answer."""
+        curve = count_curve(terms.plan.mechanism)
+        permit = self._permit(terms, curve, ENROLMENT)
+        spending = self._spend(terms, terms_digest, curve, ENROLMENT, permit)
+        count = noisy_count(
+            len(permit.subjects), std=terms.plan.mechanism.count_noise, noise=self.noise
+        )
+        enough = count >= terms.plan.minimum_people
+        said = READY if enough else RoundRefusal.NOT_READY.value
+        self.answers.answer_enrolment(spending.number, said)
+        return said
+
+    def _permit(self, terms: RoundTerms, curve: RdpCurve, round_number: int) -> Permit:
+        self._check_budget(terms, curve, round_number)
+        people = (self.cache.standing(subject) for subject in self.vault.trainable())
+        request = UseRequest(
+            node=self.node,
+            action=Action.TRAIN,
+            purpose=Purpose.TRAINING,
+            subject=BATCH_SUBJECT,
+            facts=Facts(leaves_node=True, protected=True, budget_left=True),
+        )
+        try:
+            return self.gate.open_batch(
+                request,
+                [standing for standing in people if standing is not None],
+                self.cache.governance,
+                context={"run": terms.run, "round": str(round_number)},
+            )
+        except (Refused, PolicyUnavailable) as error:
+            raise RoundRefused(RoundRefusal.STOPPED, str(error)) from error
+        except AuditError as error:
+            raise RoundRefused(RoundRefusal.NOT_READY, type(error).__name__) from error
+
+    def _spend(
+        self,
+        terms: RoundTerms,
+        terms_digest: Digest,
+        curve: RdpCurve,
+        round_number: int,
+        permit: Permit,
+    ) -> Spending:
+        """Spend, remember what for, and put the head into the log."""
+        try:
+            spending = self.ledger.spend(
+                curve, run=terms.run, round_number=round_number, terms_digest=terms_digest
+            )
+        except (BudgetExhausted, LedgerRolledBack) as error:
+            raise RoundRefused(RoundRefusal.BUDGET, str(error)) from error
+        try:
+            self._record(
+                EventKind.BUDGET_SPENT,
+                ledger=Purpose.TRAINING.value,
+                run=terms.run,
+                round=round_number,
+                terms_digest=terms_digest,
+                epsilon_after=spending.epsilon_after,
+                delta=self.policy.maximum_delta,
+                head=spending.head,
+                decision_id=permit.decision_id,
+            )
+            self.answers.begin(
+                spending.number,
+                run=terms.run,
+                round_number=round_number,
+                terms_digest=terms_digest,
+                log_index=permit.log_index,
+            )
+        except (AuditError, VaultError) as error:
+            raise RoundRefused(RoundRefusal.NOT_READY, type(error).__name__) from error
+        return spending
+
+    def _check_budget(self, terms: RoundTerms, curve: RdpCurve, round_number: int) -> None:
+        """Refuse, and log it, where the budget does not cover one more computation."""
+        try:
+            if self.ledger.covers(curve):
+                return
+            detail = "the privacy budget does not cover it"
+        except LedgerRolledBack as error:
+            detail = str(error)
+        self._record(
+            EventKind.BUDGET_REFUSED,
+            ledger=Purpose.TRAINING.value,
+            run=terms.run,
+            round=round_number,
+        )
+        raise RoundRefused(RoundRefusal.BUDGET, detail)
+
+    def _open(self, permit: Permit, terms: RoundTerms) -> list[TrainingRecord]:
+        try:
+            return self.vault.open_batch(
+                permit=permit, max_turns=terms.plan.mechanism.max_turns, now=self.clock()
+            )
+        except VaultError as error:
+            raise RoundRefused(RoundRefusal.NOT_READY, str(error)) from error
+
+    def _record(self, kind: EventKind, **values: Any) -> None:
+        self.log.append(Event(kind=kind, at=self.clock(), fields=values))
+
+
+def limits_of(policy: NodePolicy) -> Limits:
+    """Return what the operator's policy lets a person lose in one period."""
+    return Limits(
+        epsilon=policy.maximum_epsilon, delta=policy.maximum_delta, period_s=policy.period_s
+    )
+
+
+def bags_of(records: Sequence[TrainingRecord], labels: Sequence[str]) -> Bags:
+    """Return the records as bags; turns whose label is not in the plan are left out."""
+    index = {label: number for number, label in enumerate(labels)}
+    known = [record for record in records if record.label in index]
+    owners: dict[SubjectId, int] = {}
+    for record in known:
+        owners.setdefault(record.subject, len(owners))
+    features = np.zeros((len(known), FEATURES), np.float32)
+    for row, record in enumerate(known):
+        features[row] = record.features
+    return Bags(
+        features=features,
+        labels=np.array([index[record.label] for record in known], np.int64),
+        owners=np.array([owners[record.subject] for record in known], np.int64),
+    )
+
+
+def _weights(terms: RoundTerms, body: Mapping[str, Any]) -> bytes:
+    """Return the weights' bytes if they are those that the terms name."""
+    shape = (terms.plan.features, len(terms.plan.labels))
+    try:
+        data = base64.b64decode(body["weights"], validate=True)
+        found = weights_digest(weights_from_bytes(data, shape=shape))
+    except (KeyError, TypeError, binascii.Error, ModelError) as error:
+        raise RoundRefused(RoundRefusal.MODEL, "the weights are not weights") from error
+    if found != terms.weights_digest:
+        raise RoundRefused(RoundRefusal.MODEL, "the weights are not those the terms name")
+    return data
+
+
+def _update(value: Mapping[str, Any]) -> Update:
+    try:
+        return update_from_dict(value)
+    except ModelError as error:
+        raise UpdateRejected(f"not an update: {error}") from error

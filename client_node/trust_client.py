@@ -1,0 +1,150 @@
+"""Speaks with the trust service over TLS, each request signed with the node's key.
+
+Carries; decides nothing. What comes back about standing is a sealed envelope that
+`client_node.standing_cache` verifies; notices are checked where they are used.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from audit.signing import SigningKey, sign_request
+from client_node.connections import ConnectionPolicy
+from client_node.errors import ConnectionForbidden, TrustUnavailable
+from policies.clock import Clock
+
+TIMEOUT_S = 10.0
+MAX_ANSWER_BYTES = 17 * 2**20
+
+
+class TrustClient:
+    """The node's one connection to its trust service; thread-safe."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: SigningKey,
+        connections: ConnectionPolicy,
+        clock: Clock,
+        authority: Path | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Prepare a client; nothing is opened yet.
+
+        Args:
+            url: Where the trust service listens.
+            key: Signs each request.
+            connections: The operator's closed set, asked first.
+            clock: Time of the signatures.
+            authority: Certificate that the service's is checked against; the system's if None.
+            transport: Another way to carry requests, for tests.
+
+        Raises:
+            ConnectionForbidden: The node's policy does not name this host.
+            TrustUnavailable: The authority's certificate cannot be read.
+        """
+        connections.check_url(url)
+        self._key, self._clock = key, clock
+        self._http = httpx.Client(
+            base_url=url,
+            verify=_context(authority),
+            timeout=TIMEOUT_S,
+            transport=transport,
+            trust_env=False,
+        )
+
+    def standing(self, *, after: int, wait_s: float) -> bytes:
+        """Return the sealed envelope of what changed after a sequence; long poll.
+
+        Raises:
+            TrustUnavailable: No answer, or not one of success.
+        """
+        path = f"/v1/standing?after={after}&wait_s={wait_s:g}"
+        return self._send("GET", path, timeout_s=TIMEOUT_S + wait_s)
+
+    def notice(self, version: int) -> dict[str, Any]:
+        """Return a published notice.
+
+        Raises:
+            TrustUnavailable: As in `standing`.
+        """
+        return _object(self._send("GET", f"/v1/notices/{version}"))
+
+    def acknowledge(self, body: Mapping[str, Any]) -> None:
+        """Say what was applied, destroyed and asked.
+
+        Raises:
+            TrustUnavailable: As in `standing`; say it again later.
+        """
+        self._send("POST", "/v1/acknowledgements", body)
+
+    def grant(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Record a consent under the pseudonym; return the receipt.
+
+        Raises:
+            TrustUnavailable: As in `standing`; the consent was not recorded.
+        """
+        return _object(self._send("POST", "/v1/grants", body))
+
+    def withdraw(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Record a withdrawal under the pseudonym; return the receipt.
+
+        Raises:
+            TrustUnavailable: As in `standing`; the withdrawal was not recorded.
+        """
+        return _object(self._send("POST", "/v1/withdrawals", body))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+    ) -> bytes:
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = sign_request(self._key, method=method, path=path, body=content, now=self._clock())
+        headers["Content-Type"] = "application/json"
+        try:
+            answer = self._http.request(
+                method, path, content=content, headers=headers, timeout=timeout_s
+            )
+        except (httpx.HTTPError, ssl.SSLError, ConnectionForbidden) as error:
+            raise TrustUnavailable(
+                f"the trust service did not answer ({type(error).__name__})"
+            ) from error
+        if not answer.is_success:
+            raise TrustUnavailable(f"the trust service answered {answer.status_code}")
+        if len(answer.content) > MAX_ANSWER_BYTES:
+            raise TrustUnavailable("the trust service's answer is too large")
+        return answer.content
+
+
+def _context(authority: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=None if authority is None else str(authority))
+    except (OSError, ssl.SSLError) as error:
+        raise TrustUnavailable(
+            f"the trust service's authority cannot be read: {authority}"
+        ) from error
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise TrustUnavailable("the trust service's answer is not JSON") from error
+    if not isinstance(value, dict):
+        raise TrustUnavailable("the trust service's answer is not an object")
+    return value

@@ -1,0 +1,113 @@
+"""A turn of conversation as it is received, and the answer as it leaves: plain values.
+
+`receive` is the pipeline's first step. It looks at size and form only; whether the words may
+be read at all is the gate's to say, so nothing here looks into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from client_node.errors import TurnEmpty, TurnInvalid, TurnTooLong, TurnUndecodable
+from client_node.uses.queue import QueueState
+from models.inference import Reading, WordWeight
+from policies.vocabulary import (
+    Channel,
+    DecisionId,
+    Emotion,
+    Purpose,
+    Role,
+    RuleId,
+    Setting,
+    SubjectId,
+    Use,
+)
+
+MAX_TEXT_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One thing a customer said; `text` and `conversation` are never kept as they are.
+
+    `use` is what the branch would do with the reading, if anything; `queue` goes with a
+    hand-over (rule 13). `show_redacted` is for the person at the branch.
+    """
+
+    subject: SubjectId
+    conversation: str
+    text: str = field(repr=False)
+    channel: Channel = Channel.CUSTOMER
+    role: Role = Role.CUSTOMER
+    setting: Setting = Setting.CUSTOMER_SERVICE
+    explain: bool = False
+    show_redacted: bool = False
+    use: Use | None = None
+    queue: QueueState | None = None
+
+
+class AnswerKind(StrEnum):
+    """What became of a turn."""
+
+    READING = "reading"  # an expressed cue was read
+    ABSTAINED = "abstained"  # read, and not sure (rule 22), or nothing trained yet
+    STORED = "stored"  # not read for service; kept for training as the person chose
+    REFUSED = "refused"  # the rules said no to everything; the words were not read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """One decision of the gate in plain words."""
+
+    decision: DecisionId
+    allowed: bool
+    rules: tuple[RuleId, ...] = ()
+    reasons: tuple[str, ...] = ()
+    statutes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseAnswer:
+    """What became of a use: refused with its ruling, or done; `outcome` says how."""
+
+    use: Use
+    ruling: Ruling
+    emotion: Emotion | None = None
+    outcome: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the branch gets for a turn. `ruling` is that of reading for service."""
+
+    turn: str
+    answer: AnswerKind
+    ruling: Ruling
+    reading: Reading | None = None
+    why: tuple[WordWeight, ...] = ()
+    use: UseAnswer | None = None
+    redacted: Mapping[str, int] = field(default_factory=dict)
+    sealed_for: tuple[Purpose, ...] = ()
+    text_redacted: str | None = None
+
+
+def receive(turn: Turn) -> Turn:
+    """Return the turn if its form allows a decision about it.
+
+    Raises:
+        TurnEmpty, TurnTooLong, TurnUndecodable: The text is none, too long, or not text.
+        TurnInvalid: A hand-over is asked for without the queue's state.
+    """
+    try:
+        size = len(turn.text.encode())
+    except UnicodeEncodeError:
+        raise TurnUndecodable("the text is not valid Unicode: send UTF-8") from None
+    if size > MAX_TEXT_BYTES:
+        raise TurnTooLong(f"the text has {size} bytes, at most {MAX_TEXT_BYTES}: split the turn")
+    if not turn.text.strip():
+        raise TurnEmpty("the text is empty: send what the customer said")
+    if turn.use is Use.HANDOVER and turn.queue is None:
+        raise TurnInvalid("a hand-over needs the queue's state (rule 13): send `queue`")
+    return turn

@@ -1,0 +1,1 @@
+"""What may be done with a reading, each use through the gate."""

@@ -1,0 +1,62 @@
+"""A use of a turn that was read before: the emotion is what this node itself read then.
+
+1. the gate lets the reading be opened (infer, for service); 2. the vault opens it; 3. the gate
+is asked for the use. The caller names the turn and the use, never an emotion.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from audit.gate import Gate
+from client_node.standing_cache import StandingCache
+from client_node.turn import UseAnswer
+from client_node.uses.asked import AskedUse, Uses, purpose_of, refusal
+from client_node.uses.queue import QueueState
+from client_node.vault import Vault
+from policies.clock import Clock
+from policies.decision import UseRequest
+from policies.errors import Refused
+from policies.vocabulary import Action, Emotion, NodeId, Purpose, SubjectId, Use
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseDesk:
+    """Answers for uses of kept turns."""
+
+    node: NodeId
+    gate: Gate
+    cache: StandingCache
+    vault: Vault
+    uses: Uses
+    clock: Clock
+
+    def ask(self, use: Use, turn: str, *, queue: QueueState | None = None) -> UseAnswer:
+        """Return the use's answer: done, or refused with its rules.
+
+        Raises:
+            NotBuilt: No version does this use yet.
+            TurnUnknown: The turn is not kept for service: never read, expired or erased.
+            TurnInvalid: What the use needs is missing.
+            PolicyUnavailable, EvidenceUnavailable, VaultError: Not done.
+        """
+        purpose_of(use)
+        subject = self.vault.owner(turn)
+        try:
+            emotion = self._emotion(turn, subject)  # 1, 2
+        except Refused as error:
+            return UseAnswer(use=use, ruling=refusal(error.decision))
+        return self.uses.ask(  # 3
+            AskedUse(use=use, subject=subject, emotion=emotion, queue=queue)
+        )
+
+    def _emotion(self, turn: str, subject: SubjectId) -> Emotion | None:
+        request = UseRequest(
+            node=self.node, action=Action.INFER, purpose=Purpose.SERVICE, subject=subject
+        )
+        standing = self.cache.standing(subject)
+        permit = self.gate.open(request, standing, self.cache.governance)
+        copy = self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
+        emotion = json.loads(copy)["emotion"]
+        return None if emotion is None else Emotion(emotion)

@@ -1,0 +1,293 @@
+"""Sealed records: one copy and one key for each person and purpose, opened under a permit.
+
+What is kept (promise 2): for `service` the redacted text and its reading, at most a day
+(rule 16); for `training` the features (float32) and, once the customer gave one, a label.
+Erasure is destroying keys (promise 3): the rows that remain in a backup are noise.
+
+A permit from before a destruction no longer stores: else a turn under way while the person
+withdraws would make a new key for what they have just withdrawn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session, col, delete, select
+
+from audit.errors import KeyDestroyed, KeystoreError
+from audit.keystore import Keystore
+from client_node.errors import TurnUnknown, VaultError
+from client_node.tables import SealedRecord, open_store
+from policies.errors import PermitInvalid
+from policies.law import LAW
+from policies.permit import Permit
+from policies.vocabulary import Action, Provenance, Purpose, SubjectId
+
+LITTLE_FLOAT = np.dtype("<f4")
+SESSION_S = LAW.clocks.emotion_session_hours * 3600
+"""How long a reading may be used and kept (rule 16)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRecord:
+    """One labelled turn of one person, opened: features `(385,)` float32."""
+
+    subject: SubjectId
+    features: NDArray[np.float32]
+    label: str
+
+
+class Vault:
+    """Seals, opens and destroys; thread-safe."""
+
+    def __init__(self, path: Path, keystore: Keystore) -> None:
+        """Open or make the records.
+
+        Args:
+            path: The database file.
+            keystore: Seals and opens; its owner closes it.
+
+        Raises:
+            VaultError: The file cannot be opened.
+        """
+        self._keystore = keystore
+        self._lock = threading.RLock()
+        self._destroyed_at: dict[tuple[SubjectId, str], float] = {}
+        try:
+            self._engine = open_store(path, [SealedRecord])
+        except (SQLAlchemyError, OSError) as error:
+            raise VaultError(f"records {path.name}: {type(error).__name__}") from error
+
+    def seal(
+        self, turn: str, plaintext: bytes, *, subject: SubjectId, permit: Permit, now: float
+    ) -> None:
+        """Seal one copy of a turn for the permit's purpose.
+
+        Raises:
+            PermitInvalid: Not a permit to store for this person now, or the key for the
+                purpose was destroyed after it was issued.
+            VaultError: The disk refuses; nothing is kept.
+        """
+        purpose = permit.purpose
+        permit.cover(action=Action.STORE, purpose=purpose, subject=subject, now=now)
+        with self._lock:
+            if permit.issued_at <= self._destroyed_at.get((subject, purpose), -np.inf):
+                raise PermitInvalid(
+                    f"permit {permit.decision_id} is older than a withdrawal: ask the gate again"
+                )
+            sealed = self._sealing(subject, purpose, plaintext, _context(turn, purpose))
+            self._write(
+                SealedRecord(
+                    turn=turn, purpose=purpose, subject=subject, created_at=now, sealed=sealed
+                )
+            )
+
+    def open(self, turn: str, *, action: Action, permit: Permit, now: float) -> bytes:
+        """Return the turn's copy for the permit's purpose.
+
+        Raises:
+            PermitInvalid: Not a permit for that action on this person now.
+            TurnUnknown: No such copy, or its key was destroyed.
+            VaultError: The record was changed, or the disk refuses.
+        """
+        record = self._find(turn, permit.purpose)
+        subject = SubjectId(record.subject)
+        if permit.purpose is Purpose.SERVICE and record.created_at < now - SESSION_S:
+            raise TurnUnknown("the turn's session is over: nothing of it is used any more")
+        permit.cover(action=action, purpose=permit.purpose, subject=subject, now=now)
+        try:
+            context = _context(turn, permit.purpose)
+            return self._keystore.open(subject, permit.purpose, record.sealed, context=context)
+        except KeyDestroyed as error:
+            raise TurnUnknown("the turn was erased") from error
+        except KeystoreError as error:
+            raise VaultError(f"a record cannot be opened: {type(error).__name__}") from error
+
+    def label(
+        self, turn: str, label: str, provenance: Provenance, *, permit: Permit, now: float
+    ) -> None:
+        """Attach the customer's own label to the turn's training copy, in place of an earlier one.
+
+        Raises:
+            PermitInvalid, TurnUnknown, VaultError: As in `open` and `seal`.
+        """
+        purpose = Purpose.TRAINING
+        with self._lock:
+            record = self._find(turn, purpose)
+            subject = SubjectId(record.subject)
+            permit.cover(action=Action.LABEL, purpose=purpose, subject=subject, now=now)
+            if purpose.value not in self.purposes_of(subject):
+                raise TurnUnknown("the turn was erased")
+            context = _context(turn, purpose) + b"/label"
+            record.label = self._sealing(subject, purpose, label.encode(), context)
+            record.provenance = provenance.value
+            self._write(record)
+
+    def owner(self, turn: str) -> SubjectId:
+        """Return whose turn this is.
+
+        Raises:
+            TurnUnknown: No copy of it is kept.
+            VaultError: The disk refuses.
+        """
+        for purpose in (Purpose.SERVICE, Purpose.TRAINING):
+            try:
+                return SubjectId(self._find(turn, purpose).subject)
+            except TurnUnknown:
+                continue
+        raise TurnUnknown("no such turn is kept here: it may have expired or been erased")
+
+    def trainable(self) -> frozenset[SubjectId]:
+        """Return the people with at least one labelled training copy."""
+        with self._session() as session:
+            query = (
+                select(SealedRecord.subject)
+                .where(SealedRecord.purpose == Purpose.TRAINING.value)
+                .where(col(SealedRecord.label).is_not(None))
+                .distinct()
+            )
+            return frozenset(SubjectId(subject) for subject in session.exec(query))
+
+    def open_batch(self, *, permit: Permit, max_turns: int, now: float) -> list[TrainingRecord]:
+        """Return each permitted person's newest labelled turns, at most `max_turns` of one.
+
+        Only the records of people in the permit are opened.
+
+        Raises:
+            PermitInvalid: Not a permit to train now.
+            VaultError: A record was changed, or the disk refuses.
+        """
+        permit.cover(action=Action.TRAIN, purpose=Purpose.TRAINING, subject=None, now=now)
+        rows = self._newest_labelled(permit.subjects, max_turns)
+        name = Purpose.TRAINING.value
+        items = [(SubjectId(r.subject), name, r.sealed, _context(r.turn, name)) for r in rows]
+        labels = [
+            (SubjectId(r.subject), name, r.label or b"", _context(r.turn, name) + b"/label")
+            for r in rows
+        ]
+        try:
+            opened = self._keystore.open_many([*items, *labels])
+        except KeystoreError as error:
+            raise VaultError(f"a record cannot be opened: {type(error).__name__}") from error
+        pairs = zip(rows, opened[: len(rows)], opened[len(rows) :], strict=True)
+        return [
+            TrainingRecord(
+                subject=SubjectId(row.subject),
+                features=np.frombuffer(features, LITTLE_FLOAT).astype(np.float32),
+                label=label.decode(),
+            )
+            for row, features, label in pairs
+            if features is not None and label is not None
+        ]
+
+    def purposes_of(self, subject: SubjectId) -> frozenset[str]:
+        """Return the labels under which the person still has a key."""
+        try:
+            return self._keystore.labels(subject)
+        except KeystoreError as error:
+            raise VaultError(f"the keystore does not answer: {type(error).__name__}") from error
+
+    def destroy(
+        self, subjects: Collection[SubjectId], purpose: Purpose | None, *, now: float
+    ) -> int:
+        """Destroy people's keys for one purpose, or every key of theirs; return how many.
+
+        1. from here on older permits store nothing; 2. keys; 3. rows.
+
+        Raises:
+            VaultError: The keystore or the disk refuses.
+        """
+        names = [p.value for p in Purpose] if purpose is None else [purpose.value]
+        with self._lock:
+            pairs = ((subject, name) for subject in subjects for name in names)
+            self._destroyed_at.update(dict.fromkeys(pairs, now))  # 1
+            try:
+                label = None if purpose is None else purpose.value
+                count = self._keystore.destroy_many(subjects, label)  # 2
+            except KeystoreError as error:
+                raise VaultError(f"keys cannot be destroyed: {type(error).__name__}") from error
+            self._delete(subjects, names)  # 3
+        return count
+
+    def expire(self, purpose: Purpose, *, before: float) -> int:
+        """Delete the copies for a purpose that are older than `before`; return how many."""
+        with self._session() as session:
+            query = (
+                delete(SealedRecord)
+                .where(col(SealedRecord.purpose) == purpose.value)
+                .where(col(SealedRecord.created_at) < before)
+            )
+            count = session.exec(query).rowcount
+            session.commit()
+        return int(count)
+
+    def close(self) -> None:
+        """Close the records; the keystore is its owner's to close."""
+        self._engine.dispose()
+
+    def _session(self) -> Session:
+        return Session(self._engine, expire_on_commit=False)
+
+    def _find(self, turn: str, purpose: Purpose) -> SealedRecord:
+        try:
+            with self._session() as session:
+                record = session.get(SealedRecord, (turn, purpose.value))
+        except SQLAlchemyError as error:
+            raise VaultError(f"records cannot be read: {type(error).__name__}") from error
+        if record is None:
+            raise TurnUnknown(f"no copy of that turn is kept for {purpose.value}")
+        return record
+
+    def _write(self, record: SealedRecord) -> None:
+        try:
+            with self._session() as session:
+                session.merge(record)
+                session.commit()
+        except SQLAlchemyError as error:
+            raise VaultError(f"records cannot be written: {type(error).__name__}") from None
+
+    def _delete(self, subjects: Collection[SubjectId], purposes: Sequence[str]) -> None:
+        try:
+            with self._session() as session:
+                session.exec(
+                    delete(SealedRecord)
+                    .where(col(SealedRecord.subject).in_(subjects))
+                    .where(col(SealedRecord.purpose).in_(purposes))
+                )
+                session.commit()
+        except SQLAlchemyError as error:
+            raise VaultError(f"records cannot be deleted: {type(error).__name__}") from error
+
+    def _sealing(self, subject: SubjectId, purpose: str, plaintext: bytes, context: bytes) -> bytes:
+        try:
+            return self._keystore.seal(subject, str(purpose), plaintext, context=context)
+        except KeystoreError as error:
+            raise VaultError(f"nothing can be sealed: {type(error).__name__}") from error
+
+    def _newest_labelled(
+        self, subjects: frozenset[SubjectId], max_turns: int
+    ) -> list[SealedRecord]:
+        query = (
+            select(SealedRecord)
+            .where(SealedRecord.purpose == Purpose.TRAINING.value)
+            .where(col(SealedRecord.label).is_not(None))
+            .order_by(col(SealedRecord.subject), col(SealedRecord.created_at).desc())
+        )
+        taken: dict[str, int] = {}
+        rows = []
+        with self._session() as session:
+            for row in session.exec(query):
+                if row.subject in subjects and taken.get(row.subject, 0) < max_turns:
+                    taken[row.subject] = taken.get(row.subject, 0) + 1
+                    rows.append(row)
+        return rows
+
+
+def _context(turn: str, purpose: str) -> bytes:
+    return f"undertone/record/{purpose}/{turn}".encode()

@@ -1,0 +1,204 @@
+"""The shapes of what integrations send and get, checked by pydantic at the edge.
+
+Unknown fields are refused: a misspelt restriction must not be overlooked in silence. No shape
+has an example: examples of personal data end up in logs and demos.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from client_node.turn import Answer, Turn, UseAnswer
+from client_node.uses.queue import QueueState, WaitingCall
+from policies.vocabulary import (
+    AgeBand,
+    Channel,
+    Modality,
+    Provenance,
+    Purpose,
+    Role,
+    Setting,
+    SubjectId,
+    Use,
+    Vulnerability,
+)
+
+Id = Annotated[str, Field(min_length=1, max_length=256)]
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=100_000)]
+HANDLING_S = 300.0
+
+
+class Shape(BaseModel):
+    """Stand at the root: frozen, and nothing but the named fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WaitingIn(Shape):
+    """One waiting call."""
+
+    call: Id
+    since: Seconds
+    handling_s: Annotated[Seconds, Field(gt=0)] = HANDLING_S
+
+
+class QueueIn(Shape):
+    """The queue as the telephone system sees it; times in seconds on one clock."""
+
+    now: Seconds = 0.0
+    idle_agents: Count
+    reserved_agents: Count = 0
+    busy_until: Annotated[tuple[Seconds, ...], Field(max_length=10_000)] = ()
+    waiting: Annotated[tuple[WaitingIn, ...], Field(max_length=10_000)] = ()
+    handling_s: Annotated[Seconds, Field(gt=0)] = HANDLING_S
+    moved: Id | None = None
+
+    def state(self) -> QueueState:
+        """Return the queue as the node's own value."""
+        return QueueState(
+            now_s=self.now,
+            idle_agents=self.idle_agents,
+            reserved_idle=self.reserved_agents,
+            busy_until_s=self.busy_until,
+            waiting=tuple(
+                WaitingCall(call=w.call, since_s=w.since, handling_s=w.handling_s)
+                for w in self.waiting
+            ),
+            handling_s=self.handling_s,
+            moved=self.moved,
+        )
+
+
+class TurnIn(Shape):
+    """One thing a customer said."""
+
+    customer: Id
+    conversation: Id
+    text: str
+    channel: Channel = Channel.CUSTOMER
+    role: Role = Role.CUSTOMER
+    setting: Setting = Setting.CUSTOMER_SERVICE
+    explain: bool = False
+    show_redacted: bool = False
+    use: Use | None = None
+    queue: QueueIn | None = None
+
+    def turn(self, subject: SubjectId) -> Turn:
+        """Return the turn under the person's pseudonym."""
+        return Turn(
+            subject=subject,
+            conversation=self.conversation,
+            text=self.text,
+            channel=self.channel,
+            role=self.role,
+            setting=self.setting,
+            explain=self.explain,
+            show_redacted=self.show_redacted,
+            use=self.use,
+            queue=None if self.queue is None else self.queue.state(),
+        )
+
+
+class LabelIn(Shape):
+    """A customer's own label."""
+
+    turn: Id
+    label: Annotated[str, Field(max_length=64)]
+    provenance: Provenance
+
+
+class UseIn(Shape):
+    """A use of a turn that was read before."""
+
+    turn: Id
+    queue: QueueIn | None = None
+
+
+class ConsentIn(Shape):
+    """A person's consent, under their customer id; the trust service checks it again."""
+
+    customer: Id
+    purposes: Annotated[frozenset[Purpose], Field(min_length=1)]
+    modalities: Annotated[frozenset[Modality], Field(min_length=1)]
+    notice_version: Annotated[int, Field(ge=1)]
+    act: Annotated[str, Field(max_length=64)]
+    role: Role = Role.CUSTOMER
+    age: AgeBand = AgeBand.UNKNOWN
+    vulnerabilities: frozenset[Vulnerability] = frozenset()
+    informed: Annotated[bool, Field(strict=True)]
+    valid_days: Annotated[int, Field(ge=1, le=730)]
+    jurisdiction: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] = "EU"
+
+    def grant(self) -> dict[str, Any]:
+        """Return the grant as the trust service takes it, without the customer id."""
+        value = self.model_dump(mode="json", exclude={"customer"})
+        return value | {
+            name: sorted(value[name]) for name in ("purposes", "modalities", "vulnerabilities")
+        }
+
+
+class WithdrawalIn(Shape):
+    """A person's withdrawal; `purpose` null, said explicitly, erases everything."""
+
+    customer: Id
+    purpose: Purpose | None
+
+
+class CustomerIn(Shape):
+    """One customer id, to get its pseudonym."""
+
+    customer: Id
+
+
+class ProofIn(Shape):
+    """Whether a person was in a round."""
+
+    customer: Id
+    run: Id
+    round: Annotated[int, Field(ge=1)]
+
+
+def answer_to_dict(answer: Answer) -> dict[str, Any]:
+    """Return a turn's answer as JSON values; cues are expressed, never a truth (rule 26)."""
+    reading = answer.reading
+    value: dict[str, Any] = {
+        "turn": answer.turn,
+        "answer": answer.answer.value,
+        "decision": answer.ruling.decision,
+        "rules": list(answer.ruling.rules),
+        "reasons": list(answer.ruling.reasons),
+        "statutes": list(answer.ruling.statutes),
+        "redacted": dict(answer.redacted),
+        "sealed_for": [purpose.value for purpose in answer.sealed_for],
+    }
+    if reading is not None:
+        value["reading"] = {
+            "label": reading.label,
+            "emotion": reading.emotion,
+            "says": None if reading.label is None else f"expressed cues of {reading.label}",
+            "confidence": reading.confidence,
+            "release": reading.release_id,
+        }
+    if answer.why:
+        value["why"] = [{"words": w.words, "weight": w.weight} for w in answer.why]
+    if answer.use is not None:
+        value["use"] = use_to_dict(answer.use)
+    if answer.text_redacted is not None:
+        value["text_redacted"] = answer.text_redacted
+    return value
+
+
+def use_to_dict(answer: UseAnswer) -> dict[str, Any]:
+    """Return a use's answer as JSON values: an action, not a cue (rule 16)."""
+    return {
+        "use": answer.use.value,
+        "answer": "done" if answer.ruling.allowed else "refused",
+        "decision": answer.ruling.decision,
+        "rules": list(answer.ruling.rules),
+        "reasons": list(answer.ruling.reasons),
+        "statutes": list(answer.ruling.statutes),
+        **answer.outcome,
+    }

@@ -1,0 +1,296 @@
+"""The coordinator's two interfaces: people's (HTTP, loopback, bearer token) and the courier's.
+
+Thin: shapes in, shapes out. The courier's application is served on a Unix socket only and
+carries no token, because its callers are processes of the same user.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from audit.errors import KeyInvalid
+from audit.http import BodyLimit, install_error_handlers
+from audit.signing import VerifyKey
+from coordinator.courier import CourierQueue
+from coordinator.errors import (
+    BudgetRefused,
+    CourierClosed,
+    FlowerUnavailable,
+    NodeConflict,
+    NodeKeyInvalid,
+    NodeUnknown,
+    PlanRejected,
+    PlanUnknown,
+    ReleaseRejected,
+    ReleaseUnknown,
+    RunConflict,
+    RunUnknown,
+)
+from coordinator.federation import fab_digest
+from coordinator.journal import RoundRecord, RunRecord
+from coordinator.plan import preview_to_dict
+from coordinator.release import Published
+from coordinator.service import VERSION, CoordinatorService
+from models.update import weights_to_dict
+from policies.vocabulary import Digest, NodeId, ReleaseId, RunId
+
+LONG_POLL_S = 20.0
+PLAN_BYTES = 256 * 1024
+REPLIES_BYTES = 256 * 1024 * 1024
+"""Replies of all nodes of a round together, base64."""
+
+STATUSES = {
+    PlanRejected: 422,
+    PlanUnknown: 404,
+    RunUnknown: 404,
+    RunConflict: 409,
+    BudgetRefused: 409,
+    NodeUnknown: 404,
+    NodeConflict: 409,
+    NodeKeyInvalid: 422,
+    KeyInvalid: 422,
+    ReleaseRejected: 409,
+    ReleaseUnknown: 404,
+    FlowerUnavailable: 503,
+    CourierClosed: 410,
+}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewRun(_Body):
+    """Start a run of an accepted plan; `approved_by` names who says so."""
+
+    plan_digest: str
+    approved_by: str = "operator"
+
+
+class NewNode(_Body):
+    """Register a node: its vkey, and its SuperNode's public key (OpenSSH, P-384)."""
+
+    node: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    vkey: str
+    supernode_public_key: str
+
+
+class NewRelease(_Body):
+    """Publish a run's candidate, or, with `plan_digest` alone, the abstaining first release."""
+
+    approved_by: str
+    run: str | None = None
+    plan_digest: str | None = None
+    abstain_below: float = Field(default=0.5, ge=0, le=1)
+
+
+class Delivered(_Body):
+    """What the courier brought back for one exchange."""
+
+    exchange: str
+    replies: dict[str, str]
+
+
+def create_app(service: CoordinatorService, *, admin_token: str) -> ASGIApp:
+    """Return the application for people and the notebook SDK."""
+    app = FastAPI(title="Undertone coordinator", version=VERSION, docs_url=None, redoc_url=None)
+    install_error_handlers(app, STATUSES)
+
+    @app.get("/healthz")
+    def health() -> dict[str, str]:
+        """Say that the service answers."""
+        return {"status": "ok", "service": "coordinator", "version": VERSION}
+
+    guarded = [Depends(_bearer(admin_token))]
+    _add_plans_and_nodes(app, service, guarded)
+    _add_runs(app, service, guarded)
+    _add_releases(app, service, guarded)
+    return BodyLimit(app, limit_bytes=PLAN_BYTES)
+
+
+def _add_plans_and_nodes(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> None:
+    @app.post("/v1/plans", dependencies=guarded)
+    def accept_plan(draft: dict[str, Any]) -> dict[str, Any]:
+        """Check a plan and say what it costs."""
+        return preview_to_dict(service.accept_plan(draft)) | {"fab_digest": fab_digest()}
+
+    @app.post("/v1/nodes", dependencies=guarded)
+    def register_node(new: NewNode) -> dict[str, Any]:
+        """Admit a node; the same node again changes nothing."""
+        key = VerifyKey.parse(new.vkey)
+        node = service.register_node(NodeId(new.node), key, new.supernode_public_key.strip())
+        return {"node": node.node, "registered": True}
+
+    @app.get("/v1/nodes", dependencies=guarded)
+    def nodes() -> dict[str, Any]:
+        """List nodes, who is online, and which release each confirmed."""
+        online, newest = service.online(), service.releases.latest()
+        holders = service.registry.holders(newest.release) if newest else frozenset()
+        return {
+            "nodes": [
+                {"node": n, "online": n in online, "has_newest_release": n in holders}
+                for n in service.registry.nodes()
+            ]
+        }
+
+    @app.get("/v1/checkpoint", dependencies=guarded)
+    def checkpoint() -> dict[str, Any]:
+        """Return the log's newest signed checkpoint and the key that signs it."""
+        return {"checkpoint": service.log.checkpoint(), "key": str(service.log.key.verify_key)}
+
+    @app.get("/v1/traffic", dependencies=guarded)
+    def traffic() -> dict[str, Any]:
+        """Return how many bytes passed the gateway."""
+        return asdict(service.traffic())
+
+    @app.get("/v1/processes", dependencies=guarded)
+    def processes() -> dict[str, int]:
+        """Return the process ids of the fleet, so that an operator can measure them."""
+        return service.fleet.processes()
+
+
+def _add_runs(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> None:
+    @app.post("/v1/runs", status_code=202, dependencies=guarded)
+    def start_run(new: NewRun) -> dict[str, Any]:
+        """Start a run; it goes on by itself."""
+        run = service.start_run(Digest(new.plan_digest), approved_by=new.approved_by)
+        return _run(service, service.journal.run(run))
+
+    @app.get("/v1/runs", dependencies=guarded)
+    def runs() -> dict[str, Any]:
+        """List all runs, oldest first."""
+        return {"runs": [_summary(record) for record in service.journal.runs()]}
+
+    @app.get("/v1/runs/{run}", dependencies=guarded)
+    def show_run(run: str) -> dict[str, Any]:
+        """Return a run's state, its rounds and its bytes."""
+        return _run(service, service.journal.run(RunId(run)))
+
+    @app.get("/v1/runs/{run}/weights", dependencies=guarded)
+    def weights(run: str, round: int) -> dict[str, Any]:  # noqa: A002 (the parameter's name)
+        """Return the aggregate of one round, which is private already."""
+        found = [r for r in service.rounds(RunId(run)) if r.number == round]
+        if not found or found[0].weights is None:
+            raise ReleaseRejected(f"round {round} of {run} has no aggregate")
+        return weights_to_dict(found[0].weights) | {"digest": found[0].weights_digest}
+
+    @app.post("/v1/runs/{run}/stop", dependencies=guarded)
+    def stop_run(run: str) -> dict[str, Any]:
+        """Stop a run between or within rounds."""
+        return _run(service, service.stop_run(RunId(run)))
+
+
+def _add_releases(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> None:
+    @app.post("/v1/releases", dependencies=guarded)
+    def publish(new: NewRelease) -> dict[str, Any]:
+        """Publish a release by hand; nodes get it within seconds."""
+        if (new.run is None) == (new.plan_digest is None):
+            raise ReleaseRejected("name either the run to release or the plan to begin with")
+        if new.run is not None:
+            published = service.publish_run(
+                RunId(new.run), approved_by=new.approved_by, abstain_below=new.abstain_below
+            )
+        else:
+            published = service.publish_first(
+                Digest(str(new.plan_digest)), approved_by=new.approved_by
+            )
+        return _release(service, published)
+
+    @app.get("/v1/releases", dependencies=guarded)
+    def releases() -> dict[str, Any]:
+        """List all releases, oldest first."""
+        return {"releases": [_release(service, r) for r in service.releases.all()]}
+
+    @app.get("/v1/releases/{release}", dependencies=guarded)
+    def show_release(release: str) -> dict[str, Any]:
+        """Return a release with its card, its proof and who has it."""
+        published = service.releases.release(ReleaseId(release))
+        bundle = base64.b64encode(published.bundle).decode()
+        return _release(service, published) | {"body": published.body, "bundle": bundle}
+
+
+def create_courier_app(queue: CourierQueue, *, long_poll_s: float = LONG_POLL_S) -> ASGIApp:
+    """Return the application for the courier, to be served on the Unix socket."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    install_error_handlers(app, STATUSES)
+
+    @app.post("/courier/next", response_model=None)
+    def take() -> dict[str, Any] | Response:
+        """Return the exchange to carry, or 204 when there is none for a while."""
+        job = queue.next(wait_s=long_poll_s)
+        if job is None:
+            return Response(status_code=204)
+        payloads = {str(n): base64.b64encode(p).decode() for n, p in job.payloads.items()}
+        return {"exchange": job.exchange, "payloads": payloads, "wait_s": job.wait_s}
+
+    @app.post("/courier/replies")
+    def deliver(delivered: Delivered) -> dict[str, bool]:
+        """Take the replies of an exchange."""
+        replies = {int(n): base64.b64decode(p) for n, p in delivered.replies.items()}
+        return {"expected": queue.deliver(delivered.exchange, replies)}
+
+    return BodyLimit(app, limit_bytes=REPLIES_BYTES)
+
+
+def _bearer(token: str) -> Callable[[str | None], None]:
+    def check(authorization: Annotated[str | None, Header()] = None) -> None:
+        given = (authorization or "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            raise HTTPException(401, "the admin token is missing or wrong")
+
+    return check
+
+
+def _summary(record: RunRecord) -> dict[str, Any]:
+    return {
+        "run": record.run,
+        "plan_digest": record.plan_digest,
+        "state": record.state.value,
+        "final": record.state.final,
+        "detail": record.detail,
+        "cohort": list(record.cohort),
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+    }
+
+
+def _run(service: CoordinatorService, record: RunRecord) -> dict[str, Any]:
+    plan = service.registry.plan(record.plan_digest).plan
+    return _summary(record) | {
+        "plan": plan.name,
+        "rounds_planned": plan.rounds,
+        "rounds": [_round(closed) for closed in service.rounds(record.run)],
+        "traffic": asdict(service.traffic(record.run)),
+    }
+
+
+def _round(closed: RoundRecord) -> dict[str, Any]:
+    return {
+        "round": closed.number,
+        "state": closed.state.value,
+        "seconds": round(closed.seconds, 3),
+        "replies": closed.replies,
+        "rejected": dict(closed.rejected),
+        "weights_digest": closed.weights_digest,
+    }
+
+
+def _release(service: CoordinatorService, published: Published) -> dict[str, Any]:
+    return {
+        "release": published.release,
+        "digest": published.digest,
+        "run": published.run,
+        "approved_by": published.approved_by,
+        "published_at": published.published_at,
+        "loaded_by": sorted(service.registry.holders(published.release)),
+        "card": published.body["card"],
+    }

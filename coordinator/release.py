@@ -1,0 +1,189 @@
+"""Publish models: build the release and its card, log it, prove it, sign it.
+
+    1. build    weights, labels, threshold, encoder and card
+    2. log      a RELEASE_PUBLISHED leaf with the digest of its canonical bytes
+    3. prove    the leaf's tlog-proof, so that a node can tell without the log
+    4. seal     release, leaf and proof in one envelope, signed by the coordinator
+    5. keep     the bundle, for every node that comes later
+
+Steps 2 to 4 come in this order so that nothing is signed that is not logged. A release is
+made by hand and names who approved it. Its card carries no accuracy: whoever measured it on
+people's data would have to spend for it, so the harness or a private evaluation prints that.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from audit.events import Event, EventKind
+from audit.log import EvidenceLog
+from audit.signing import SigningKey, seal
+from coordinator.aggregation import Weights
+from coordinator.errors import ReleaseRejected, ReleaseUnknown
+from coordinator.plan import Preview
+from coordinator.tables import ReleaseRow
+from models.card import Card
+from models.release import Release, abstaining_release, release_to_dict
+from policies.canonical import digest
+from policies.clock import Clock
+from policies.terms import Plan
+from policies.vocabulary import Digest, ReleaseId, RunId
+
+_PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
+UNIT = "a person at a node (all their turns there, in all rounds)"
+USE = "Hints and routing in customer service, under the node's own rules; never about employees."
+LIMITS = (
+    "It reads expressed cues in text, not what a person feels.",
+    "Below its threshold it abstains; a node shows that as no answer.",
+    "Trained on the customers of the nodes that took part; others may be served less well.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A release as it was published; `bundle` is the signed envelope for nodes."""
+
+    release: ReleaseId
+    digest: Digest
+    run: RunId | None
+    approved_by: str
+    labels: tuple[str, ...]
+    body: Mapping[str, Any]
+    bundle: bytes
+    published_at: float
+
+
+def trained_release(
+    run: RunId, found: Preview, weights: Weights, *, rounds: int, abstain_below: float
+) -> Release:
+    """Return the release that a run's candidate makes; its id is given at publication."""
+    plan = found.plan
+    return Release(
+        release_id=ReleaseId(""),
+        run=run,
+        labels=plan.labels,
+        weights=weights,
+        abstain_below=abstain_below,
+        encoder_digest=plan.encoder_digest,
+        card=Card(
+            data="Redacted turns of consenting customers, at the nodes; labels by themselves.",
+            unit=UNIT,
+            epsilon=found.epsilon,
+            delta=plan.delta,
+            plan_digest=found.digest,
+            rounds=rounds,
+            intended_use=USE,
+            limits=LIMITS,
+            epsilon_at_nodes=tuple(sorted(found.epsilon_at_nodes.items())),
+        ),
+    )
+
+
+def first_release(plan: Plan) -> Release:
+    """Return the release that abstains, so that nodes can seal features before any training."""
+    return abstaining_release(plan.labels, plan.encoder_digest)
+
+
+class ReleaseBook:
+    """Publish releases and keep them."""
+
+    def __init__(self, engine: Engine, *, log: EvidenceLog, key: SigningKey, clock: Clock) -> None:
+        self._engine, self._log, self._key, self._clock = engine, log, key, clock
+
+    def publish(self, unnamed: Release, *, approved_by: str) -> Published:
+        """Number, log, prove, sign and keep a release.
+
+        Raises:
+            ReleaseRejected: The approver is not one word (an id or an address).
+            EvidenceUnavailable: The log cannot record; nothing is published.
+        """
+        if _PERSON.fullmatch(approved_by) is None:
+            raise ReleaseRejected("approved_by is one word: a person's id or address")
+        number = len(self.all())
+        release = replace(unnamed, release_id=ReleaseId(f"release-{number}"))  # 1
+        value = release_to_dict(release)
+        published = Published(
+            release=release.release_id,
+            digest=digest(value),
+            run=release.run,
+            approved_by=approved_by,
+            labels=tuple(name for name, _ in release.labels),
+            body=value,
+            bundle=self._bundle(release, value, approved_by),  # 2, 3, 4
+            published_at=self._clock(),
+        )
+        self._keep(published, number)  # 5
+        return published
+
+    def _bundle(self, release: Release, value: Mapping[str, Any], approved_by: str) -> bytes:
+        fields = {
+            "release": release.release_id,
+            "digest": digest(value),
+            "run": release.run,
+            "approved_by": approved_by,
+        }
+        event = Event(kind=EventKind.RELEASE_PUBLISHED, at=self._clock(), fields=fields)
+        index = self._log.append(event)  # 2
+        leaf, proof = self._log.entry(index).leaf, self._log.receipt(index)  # 3
+        body = {"release": value, "leaf": base64.b64encode(leaf).decode(), "proof": proof}
+        return seal("release", body, self._key)  # 4
+
+    def _keep(self, published: Published, number: int) -> None:
+        row = ReleaseRow(
+            release=published.release,
+            number=number,
+            digest=published.digest,
+            run=published.run,
+            approved_by=published.approved_by,
+            body=json.dumps(dict(published.body)),
+            bundle=published.bundle,
+            published_at=published.published_at,
+        )
+        with Session(self._engine) as session:
+            session.add(row)
+            session.commit()
+
+    def all(self) -> tuple[Published, ...]:
+        """Return all releases, oldest first."""
+        with Session(self._engine) as session:
+            rows = session.exec(select(ReleaseRow).order_by(col(ReleaseRow.number))).all()
+            return tuple(_published(row) for row in rows)
+
+    def latest(self) -> Published | None:
+        """Return the newest release, or None before the first."""
+        everything = self.all()
+        return everything[-1] if everything else None
+
+    def release(self, name: ReleaseId) -> Published:
+        """Return one release.
+
+        Raises:
+            ReleaseUnknown: There is none of that name.
+        """
+        with Session(self._engine) as session:
+            row = session.get(ReleaseRow, name)
+            if row is None:
+                raise ReleaseUnknown(f"there is no release {name}")
+            return _published(row)
+
+
+def _published(row: ReleaseRow) -> Published:
+    body = json.loads(row.body)
+    return Published(
+        release=ReleaseId(row.release),
+        digest=Digest(row.digest),
+        run=None if row.run is None else RunId(row.run),
+        approved_by=row.approved_by,
+        labels=tuple(name for name, _ in body["labels"]),
+        body=body,
+        bundle=row.bundle,
+        published_at=row.published_at,
+    )

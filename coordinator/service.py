@@ -1,0 +1,350 @@
+"""The coordinator as a whole: one process that alone owns its log, ledger, journal and keys.
+
+Composition only: rounds, releases and the fleet do the work. One run at a time, on a thread
+of its own; a run that a crash interrupted is marked failed when the service starts again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from audit.errors import AuditError
+from audit.events import Event, EventKind, Value
+from audit.log import EvidenceLog
+from audit.signing import SigningKey, VerifyKey
+from coordinator.aggregation import candidate
+from coordinator.budget_ledger import CentralLedger
+from coordinator.courier import CourierQueue
+from coordinator.delivery import Delivery
+from coordinator.errors import (
+    CoordinatorError,
+    ReleaseRejected,
+    RunConflict,
+    SettingsInvalid,
+)
+from coordinator.federation import fab_digest
+from coordinator.fleet import Fleet, FlowerFleet
+from coordinator.journal import Journal, RoundRecord, RunRecord, RunState, aggregates
+from coordinator.plan import Preview, preview_apart
+from coordinator.registry import Node, Registry
+from coordinator.release import Published, ReleaseBook, first_release, trained_release
+from coordinator.rounds import Centre, Run, close_run, hold_run
+from coordinator.settings import CoordinatorSettings
+from coordinator.tables import open_store
+from coordinator.traffic import Traffic, TrafficMeter
+from policies.clock import Clock
+from policies.errors import UndertoneError
+from policies.terms import Plan
+from policies.vocabulary import Digest, NodeId, ReleaseId, RunId
+
+VERSION = "0.1.0"
+DELIVER_S = 2.0
+STOP_S = 20.0
+
+FleetMaker = Callable[[CoordinatorSettings, CourierQueue], Fleet]
+Accountant = Callable[[Mapping[str, Any]], Preview]
+
+
+class CoordinatorService:
+    """Everything a coordinator does, behind one object; its API and CLI are thin."""
+
+    def __init__(
+        self,
+        settings: CoordinatorSettings,
+        *,
+        clock: Clock = time.time,
+        make_fleet: FleetMaker = FlowerFleet,
+        accountant: Accountant = preview_apart,
+    ) -> None:
+        """Open what is on disk; nothing runs before `start`.
+
+        Raises:
+            SettingsInvalid: The key or the log cannot be used.
+        """
+        self.settings, self._clock, self._accountant = settings, clock, accountant
+        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._key, self.log = _open_log(settings, clock)
+        engine = open_store(settings.folder / "coordinator.db")
+        self.registry = Registry(engine, clock=clock)
+        self.journal = Journal(engine, clock=clock)
+        self.ledger = CentralLedger(
+            engine,
+            epsilon_ceiling=settings.epsilon_ceiling,
+            delta_ceiling=settings.delta_ceiling,
+            clock=clock,
+        )
+        self.releases = ReleaseBook(engine, log=self.log, key=self._key, clock=clock)
+        self.queue = CourierQueue(self._addresses, grace_s=settings.grace_s)
+        self.fleet = make_fleet(settings, self.queue)
+        self.delivery = Delivery(
+            self.queue, self.registry, self.releases, online=self.online, clock=clock
+        )
+        self._meter = TrafficMeter(settings.access_log)
+        self._lock = threading.Lock()
+        self._active: tuple[RunId, threading.Event, threading.Thread] | None = None
+        self._closing = threading.Event()
+        self._deliverer = threading.Thread(target=self._deliver, name="delivery", daemon=True)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Close what a crash left open, then bring the fleet up.
+
+        Raises:
+            FlowerUnavailable: The SuperLink does not come up.
+        """
+        fields: dict[str, Value] = {
+            "service": "coordinator",
+            "version": VERSION,
+            "policy_digest": None,
+            "key": str(self._key.verify_key),
+        }
+        self._record(Event(kind=EventKind.SERVICE_STARTED, at=self._clock(), fields=fields))
+        centre = self._centre(threading.Event())
+        for run in self.journal.unfinished():
+            close_run(centre, run, RunState.FAILED, "the coordinator ended during the run")
+        self.fleet.start()
+        self._deliverer.start()
+
+    def close(self) -> None:
+        """Stop the run, the courier and the fleet, and close the log."""
+        self._closing.set()
+        active = self._active
+        if active is not None:
+            active[1].set()
+        self.queue.close()
+        if active is not None:
+            active[2].join(STOP_S)
+        if self._deliverer.is_alive():
+            self._deliverer.join(STOP_S)
+        self.fleet.stop()
+        self.log.close()
+
+    # --- plans and nodes ------------------------------------------------------------------------
+
+    def accept_plan(self, draft: Mapping[str, Any]) -> Preview:
+        """Cost a plan, remember it and log it; the same plan again changes nothing.
+
+        Raises:
+            PlanRejected: It is not a plan, or costs more than it declares.
+        """
+        found = self._accountant(draft)
+        if not self.registry.knows_plan(found.digest):
+            fields: dict[str, Value] = {
+                "plan_digest": found.digest,
+                "name": found.plan.name,
+                "epsilon": found.plan.epsilon,
+                "delta": found.plan.delta,
+                "rounds": found.plan.rounds,
+            }
+            self._record(Event(kind=EventKind.PLAN_ACCEPTED, at=self._clock(), fields=fields))
+            self.registry.add_plan(found)
+        return found
+
+    def register_node(self, node: NodeId, key: VerifyKey, supernode_key: str) -> Node:
+        """Admit a node: its signing key here, its Flower key at the SuperLink.
+
+        Raises:
+            NodeConflict: The name has other keys.
+            NodeKeyInvalid: The Flower key is not an OpenSSH P-384 public key.
+            FlowerUnavailable: The SuperLink does not answer.
+        """
+        with self._lock:
+            known = self.registry.check_free(node, key, supernode_key)
+            if known is not None:
+                return known
+            admitted = Node(node=node, key=key, flower_id=self.fleet.register(supernode_key))
+            fields: dict[str, Value] = {"node": node, "key": str(key)}
+            self._record(Event(kind=EventKind.NODE_ENROLLED, at=self._clock(), fields=fields))
+            self.registry.add_node(admitted, supernode_key=supernode_key)
+            return admitted
+
+    def online(self) -> frozenset[NodeId]:
+        """Return the registered nodes that Flower heard of lately."""
+        ids = self.fleet.online()
+        return frozenset(n for n, node in self.registry.nodes().items() if node.flower_id in ids)
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def start_run(self, plan_digest: Digest, *, approved_by: str) -> RunId:
+        """Reserve the run's budget and start it; returns at once.
+
+        Raises:
+            PlanUnknown: The plan was not accepted.
+            RunConflict: Another run is in progress.
+            BudgetRefused: The ceiling does not cover it.
+        """
+        found = self.registry.plan(plan_digest)
+        with self._lock:
+            if self._active is not None and self._active[2].is_alive():
+                raise RunConflict(f"run {self._active[0]} is in progress: stop it, or wait")
+            base = self._base_release(found.plan, approved_by)
+            run = RunId(f"run-{secrets.token_hex(4)}")
+            self.ledger.reserve_run(run, found.plan)
+            self.journal.open_run(run, plan_digest)
+            self._record_start(run, found)
+            stop = threading.Event()
+            thread = threading.Thread(
+                target=self._hold, args=(run, found, base, stop), name=run, daemon=True
+            )
+            self._active = (run, stop, thread)
+            thread.start()
+            return run
+
+    def stop_run(self, run: RunId) -> RunRecord:
+        """Stop a run between or within rounds; a final state stays as it is.
+
+        Raises:
+            RunUnknown: There is none of that name.
+        """
+        record = self.journal.run(run)
+        active = self._active
+        if active is not None and active[0] == run and not record.state.final:
+            active[1].set()
+            self.queue.cancel()
+            active[2].join(STOP_S)
+        return self.journal.run(run)
+
+    def rounds(self, run: RunId) -> tuple[RoundRecord, ...]:
+        """Return the run's ended rounds.
+
+        Raises:
+            RunUnknown: There is none of that name.
+        """
+        plan = self.registry.plan(self.journal.run(run).plan_digest).plan
+        return self.journal.rounds(run, shape=(plan.features, len(plan.labels)))
+
+    def traffic(self, run: RunId | None = None) -> Traffic:
+        """Return the bytes at the gateway, in all or while a run went on.
+
+        Raises:
+            RunUnknown: There is none of that name.
+        """
+        if run is None:
+            return self._meter.read()
+        record = self.journal.run(run)
+        return self._meter.between(record.started_at, record.ended_at or self._clock())
+
+    # --- releases -------------------------------------------------------------------------------
+
+    def publish_first(self, plan_digest: Digest, *, approved_by: str) -> Published:
+        """Publish the abstaining release for a plan's labels, or return it if it is newest.
+
+        Raises:
+            PlanUnknown: The plan was not accepted.
+            ReleaseRejected: The approver is not one word.
+        """
+        with self._lock:
+            plan = self.registry.plan(plan_digest).plan
+            return self._published_first(plan, approved_by)
+
+    def publish_run(self, run: RunId, *, approved_by: str, abstain_below: float = 0.5) -> Published:
+        """Publish a run's candidate: the average of the second half of its aggregates.
+
+        Raises:
+            RunUnknown: There is none of that name.
+            ReleaseRejected: The run is not over, no round counted, or the approver is no word.
+        """
+        with self._lock:
+            record = self.journal.run(run)
+            made = aggregates(self.rounds(run))
+            if not record.state.final or not made:
+                raise ReleaseRejected(
+                    f"run {run} is {record.state} with {len(made)} rounds that counted: "
+                    "there is nothing to release"
+                )
+            release = trained_release(
+                run,
+                self.registry.plan(record.plan_digest),
+                candidate(made),
+                rounds=len(made),
+                abstain_below=abstain_below,
+            )
+            return self.releases.publish(release, approved_by=approved_by)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _hold(self, run: RunId, found: Preview, base: ReleaseId, stop: threading.Event) -> None:
+        centre = self._centre(stop)
+        try:
+            self.delivery.catch_up(patient=False)
+            online = self.online()
+            nodes = {n: x.key for n, x in self.registry.nodes().items() if n in online}
+            terms = Run(
+                run=run,
+                plan=found.plan,
+                plan_digest=found.digest,
+                fab_digest=fab_digest(),
+                base_release=base,
+            )
+            hold_run(centre, terms, nodes)
+        except CoordinatorError as error:
+            state = RunState.STOPPED if stop.is_set() else RunState.FAILED
+            close_run(centre, run, state, str(error))
+        except AuditError:
+            return  # the log cannot record; the journal has the final state already
+        finally:
+            if not self._closing.is_set():
+                self.journal.close_run(run, RunState.FAILED, "the coordinator failed")
+
+    def _deliver(self) -> None:
+        """Bring the newest release to nodes that come later, while no run is in progress."""
+        while not self._closing.wait(DELIVER_S):
+            if self._active is None or not self._active[2].is_alive():
+                try:
+                    self.delivery.catch_up()
+                except UndertoneError:
+                    continue  # shutting down, stopped, or tried again later
+
+    def _base_release(self, plan: Plan, approved_by: str) -> ReleaseId:
+        newest = self.releases.latest()
+        return (newest or self._published_first(plan, approved_by)).release
+
+    def _published_first(self, plan: Plan, approved_by: str) -> Published:
+        first = first_release(plan)
+        newest = self.releases.latest()
+        names = tuple(name for name, _ in plan.labels)
+        if newest is not None and newest.run is None and newest.labels == names:
+            return newest
+        return self.releases.publish(first, approved_by=approved_by)
+
+    def _record_start(self, run: RunId, found: Preview) -> None:
+        started: dict[str, Value] = {"run": run, "plan_digest": found.digest}
+        reserved: dict[str, Value] = {
+            "run": run,
+            "epsilon": found.plan.epsilon,
+            "delta": found.plan.delta,
+            "plan_digest": found.digest,
+        }
+        self._record(Event(kind=EventKind.RUN_STARTED, at=self._clock(), fields=started))
+        self._record(Event(kind=EventKind.BUDGET_RESERVED, at=self._clock(), fields=reserved))
+
+    def _centre(self, stop: threading.Event) -> Centre:
+        return Centre(
+            courier=self.queue,
+            ledger=self.ledger,
+            journal=self.journal,
+            key=self._key,
+            record=self._record,
+            clock=self._clock,
+            stop=stop,
+        )
+
+    def _record(self, event: Event) -> None:
+        self.log.append(event)
+
+    def _addresses(self) -> Mapping[NodeId, int]:
+        return {name: node.flower_id for name, node in self.registry.nodes().items()}
+
+
+def _open_log(settings: CoordinatorSettings, clock: Clock) -> tuple[SigningKey, EvidenceLog]:
+    try:
+        key = SigningKey.load(settings.signing_key)
+        path = settings.folder / "log.db"
+        return key, EvidenceLog(path, key, origin=key.name, clock=clock)
+    except AuditError as error:
+        raise SettingsInvalid(f"the coordinator cannot start: {error}") from error

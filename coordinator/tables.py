@@ -1,0 +1,128 @@
+"""The coordinator's rows: plans, nodes, runs, rounds, releases, reservations.
+
+Nothing here is about a person: plans are declarations, weights are private already. Opened
+by `open_store`; written only by `registry`, `journal` and `budget_ledger`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlmodel import Field, SQLModel, create_engine
+
+
+class PlanRow(SQLModel, table=True):
+    """An accepted plan: its canonical JSON and the preview that was shown for it."""
+
+    __tablename__ = "plan"
+    digest: str = Field(primary_key=True)
+    name: str
+    body: str
+    preview: str
+    accepted_at: float
+
+
+class NodeRow(SQLModel, table=True):
+    """A registered node: the key that signs its replies and its id in Flower."""
+
+    __tablename__ = "node"
+    node: str = Field(primary_key=True)
+    vkey: str
+    supernode_key: str
+    flower_id: str  # an unsigned 64-bit number, beyond SQLite's integers
+    registered_at: float
+
+
+class RunRow(SQLModel, table=True):
+    """One run and its state; `detail` says in one line why it ended."""
+
+    __tablename__ = "run"
+    run: str = Field(primary_key=True)
+    plan_digest: str
+    state: str
+    detail: str = ""
+    cohort: str = "[]"
+    started_at: float
+    ended_at: float | None = None
+
+
+class RoundRow(SQLModel, table=True):
+    """One round as it ended; `weights` is the aggregate (little-endian float32) or nothing."""
+
+    __tablename__ = "round"
+    run: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    state: str
+    seconds: float
+    replies: int
+    rejected: str = "{}"
+    weights: bytes | None = None
+    weights_digest: str | None = None
+
+
+class ReleaseRow(SQLModel, table=True):
+    """A published release with its log leaf and proof: what nodes are sent."""
+
+    __tablename__ = "release"
+    release: str = Field(primary_key=True)
+    number: int = Field(unique=True)
+    digest: str
+    run: str | None
+    approved_by: str
+    body: str
+    bundle: bytes
+    published_at: float
+
+
+class LoadedRow(SQLModel, table=True):
+    """A node's signed word that it loaded a release."""
+
+    __tablename__ = "loaded"
+    node: str = Field(primary_key=True)
+    release: str = Field(primary_key=True)
+    loaded_at: float
+
+
+class ReservationRow(SQLModel, table=True):
+    """Budget set aside; `round_number` 0 is the whole run, others count rounds of it."""
+
+    __tablename__ = "reservation"
+    id: int | None = Field(default=None, primary_key=True)
+    run: str = Field(index=True)
+    round_number: int
+    epsilon: float
+    delta: float
+    reserved_at: float
+
+
+def open_store(path: Path | None) -> Engine:
+    """Open the SQLite file, or a database in memory, and create what is missing."""
+    if path is None:
+        from sqlalchemy.pool import StaticPool  # noqa: PLC0415 (for tests only)
+
+        engine = create_engine(
+            "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+        )
+    else:
+        path.touch(mode=0o600)
+        engine = create_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", _make_durable)
+    SQLModel.metadata.create_all(engine, tables=_tables())
+    return engine
+
+
+def _tables() -> list[Any]:
+    rows = (PlanRow, NodeRow, RunRow, RoundRow, ReleaseRow, LoadedRow, ReservationRow)
+    return [SQLModel.metadata.tables[str(row.__tablename__)] for row in rows]
+
+
+def _make_durable(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.close()

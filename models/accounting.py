@@ -1,0 +1,241 @@
+"""What private computation costs: Renyi curves, their sum, and the question "does it fit?".
+
+The unit is one person at one node, added or removed with all their turns. Everything a node
+spends is an `RdpCurve` on the fixed `ORDERS`; curves of adaptively chosen computations add up
+(Mironov 2017, proposition 1). This module computes; ledgers remember.
+
+Plans adapt to what earlier rounds showed, so a ledger may not take the best order in
+hindsight: a Renyi filter is proven for an order fixed in advance (Feldman & Zrnic 2021,
+theorem 4.3; Lecuyer 2021), and taking the best of several curves at the end is not free in
+general. `filter_order` therefore fixes the order from epsilon and delta alone. For one plan
+fixed beforehand `epsilon` takes the best order, and `prv_epsilon` is tighter still.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+from dp_accounting.pld import PLDAccountant
+from opacus.accountants import PRVAccountant
+from opacus.accountants.analysis.rdp import compute_rdp
+
+from models.errors import AccountingInvalid
+from policies.terms import Mechanism, Plan
+
+ORDERS: tuple[float, ...] = (
+    *(1 + step / 10 for step in range(1, 10)),
+    *(2 + step / 4 for step in range(36)),
+    *(float(order) for order in range(11, 64)),
+    *(64.0, 72.0, 80.0, 96.0, 112.0, 128.0, 160.0, 192.0, 256.0, 320.0, 384.0, 512.0),
+)
+"""Orders at which every curve is kept; changing one changes the meaning of stored ledgers."""
+
+_STEP = 1e-4
+_LARGEST_NOISE = 1e5
+_PRV_ERROR = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RdpCurve:
+    """Renyi divergence spent at each of `ORDERS`, in nats.
+
+    Raises:
+        AccountingInvalid: Not one finite, non-negative number for each order.
+    """
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(ORDERS) or not all(0 <= v < math.inf for v in self.values):
+            raise AccountingInvalid(
+                f"a curve has {len(ORDERS)} finite numbers of at least 0, got {len(self.values)}: "
+                "keep curves as this version wrote them"
+            )
+
+    def __add__(self, other: RdpCurve) -> RdpCurve:
+        return RdpCurve(values=tuple(a + b for a, b in zip(self.values, other.values, strict=True)))
+
+    def __mul__(self, times: int) -> RdpCurve:
+        return RdpCurve(values=tuple(times * value for value in self.values))
+
+    __rmul__ = __mul__
+
+
+NOTHING_SPENT = RdpCurve(values=(0.0,) * len(ORDERS))
+"""The curve of a ledger that has no entry."""
+
+
+def gaussian_curve(*, noise_multiplier: float, sample_rate: float, steps: int) -> RdpCurve:
+    """Return the curve of `steps` Poisson-subsampled Gaussians (Mironov, Talwar, Zhang 2019).
+
+    Raises:
+        AccountingInvalid: A number is out of range, or so little noise that the curve overflows.
+    """
+    if not (0 < noise_multiplier < math.inf and 0 < sample_rate <= 1 and steps >= 0):
+        raise AccountingInvalid(
+            f"noise > 0, 0 < rate <= 1 and steps >= 0 are needed, got "
+            f"{noise_multiplier:g}, {sample_rate:g}, {steps}"
+        )
+    return RdpCurve(values=_one_step(noise_multiplier, sample_rate, ORDERS)) * steps
+
+
+def round_curve(mechanism: Mechanism) -> RdpCurve:
+    """Return what one round costs a person: all its steps."""
+    return gaussian_curve(
+        noise_multiplier=mechanism.noise_multiplier,
+        sample_rate=mechanism.sample_rate,
+        steps=mechanism.steps,
+    )
+
+
+def count_curve(mechanism: Mechanism) -> RdpCurve:
+    """Return what the one noisy head count of a run costs a person."""
+    return gaussian_curve(noise_multiplier=mechanism.count_noise, sample_rate=1.0, steps=1)
+
+
+def plan_curve(plan: Plan) -> RdpCurve:
+    """Return what a whole run costs a person at one node: every round and the head count."""
+    return round_curve(plan.mechanism) * plan.rounds + count_curve(plan.mechanism)
+
+
+def epsilon(curve: RdpCurve, *, delta: float) -> float:
+    """Return the smallest epsilon that the curve proves at `delta`, over all orders.
+
+    For computations fixed beforehand; a ledger asks `within`.
+    Conversion: Canonne, Kamath, Steinke 2020, proposition 12 (also Balle et al. 2020).
+    """
+    return max(
+        0.0, min(v + _conversion(a, delta) for a, v in zip(ORDERS, curve.values, strict=True))
+    )
+
+
+@lru_cache(maxsize=256)
+def filter_order(*, epsilon: float, delta: float) -> float:
+    """Return the order a ledger of (epsilon, delta) watches, fixed before anything is spent.
+
+    It is the order at which the most Gaussian noise budget (rho of zCDP, curve rho * order)
+    fits below epsilon; the subsampled Gaussians of a plan have nearly that shape.
+
+    Raises:
+        AccountingInvalid: No order leaves any budget: epsilon is too small for this delta.
+    """
+    if not (0 < epsilon < math.inf and 0 < delta < 1):
+        raise AccountingInvalid(f"0 < epsilon and 0 < delta < 1 are needed, got {epsilon}, {delta}")
+    room = {order: (epsilon - _conversion(order, delta)) / order for order in ORDERS}
+    best = max(room, key=room.__getitem__)
+    if room[best] <= 0:
+        raise AccountingInvalid(
+            f"epsilon {epsilon:g} at delta {delta:g} leaves no budget at any order up to "
+            f"{ORDERS[-1]:g}: raise epsilon or delta"
+        )
+    return best
+
+
+def within(curve: RdpCurve, *, epsilon: float, delta: float) -> bool:
+    """Return whether all that the curve holds stays within (epsilon, delta): the Renyi filter.
+
+    Ask with the next computation added, before it runs; valid for any adaptive sequence as
+    long as epsilon and delta stay the same (Feldman & Zrnic 2021, theorem 4.3).
+    """
+    order = filter_order(epsilon=epsilon, delta=delta)
+    return curve.values[ORDERS.index(order)] + _conversion(order, delta) <= epsilon
+
+
+def calibrate(
+    *, epsilon: float, delta: float, rounds: int, steps: int, sample_rate: float, count_noise: float
+) -> float:
+    """Return the least noise multiplier, rounded up to 1e-4, at which a run stays in budget.
+
+    The run is `rounds * steps` subsampled Gaussians and one head count with standard deviation
+    `count_noise`; it passes `within`, and so also `epsilon`, at the given totals.
+
+    Raises:
+        AccountingInvalid: No noise is enough: the head count alone breaks the budget.
+    """
+    order = filter_order(epsilon=epsilon, delta=delta)
+    counted = gaussian_curve(noise_multiplier=count_noise, sample_rate=1.0, steps=1)
+    left = epsilon - _conversion(order, delta) - counted.values[ORDERS.index(order)]
+
+    def fits(noise_multiplier: float) -> bool:
+        return rounds * steps * _one_step(noise_multiplier, sample_rate, (order,))[0] <= left
+
+    if not fits(_LARGEST_NOISE):
+        raise AccountingInvalid(
+            f"no noise keeps the run within epsilon {epsilon:g}: the head count at standard "
+            f"deviation {count_noise:g} leaves {left:g} of it at order {order:g}; raise count_noise"
+        )
+    # Search on the grid of multiples of 1e-4, so that the answer is rounded up by construction.
+    low, high = 0, math.ceil(_LARGEST_NOISE / _STEP)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle * _STEP) else (middle, high)
+    found = round(high * _STEP, 4)
+    return found if fits(found) else round(found + _STEP, 4)
+
+
+def plan_epsilon(plan: Plan) -> float:
+    """Return the run's epsilon for a person at one node, by Renyi curves."""
+    return epsilon(plan_curve(plan), delta=plan.delta)
+
+
+def epsilon_at_nodes(plan: Plan, nodes: int) -> float:
+    """Return the composed epsilon for a person whose turns lie at `nodes` nodes.
+
+    Each node noises on its own, so the person's cost is the sum of that many whole runs.
+    """
+    return epsilon(plan_curve(plan) * nodes, delta=plan.delta)
+
+
+def prv_epsilon(plan: Plan) -> float:
+    """Return an upper bound of the run's epsilon by privacy loss random variables.
+
+    Tighter than `plan_epsilon`, and right only for a plan fixed beforehand (Gopi, Lee,
+    Wutschitz 2021). The head count enters as one unsampled Gaussian.
+    """
+    mechanism = plan.mechanism
+    accountant = PRVAccountant()
+    accountant.history = [
+        (mechanism.noise_multiplier, mechanism.sample_rate, plan.rounds * mechanism.steps),
+        (mechanism.count_noise, 1.0, 1),
+    ]
+    with warnings.catch_warnings(), np.errstate(divide="ignore"):
+        # Harmless, both: at rate 1 Opacus takes log(1 - 1) and means minus infinity, and it
+        # sizes its grid by a Renyi bound whose best order may be the last of its own list.
+        warnings.filterwarnings("ignore", message="Optimal order is the")
+        return float(accountant.get_epsilon(plan.delta, eps_error=_PRV_ERROR))
+
+
+def second_opinion(plan: Plan) -> float:
+    """Return the run's epsilon by Google's dp-accounting (privacy loss distributions)."""
+    mechanism = plan.mechanism
+    step = PoissonSampledDpEvent(mechanism.sample_rate, GaussianDpEvent(mechanism.noise_multiplier))
+    accountant = PLDAccountant()
+    accountant.compose(SelfComposedDpEvent(step, plan.rounds * mechanism.steps))
+    accountant.compose(GaussianDpEvent(mechanism.count_noise))
+    return float(accountant.get_epsilon(plan.delta))
+
+
+def _conversion(order: float, delta: float) -> float:
+    """Return what turning a curve's value at `order` into epsilon adds."""
+    return math.log1p(-1 / order) - math.log(delta * order) / (order - 1)
+
+
+@lru_cache(maxsize=4096)
+def _one_step(
+    noise_multiplier: float, sample_rate: float, orders: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Return one subsampled Gaussian's divergence at the orders, from Opacus' analysis."""
+    try:
+        values = compute_rdp(
+            q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=list(orders)
+        )
+    except (ArithmeticError, ValueError) as error:
+        raise AccountingInvalid(
+            f"noise {noise_multiplier:g} at rate {sample_rate:g} is beyond what can be computed"
+        ) from error
+    return tuple(float(value) for value in np.maximum(values, 0.0))

@@ -1,0 +1,164 @@
+"""Reading an expressed cue from one turn, and saying which words it rests on.
+
+Both take a permit and show it first. A reading is a probability over labels, and "not sure"
+below the release's threshold; it is about the words, never a finding about the person.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.encoder import Encoder
+from models.errors import ReleaseInvalid, WeightsInvalid
+from models.heads import LinearHead
+from models.release import Release, VerifiedRelease
+from policies.permit import Permit
+from policies.redacted import RedactedText
+from policies.vocabulary import Action, Emotion, Purpose, ReleaseId, SubjectId
+
+_WORD = re.compile(r"\S+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a release says of one turn.
+
+    `label` and `emotion` (its regulated family) are None when it abstained. `confidence` is
+    the largest of `probabilities`, which pair each label with its own; 0 and empty for a
+    release without weights.
+    """
+
+    label: str | None
+    emotion: Emotion | None
+    confidence: float
+    abstained: bool
+    release_id: ReleaseId
+    probabilities: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordWeight:
+    """How much the probability of the most likely label falls when these words are masked.
+
+    `start` and `end` are characters of the redacted text; the weight lies in [-1, 1].
+    """
+
+    words: str
+    start: int
+    end: int
+    weight: float
+
+
+def infer(
+    verified: VerifiedRelease,
+    features: npt.NDArray[Any],
+    *,
+    permit: Permit,
+    subject: SubjectId,
+    now: float,
+) -> Reading:
+    """Return the reading of one turn's features `(feature,)`.
+
+    Raises:
+        PermitInvalid: The permit is not for reading this person's turn for service now.
+        WeightsInvalid: The features are not finite, or not as many as the release takes.
+    """
+    permit.cover(action=Action.INFER, purpose=Purpose.SERVICE, subject=subject, now=now)
+    release = verified.release
+    if release.weights is None:
+        return _not_sure(release)
+    return _reading(release, _probabilities(release, features))
+
+
+def explain(
+    encoder: Encoder,
+    verified: VerifiedRelease,
+    text: RedactedText,
+    *,
+    permit: Permit,
+    subject: SubjectId,
+    now: float,
+    most: int = 16,
+) -> tuple[WordWeight, ...]:
+    """Return the weight of each part of the text, by occlusion (Zeiler & Fergus 2014).
+
+    The text is cut into at most `most` runs of words, so it costs at most `most + 1` readings
+    of the encoder, however long the text. Empty for a release without weights.
+
+    Raises:
+        PermitInvalid: The permit is not for reading this person's turn for service now.
+        ReleaseInvalid: The release was made for another encoder.
+        TextRejected: The text has no word.
+    """
+    permit.cover(action=Action.INFER, purpose=Purpose.SERVICE, subject=subject, now=now)
+    release = verified.release
+    if release.encoder_digest != encoder.digest:
+        raise ReleaseInvalid(
+            f"release {release.release_id} is for encoder {release.encoder_digest}, "
+            f"this one is {encoder.digest}"
+        )
+    if release.weights is None:
+        return ()
+    whole = _probabilities(release, encoder.encode([text])[0])
+    spans = _spans(text.text, most=most)
+    without = _probabilities(release, encoder.encode_without(text, spans))
+    fall = whole.max() - without[:, whole.argmax()]
+    return tuple(
+        WordWeight(words=text.text[start:end], start=start, end=end, weight=float(weight))
+        for (start, end), weight in zip(spans, fall, strict=True)
+    )
+
+
+def _probabilities(release: Release, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return `(..., label)` for features `(..., feature)` of a release with weights."""
+    if release.weights is None:
+        raise ReleaseInvalid(f"release {release.release_id} has no weights")
+    if features.shape[-1:] != release.weights.shape[:1] or not np.isfinite(features).all():
+        raise WeightsInvalid(
+            f"release {release.release_id} takes {release.weights.shape[0]} finite features, "
+            f"got shape {features.shape}"
+        )
+    labels = tuple(name for name, _ in release.labels)
+    return LinearHead(labels=labels, weights=release.weights).probabilities(features)
+
+
+def _reading(release: Release, probabilities: npt.NDArray[np.float64]) -> Reading:
+    """Turn probabilities `(label,)` into a reading, or "not sure" below the threshold."""
+    best = int(probabilities.argmax())
+    confidence = float(probabilities[best])
+    abstained = confidence < release.abstain_below
+    label, emotion = release.labels[best]
+    return Reading(
+        label=None if abstained else label,
+        emotion=None if abstained else emotion,
+        confidence=confidence,
+        abstained=abstained,
+        release_id=release.release_id,
+        probabilities=tuple(
+            (name, float(p)) for (name, _), p in zip(release.labels, probabilities, strict=True)
+        ),
+    )
+
+
+def _not_sure(release: Release) -> Reading:
+    """Return the reading of a release without weights."""
+    return Reading(
+        label=None,
+        emotion=None,
+        confidence=0.0,
+        abstained=True,
+        release_id=release.release_id,
+        probabilities=(),
+    )
+
+
+def _spans(text: str, *, most: int) -> list[tuple[int, int]]:
+    """Return at most `most` spans of characters, runs of whole words of nearly equal number."""
+    words = [match.span() for match in _WORD.finditer(text)]
+    parts = np.array_split(np.arange(len(words)), max(1, min(most, len(words))))
+    return [(words[part[0]][0], words[part[-1]][1]) for part in parts if len(part)]

@@ -1,0 +1,166 @@
+"""A release: a published head with its labels, threshold, encoder and card.
+
+Until `client_node.releases` has checked the coordinator's signature and the proof that the
+release is in its log, a `Release` is only a claim; `VerifiedRelease` is what inference takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.card import Card, card_from_dict, card_to_dict
+from models.errors import ReleaseInvalid, WeightsInvalid
+from models.update import weights_from_dict, weights_to_dict
+from policies.vocabulary import Digest, Emotion, ReleaseId, RunId
+
+_FIELDS = frozenset(
+    ("release_id", "run", "labels", "weights", "abstain_below", "encoder_digest", "card")
+)
+_FEWEST_LABELS = 2
+_DIGEST_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Release:
+    """One published model.
+
+    `labels` pairs each label with its regulated family. `weights` is `(feature, label)`, or
+    None for a release that always abstains. `abstain_below` is the probability under which
+    the answer is "not sure". `run` is None where no run made it.
+    """
+
+    release_id: ReleaseId
+    run: RunId | None
+    labels: tuple[tuple[str, Emotion], ...]
+    weights: npt.NDArray[np.float32] | None
+    abstain_below: float
+    encoder_digest: Digest
+    card: Card
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VerifiedRelease:
+    """A release whose signature and log proof were checked.
+
+    `client_node.releases` alone builds one (a test reads every module to see that). `digest`
+    is over the release's canonical bytes; `log_index` is its entry in the coordinator's log.
+    """
+
+    release: Release
+    digest: Digest
+    log_index: int
+
+
+def abstaining_release(labels: tuple[tuple[str, Emotion], ...], encoder_digest: Digest) -> Release:
+    """Return release 0: it answers nothing, so that features are sealed before any training."""
+    return Release(
+        release_id=ReleaseId("release-0"),
+        run=None,
+        labels=labels,
+        weights=None,
+        abstain_below=1.0,
+        encoder_digest=encoder_digest,
+        card=Card(
+            data="none",
+            unit="nobody",
+            epsilon=None,
+            delta=None,
+            plan_digest=None,
+            rounds=0,
+            intended_use="Starting a node before anything was trained.",
+            limits=("It always abstains.",),
+        ),
+    )
+
+
+def release_to_dict(release: Release) -> dict[str, Any]:
+    """Return the release as JSON values, ready for signing.
+
+    Raises:
+        WeightsInvalid: A weight is not finite.
+    """
+    return {
+        "release_id": release.release_id,
+        "run": release.run,
+        "labels": [[name, family.value] for name, family in release.labels],
+        "weights": None if release.weights is None else weights_to_dict(release.weights),
+        "abstain_below": release.abstain_below,
+        "encoder_digest": release.encoder_digest,
+        "card": card_to_dict(release.card),
+    }
+
+
+def release_from_dict(value: Any) -> Release:
+    """Rebuild and check a release.
+
+    Raises:
+        ReleaseInvalid: A field is missing, unknown or of another type, a label's family is
+            unknown, or the weights are not finite or do not fit the labels.
+    """
+    try:
+        return _parse(value)
+    except ReleaseInvalid:
+        raise
+    except (KeyError, TypeError, ValueError, WeightsInvalid) as error:
+        raise ReleaseInvalid(f"not a release: {type(error).__name__}: {error}") from error
+
+
+def _parse(value: Mapping[str, Any]) -> Release:
+    """Read the fields; the caller translates what goes wrong."""
+    if set(value) != _FIELDS:
+        raise ValueError(f"fields are {sorted(_FIELDS)}, got {sorted(map(str, value))}")
+    run = value["run"]
+    labels = _labels(value["labels"])
+    return Release(
+        release_id=ReleaseId(_text(value["release_id"])),
+        run=None if run is None else RunId(_text(run)),
+        labels=labels,
+        weights=_weights(value["weights"], labels=len(labels)),
+        abstain_below=_probability(value["abstain_below"]),
+        encoder_digest=_digest(value["encoder_digest"]),
+        card=card_from_dict(value["card"]),
+    )
+
+
+def _labels(value: Any) -> tuple[tuple[str, Emotion], ...]:
+    """Return the labels; each is named once and has a family of the vocabulary."""
+    if not isinstance(value, list):
+        raise TypeError(f"labels are a list of pairs, got {type(value).__name__}")
+    labels = tuple((_text(name), Emotion(family)) for name, family in value)
+    if not len({name for name, _ in labels}) == len(labels) >= _FEWEST_LABELS:
+        raise ValueError(f"two or more labels, each once, are needed, got {len(labels)}")
+    return labels
+
+
+def _weights(value: Any, *, labels: int) -> npt.NDArray[np.float32] | None:
+    """Return the weights, one column for each label."""
+    if value is None:
+        return None
+    weights = weights_from_dict(value)
+    if weights.shape[1] != labels:
+        raise ValueError(f"{labels} labels need {labels} columns, weights are {weights.shape}")
+    return weights
+
+
+def _probability(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError("abstain_below is a probability")
+    return float(value)
+
+
+def _digest(value: Any) -> Digest:
+    text = _text(value)
+    if len(text) != _DIGEST_LENGTH or set(text) - set("0123456789abcdef"):
+        raise ValueError("encoder_digest is 64 lower-case hexadecimal digits")
+    return Digest(text)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {type(value).__name__}")
+    return value

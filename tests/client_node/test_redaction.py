@@ -1,0 +1,140 @@
+"""What redaction removes, offline and within its stated recall."""
+
+from __future__ import annotations
+
+import _socket
+import csv
+import gzip
+import json
+import os
+from collections import Counter
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client_node.connections import ConnectionGuard, ConnectionPolicy, install
+from client_node.errors import ConnectionForbidden, RedactionUnavailable
+from client_node.redaction import Redactor, Span, merge
+
+SURE = ("CREDIT_CARD", "EMAIL_ADDRESS", "IBAN_CODE", "US_SSN", "PHONE_NUMBER")
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("My name is Zebulon Quackenbush", "Zebulon"),
+        ("hi, this is maria from accounts", "maria"),
+        ("Kind regards, Dmitri Ivanov", "Ivanov"),
+        ("Please call Mrs. O'Leary back", "O'Leary"),
+        ("write to jane.doe@example.com", "jane.doe@example.com"),
+        ("write to jane@intranet.zz", "jane@intranet.zz"),
+        ("my number is +44 20 7946 0958", "7946"),
+        ("card 4111 1111 1111 1111", "4111"),
+        ("IBAN DE89 3704 0044 0532 0130 00", "0440"),
+        ("from 192.168.17.4", "192.168.17.4"),
+        ("I live at 42 Wallaby Way, Sydney", "Wallaby"),
+        ("Rue de Rivoli 12, Paris", "Rivoli"),
+        ("postcode SW1A 1AA", "1AA"),
+        ("order number AB-12345", "12345"),
+        ("booking ref X4T9QZ", "X4T9QZ"),
+        ("born on 12/31/1980", "1980"),
+        ("my password is hunter2", "hunter2"),
+        ("username: catlover", "catlover"),
+        ("SSN 460-89-9847", "9847"),
+        ("my name\u200b is Zebu\u200blon Quackenbush", "Quackenbush"),
+        ("account \uff11\uff12\uff13\uff14\uff15\uff16", "\uff11"),
+    ],
+)
+def test_redaction_removes_personal_data(redactor: Redactor, text: str, secret: str) -> None:
+    """Each kind of personal data that the patterns promise is gone from the text."""
+    found = redactor.redact(text)
+    assert secret not in found.text.text
+    assert len(found.text.kinds) == len(found.spans) >= 1
+
+
+def test_redaction_leaves_ordinary_complaints_alone(redactor: Redactor) -> None:
+    """What carries the cue is not removed."""
+    text = "I am so angry, you cancelled my flight again and nobody told us why!"
+    assert redactor.redact(text).text.text == text
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.integers(1, 10), st.sampled_from("ABC"), st.floats(0, 1))
+    )
+)
+def test_merged_spans_cover_the_same_and_never_overlap(
+    parts: list[tuple[int, int, str, float]],
+) -> None:
+    """Merging loses no character and leaves no overlap."""
+    spans = [Span(start=s, end=s + n, kind=k, score=p) for s, n, k, p in parts]
+    merged = merge(spans)
+    covered = {i for s in spans for i in range(s.start, s.end)}
+    assert {i for s in merged for i in range(s.start, s.end)} == covered
+    assert all(a.end <= b.start for a, b in pairwise(merged))
+
+
+def test_redaction_opens_no_connection() -> None:
+    """From a fresh start, e-mail addresses included, nothing is looked up (promise 10)."""
+    guard = ConnectionGuard(policy=ConnectionPolicy(allowed=frozenset()))
+    install(guard)
+    try:
+        found = Redactor.load().redact("mail me at someone@example.co.uk or http://a.example.org")
+        sock = _socket.socket()  # below the suite's own guard
+        with closing(sock), pytest.raises(ConnectionForbidden):
+            sock.connect(("192.0.2.1", 443))
+    finally:
+        install(None)
+    assert guard.refused == 1
+    assert "EMAIL_ADDRESS" in found.text.kinds
+
+
+def test_failed_redaction_names_nothing_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the analyzer breaks, neither message nor cause holds the text."""
+    redactor = Redactor.load()
+
+    def breaks(*_: object, **__: object) -> Any:
+        raise ValueError("secret words")
+
+    monkeypatch.setattr(redactor._analyzer, "analyze", breaks)
+    with pytest.raises(RedactionUnavailable) as caught:
+        redactor.redact("secret words")
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.slow
+def test_redaction_recall_is_what_the_documents_state(redactor: Redactor) -> None:
+    """On the shared sentences, structured identifiers are always found and names mostly."""
+    rows = _rows("presidio_synth")
+    found, total = _recall(redactor, rows)
+    assert all(found[kind] >= 0.95 * total[kind] for kind in SURE)
+    assert found["PERSON"] >= 0.8 * total["PERSON"]
+    assert sum(found.values()) >= 0.85 * sum(total.values())
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    shared = os.environ.get("UNDERTONE_SHARED")
+    if shared is None:
+        pytest.skip("UNDERTONE_SHARED is not set: no shared sentences to measure on")
+    path = Path(shared) / "data" / "pii" / f"{name}.csv.gz"
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["spans"] != "[]"]
+
+
+def _recall(redactor: Redactor, rows: list[dict[str, str]]) -> tuple[Counter[str], Counter[str]]:
+    found: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for row in rows:
+        spans = redactor.redact(row["text"]).spans
+        covered = {i for s in spans for i in range(s.start, s.end)}
+        for start, end, kind in json.loads(row["spans"]):
+            needed = {i for i in range(start, end) if row["text"][i].isalnum()}
+            total[kind] += 1
+            found[kind] += needed <= covered
+    return found, total

@@ -1,0 +1,92 @@
+"""Claims about the randomness that protects people."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+from scipy import stats  # type: ignore[import-untyped]
+
+from models import noise
+from models.noise import SYSTEM_NOISE, gaussian, noisy_count, poisson_sample
+from tests.models.fakes import Silence
+
+DRAWS = 100_000
+FALSE_ALARM = 1e-6
+
+
+def test_gaussian_noise_is_normal() -> None:
+    """The draws pass a Kolmogorov-Smirnov test, a mean test and a variance test."""
+    draws = gaussian((DRAWS,), std=3.0) / 3.0
+    assert stats.kstest(draws, "norm").pvalue > FALSE_ALARM
+    assert 2 * stats.norm.sf(abs(draws.mean()) * DRAWS**0.5) > FALSE_ALARM
+    share = stats.chi2.cdf(float((draws**2).sum()), DRAWS)
+    assert FALSE_ALARM / 2 < share < 1 - FALSE_ALARM / 2
+
+
+def test_gaussian_noise_has_normal_tails() -> None:
+    """Draws beyond three standard deviations are as frequent as they should be."""
+    beyond = int((np.abs(gaussian((DRAWS,), std=1.0)) > 3).sum())
+    assert stats.binomtest(beyond, DRAWS, 2 * stats.norm.sf(3)).pvalue > FALSE_ALARM
+
+
+def test_gaussian_noise_is_independent_between_neighbours() -> None:
+    """Draws next to each other, and their squares, are not correlated."""
+    draws = gaussian((DRAWS,), std=1.0)
+    for values in (draws, draws**2):
+        assert stats.pearsonr(values[:-1], values[1:]).pvalue > FALSE_ALARM
+
+
+def test_gaussian_noise_never_repeats() -> None:
+    """Two calls share no value: there is no seed to start again from."""
+    first, second = gaussian((1000,), std=1.0), gaussian((1000,), std=1.0)
+    assert not np.intersect1d(first, second).size
+
+
+def test_noise_takes_no_seed() -> None:
+    """No function or method of the product's noise has a parameter that could be a seed."""
+    callables = [gaussian, poisson_sample, noisy_count, *vars(noise.SystemNoise).values()]
+    names = {p for c in callables if inspect.isfunction(c) for p in inspect.signature(c).parameters}
+    assert names <= {"self", "shape", "std", "count", "rate", "noise"}
+    assert not any(hasattr(noise, word) for word in ("seed", "default_rng", "manual_seed"))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
+def test_poisson_sample_meets_its_rate(rate: float) -> None:
+    """The number of sampled people is binomial with the public rate."""
+    sampled = int(poisson_sample(DRAWS, rate=rate).sum())
+    assert stats.binomtest(sampled, DRAWS, rate).pvalue > FALSE_ALARM
+
+
+def test_poisson_sample_of_nobody_is_empty() -> None:
+    """A node without people samples nobody and does not fail."""
+    assert poisson_sample(0, rate=0.5).shape == (0,)
+
+
+@pytest.mark.parametrize("std", [-1.0, float("nan"), float("inf")])
+def test_gaussian_noise_refuses_a_wrong_deviation(std: float) -> None:
+    """A deviation that is negative or not finite is an error, not silence."""
+    with pytest.raises(ValueError, match="standard deviation"):
+        gaussian((1,), std=std)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])
+def test_poisson_sample_refuses_a_wrong_rate(rate: float) -> None:
+    """A rate outside [0, 1] is an error."""
+    with pytest.raises(ValueError, match="rate"):
+        poisson_sample(1, rate=rate)
+
+
+def test_system_noise_keeps_shape_and_deviation() -> None:
+    """The product's noise gives the asked shape and spread."""
+    draws = SYSTEM_NOISE.gaussian((300, 300), std=0.5)
+    assert draws.shape == (300, 300)
+    assert draws.std() == pytest.approx(0.5, rel=0.02)
+    assert SYSTEM_NOISE.poisson_sample(7, rate=1.0).all()
+
+
+def test_noisy_count_adds_noise_to_the_count() -> None:
+    """Without noise it is the count, with noise it is hardly ever."""
+    assert noisy_count(41, std=5.0, noise=Silence()) == 41.0
+    assert noisy_count(41, std=5.0) != 41.0
