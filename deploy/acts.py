@@ -14,8 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from audit.signing import SigningKey
 from deploy import harness, telling
 from deploy.branch import BranchClient
 from deploy.errors import PartFailed
@@ -23,6 +22,7 @@ from deploy.machine import Machine
 from deploy.report import Row
 from deploy.story import Fed, FedTurn, Learned, Released, Story, Withdrawn
 from deploy.turns import Turn
+from models.update import weights_from_dict
 from policies.vocabulary import NEGATIVE, Emotion, Purpose, Use
 
 HEARD_S = 5.0
@@ -69,7 +69,6 @@ def learn(story: Story, machine: Machine, fed: Fed, measured: harness.Measured) 
     """Hold the run; once half of its rounds are over, one customer withdraws."""
     run = machine.coordinator.start_run(story.preview.digest, approved_by="demo")["run"]
     learned = Learned(run=run)
-    kept: list[harness.FloatArray] = []
     for seen in machine.coordinator.watch(run, every_s=0.2):
         machine.processes.check()
         for closed in seen["rounds"][len(learned.seconds) :]:
@@ -77,16 +76,12 @@ def learn(story: Story, machine: Machine, fed: Fed, measured: harness.Measured) 
             learned.spent = {name: _spent(node) for name, node in machine.branches.items()}
             if closed["weights_digest"] is not None:
                 weights = machine.coordinator.weights(run, closed["round"])
-                kept = [*kept, weights] if 2 * closed["round"] > story.options.rounds else []
                 learned.macro_f1 = harness.score(weights, story.turns, measured)
             telling.round_line(story, closed, learned)
             if learned.withdrawn is None and 2 * closed["round"] >= story.options.rounds:
                 learned.withdrawn = withdraw(story, machine, fed)
     if seen["state"] != "completed":
         raise PartFailed(f"the run ended as {seen['state']}: {seen['detail']}")
-    if kept:
-        mean = np.mean(kept, axis=0, dtype=np.float32)
-        learned.macro_f1 = harness.score(mean, story.turns, measured)
     _prove_absence(machine, learned)
     story.rows.append(telling.withdrawal_row(learned.withdrawn))
     return learned
@@ -118,13 +113,18 @@ def withdraw(story: Story, machine: Machine, fed: Fed) -> Withdrawn:
     return gone
 
 
-def release(story: Story, machine: Machine, learned: Learned, fed: Fed) -> Released:
+def release(
+    story: Story, machine: Machine, learned: Learned, fed: Fed, measured: harness.Measured
+) -> Released:
     """Publish the run's candidate by hand; answer a few turns again with the new release."""
     published = machine.coordinator.publish_release(
         approved_by="demo", run=learned.run, abstain_below=ABSTAIN_BELOW
     )
     _wait_for_release(machine, published["release"])
     story.rows.append(Row(name="release loaded by every node", value=True, held=True, safety=True))
+    body = machine.coordinator.release(published["release"])["body"]
+    weights = weights_from_dict(body["weights"])
+    learned.macro_f1 = harness.score(weights, story.turns, measured)
     gone = learned.withdrawn.turn.customer if learned.withdrawn else ""
     again = _turns_to_show(fed, without=gone)
     answered = tuple(_ask_again(machine, again))
@@ -151,12 +151,12 @@ def use(story: Story, machine: Machine, released: Released) -> None:
 def verify(story: Story, machine: Machine) -> None:
     """Copy the three kinds of log and verify each with the offline auditor's command."""
     ids = machine.identities
-    logs = {
+    logs: dict[str, tuple[Path, SigningKey]] = {
         "trust": (ids.folder / "trust" / "log.db", ids.trust),
         "coordinator": (ids.folder / "coordinator" / "log.db", ids.coordinator),
         **{node.node: (node.folder / "state" / "log.db", node.key) for node in ids.nodes},
     }
-    sizes = {}
+    sizes: dict[str, int | None] = {}
     for name, (path, key) in logs.items():
         copy = _copy_log(path, ids.folder / "offline" / name)
         sizes[name] = _verify_copy(copy, str(key.verify_key))

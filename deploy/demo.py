@@ -9,12 +9,11 @@ holds; 1: a part failed or a safety row does not hold; 2: the options or the dat
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from rich.console import Console
 
 from coordinator.plan import preview_from_dict
 from deploy import acts, harness, telling
+from deploy.apart import Apart, apart
 from deploy.errors import Misuse
 from deploy.identities import create_identities, seal_node_policies
 from deploy.machine import Machine
@@ -48,16 +48,15 @@ def run(options: Options, console: Console) -> int:
     labels = families_of(turns, options.families)
     story = Story(options=options, console=console, turns=turns, labels=labels, started=started)
     telling.opening(story)
-    with _folder(options) as folder, _running(folder) as (processes, memory), _worker() as worker:
-        measured = worker.submit(
-            harness.measure, turns, [label for label, _ in labels], encoder=options.encoder
-        )
+    with _folder(options) as folder, _running(folder) as (processes, memory), apart() as worker:
+        names = [label for label, _ in labels]
+        measured = worker.start("deploy.rivals", "measure", turns, names, options.encoder)
         machine = _start(story, folder, processes)
         try:
             _play(story, machine, measured, worker)
         finally:
             machine.close()
-        story.rows.append(telling.memory_row(memory.peak_bytes))
+        story.rows.append(telling.memory_row(story, memory.peak_bytes))
         telling.closing(story)
         if options.json:
             write_rows(story.rows, options.json)
@@ -86,17 +85,17 @@ def _start(story: Story, folder: Path, processes: Processes) -> Machine:
 
 
 def _play(
-    story: Story, machine: Machine, measured: Future[harness.Measured], worker: ProcessPoolExecutor
+    story: Story, machine: Machine, measured: Future[harness.Measured], worker: Apart
 ) -> None:
     with telling.step(story, 4, "customers' messages through the nodes"):
         fed = acts.feed(story, machine)
         found = measured.result()
         telling.feeding(story, fed, found.recall)
     with telling.step(story, 5, "private rounds, and midway (6) a withdrawal"):
-        compared = worker.submit(harness.compare, story.turns, found, story.preview.plan)
+        compared = worker.start("deploy.rivals", "compare", story.turns, found, story.preview.plan)
         learned = acts.learn(story, machine, fed, found)
     with telling.step(story, 7, "a release, by hand"):
-        released = acts.release(story, machine, learned, fed)
+        released = acts.release(story, machine, learned, fed, found)
     with telling.step(story, 8, "two uses: one the rules forbid, one they allow"):
         acts.use(story, machine, released)
     with telling.step(story, 9, "proof, offline, and what it all came to"):
@@ -134,17 +133,6 @@ def _running(folder: Path) -> Iterator[tuple[Processes, MemoryWatch]]:
     logs.mkdir(mode=0o700)
     with Processes(logs, QUIET) as processes, MemoryWatch(processes) as memory:
         yield processes, memory
-
-
-@contextmanager
-def _worker() -> Iterator[ProcessPoolExecutor]:
-    """Give the harness a process for each task, so that its memory is given back."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn, max_tasks_per_child=1) as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def main() -> None:

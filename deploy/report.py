@@ -24,6 +24,20 @@ class Row:
     safety: bool = False
 
 
+def at_most(name: str, value: float, most: float | None, unit: str = "", **more: bool) -> Row:
+    """Return a row whose value should not be above `most`; no aim where that is None."""
+    if most is None:
+        return Row(name=name, value=value, unit=unit)
+    return Row(name=name, value=value, unit=unit, aim=f"<= {most:g}", held=value <= most, **more)
+
+
+def at_least(name: str, value: float, least: float | None, unit: str = "") -> Row:
+    """Return a row whose value should not be below `least`; no aim where that is None."""
+    if least is None:
+        return Row(name=name, value=value, unit=unit)
+    return Row(name=name, value=value, unit=unit, aim=f">= {least:g}", held=value >= least)
+
+
 def rows_to_json(rows: Iterable[Row]) -> str:
     """Return the rows as a JSON list of name, value, unit, aim and held."""
     return json.dumps(

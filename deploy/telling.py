@@ -13,7 +13,7 @@ from rich.table import Table
 
 from deploy import harness
 from deploy.machine import Machine
-from deploy.report import Row
+from deploy.report import Row, at_least, at_most
 from deploy.story import Fed, FedTurn, Learned, Story, Withdrawn
 
 RATIO_AIM = 0.88
@@ -204,12 +204,11 @@ def results(
 ) -> None:
     """Add the figures of the run to the rows."""
     sample = story.options.data is None
-    plan = story.preview.plan
-    ratio = learned.macro_f1 / compared.central
-    k = compared.largest_k
-    spent = max(learned.spent.values())
+    plan, k = story.preview.plan, compared.largest_k
+    spent = round(max(learned.spent.values()), 4)
     alone = statistics.mean(compared.alone.values())
-    aim = {} if sample else {"aim": f">= {RATIO_AIM}", "held": ratio >= RATIO_AIM}
+    ratio = round(learned.macro_f1 / compared.central, 4)
+    seconds = round(statistics.median(learned.seconds), 2)
     story.rows += [
         Row(name="macro-F1 federated, private", value=round(learned.macro_f1, 4)),
         Row(name="macro-F1 each branch alone, private, mean", value=round(alone, 4)),
@@ -218,45 +217,24 @@ def results(
             for branch, f1 in compared.alone.items()
         ),
         Row(name="macro-F1 central, not private", value=round(compared.central, 4)),
-        Row(name="ratio to central", value=round(ratio, 4), **aim),
-        Row(
-            name="epsilon spent, a person at a node",
-            value=round(spent, 4),
-            aim=f"<= {plan.epsilon:g}",
-            held=spent <= plan.epsilon,
-            safety=True,
-        ),
+        at_least("ratio to central", ratio, None if sample else RATIO_AIM),
+        at_most("epsilon spent, a person at a node", spent, plan.epsilon, safety=True),
         Row(name="delta", value=plan.delta),
         Row(name="epsilon reported by PRV", value=round(story.preview.epsilon_prv, 4)),
         Row(name="largest k (branches where one person trains)", value=k, unit="nodes"),
         Row(name="epsilon of that person, composed", value=round(compared.epsilon_at_k, 4)),
-        Row(
-            name="round, median",
-            value=round(statistics.median(learned.seconds), 2),
-            unit="s",
-            **(
-                {
-                    "aim": f"<= {ROUND_AIM_S:g}",
-                    "held": statistics.median(learned.seconds) <= ROUND_AIM_S,
-                }
-                if sample
-                else {}
-            ),
-        ),
+        at_most("round, median", seconds, ROUND_AIM_S if sample else None, "s"),
         Row(name="bytes from nodes", value=traffic["bytes_in"], unit="B"),
         Row(name="bytes to nodes", value=traffic["bytes_out"], unit="B"),
     ]
 
 
-def memory_row(peak_bytes: int) -> Row:
-    """Return the largest memory seen."""
+def memory_row(story: Story, peak_bytes: int) -> Row:
+    """Return the largest memory seen; the aim is for the sample's three nodes."""
+    sample = story.options.data is None
     megabytes = round(peak_bytes / 2**20)
-    return Row(
-        name="memory, all processes (PSS)",
-        value=megabytes,
-        unit="MiB",
-        aim=f"<= {MEMORY_AIM_MB}",
-        held=0 < megabytes <= MEMORY_AIM_MB,
+    return at_most(
+        "memory, all processes (PSS)", megabytes, MEMORY_AIM_MB if sample else None, "MiB"
     )
 
 
@@ -264,10 +242,8 @@ def closing(story: Story) -> None:
     """Add the total time and print the table."""
     seconds = time.monotonic() - story.started
     sample = story.options.data is None
-    aim = {"aim": f"<= {SAMPLE_SECONDS_AIM:g}", "held": seconds <= SAMPLE_SECONDS_AIM}
-    story.rows.append(
-        Row(name="seconds in all", value=round(seconds, 1), unit="s", **(aim if sample else {}))
-    )
+    most = SAMPLE_SECONDS_AIM if sample else None
+    story.rows.append(at_most("seconds in all", round(seconds, 1), most, "s"))
     table = Table(title="What it came to", title_justify="left")
     for column in ("", "value", "unit", "aim", "held"):
         table.add_column(column, overflow="fold")
