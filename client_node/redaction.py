@@ -9,6 +9,7 @@ stated, which is why what it yields is still sealed.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -47,6 +48,8 @@ MODELS = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
 PHONE_REGIONS = ("US", "GB", "DE", "FR", "IN")
 LOWEST_SCORE = 0.35
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+UNBROKEN = re.compile(r"\S{120,}")
+"""No word: a token, a payload, or a text made to slow the patterns down; removed unread."""
 NER_KINDS = {
     "PERSON": "NAME",
     "GPE": "LOCATION",
@@ -132,19 +135,13 @@ class Redactor:
             RedactionUnavailable: The analyzer failed; nothing of the text is kept or named.
         """
         plain = unicodedata.normalize("NFKC", text).translate(INVISIBLE)
+        blobs = [_blob(match) for match in UNBROKEN.finditer(plain)]
+        readable = UNBROKEN.sub(lambda match: " " * len(match[0]), plain)
         try:
-            results = self._analyzer.analyze(plain, language=LANGUAGE)
+            results = self._analyzer.analyze(readable, language=LANGUAGE)
         except Exception as error:  # noqa: BLE001 (its cause may hold the text: keep only the type)
             raise RedactionUnavailable(f"redaction failed ({type(error).__name__})") from None
-        spans = merge(
-            Span(
-                start=r.start,
-                end=r.end,
-                kind=RENAMED.get(r.entity_type, r.entity_type),
-                score=r.score,
-            )
-            for r in results
-        )
+        spans = merge([*blobs, *map(_span, results)])
         kinds = tuple(span.kind for span in spans)
         return Redaction(text=RedactedText(text=_replace(plain, spans), kinds=kinds), spans=spans)
 
@@ -163,6 +160,15 @@ def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
             merged.append([span])
         reach = max(reach, span.end)
     return tuple(_join(group) for group in merged)
+
+
+def _span(found: RecognizerResult) -> Span:
+    kind = RENAMED.get(found.entity_type, found.entity_type)
+    return Span(start=found.start, end=found.end, kind=kind, score=found.score)
+
+
+def _blob(match: re.Match[str]) -> Span:
+    return Span(start=match.start(), end=match.end(), kind="BLOB", score=1.0)
 
 
 def _join(group: Sequence[Span]) -> Span:

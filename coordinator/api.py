@@ -38,7 +38,7 @@ from coordinator.errors import (
 from coordinator.federation import fab_digest
 from coordinator.journal import RoundRecord, RunRecord
 from coordinator.plan import preview_to_dict
-from coordinator.release import Published
+from coordinator.registry import Published
 from coordinator.service import VERSION, CoordinatorService
 from models.update import weights_to_dict
 from policies.vocabulary import Digest, NodeId, ReleaseId, RunId

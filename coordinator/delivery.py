@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from coordinator.courier import Courier
-from coordinator.registry import Registry
-from coordinator.release import Published, ReleaseBook
+from coordinator.registry import Published, Registry
+from coordinator.release import ReleaseBook
 from coordinator.replies import acknowledged
 from policies.clock import Clock
 from policies.vocabulary import NodeId

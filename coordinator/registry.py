@@ -1,22 +1,23 @@
-"""Which nodes and plans are known: names, keys, and the previews that were shown."""
+"""Which nodes, plans and releases are known, and which node confirmed which release."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from audit.signing import VerifyKey
-from coordinator.errors import NodeConflict, NodeUnknown, PlanUnknown
+from coordinator.errors import NodeConflict, NodeUnknown, PlanUnknown, ReleaseUnknown
 from coordinator.plan import Preview, preview_from_dict, preview_to_dict
-from coordinator.tables import LoadedRow, NodeRow, PlanRow
+from coordinator.tables import LoadedRow, NodeRow, PlanRow, ReleaseRow
 from policies.canonical import canonical
 from policies.clock import Clock
 from policies.terms import plan_to_dict
-from policies.vocabulary import Digest, NodeId, ReleaseId
+from policies.vocabulary import Digest, NodeId, ReleaseId, RunId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,22 @@ class Node:
     flower_id: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A release as it was published; `bundle` is the signed envelope for nodes."""
+
+    release: ReleaseId
+    digest: Digest
+    run: RunId | None
+    approved_by: str
+    labels: tuple[str, ...]
+    body: Mapping[str, Any]
+    bundle: bytes
+    published_at: float
+
+
 class Registry:
-    """Remember nodes, accepted plans, and which node said that it loaded which release."""
+    """Remember nodes, accepted plans, releases, and which node said that it loaded which."""
 
     def __init__(self, engine: Engine, *, clock: Clock) -> None:
         self._engine, self._clock = engine, clock
@@ -109,6 +124,40 @@ class Registry:
         with Session(self._engine) as session:
             return session.get(PlanRow, plan_digest) is not None
 
+    def add_release(self, published: Published, *, number: int) -> None:
+        """Remember a release; its name and number are taken once."""
+        row = ReleaseRow(
+            release=published.release,
+            number=number,
+            digest=published.digest,
+            run=published.run,
+            approved_by=published.approved_by,
+            body=json.dumps(dict(published.body)),
+            bundle=published.bundle,
+            published_at=published.published_at,
+        )
+        with Session(self._engine) as session:
+            session.add(row)
+            session.commit()
+
+    def releases(self) -> tuple[Published, ...]:
+        """Return all releases, oldest first."""
+        with Session(self._engine) as session:
+            rows = session.exec(select(ReleaseRow).order_by(col(ReleaseRow.number))).all()
+            return tuple(_published(row) for row in rows)
+
+    def release(self, name: ReleaseId) -> Published:
+        """Return one release.
+
+        Raises:
+            ReleaseUnknown: There is none of that name.
+        """
+        with Session(self._engine) as session:
+            row = session.get(ReleaseRow, name)
+            if row is None:
+                raise ReleaseUnknown(f"there is no release {name}")
+            return _published(row)
+
     def loaded(self, node: NodeId, release: ReleaseId) -> None:
         """Remember a node's signed word that it loaded a release."""
         with Session(self._engine) as session:
@@ -124,3 +173,17 @@ class Registry:
 
 def _node(row: NodeRow) -> Node:
     return Node(node=NodeId(row.node), key=VerifyKey.parse(row.vkey), flower_id=int(row.flower_id))
+
+
+def _published(row: ReleaseRow) -> Published:
+    body = json.loads(row.body)
+    return Published(
+        release=ReleaseId(row.release),
+        digest=Digest(row.digest),
+        run=None if row.run is None else RunId(row.run),
+        approved_by=row.approved_by,
+        labels=tuple(name for name, _ in body["labels"]),
+        body=body,
+        bundle=row.bundle,
+        published_at=row.published_at,
+    )

@@ -14,28 +14,24 @@ people's data would have to spend for it, so the harness or a private evaluation
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-
-from sqlalchemy import Engine
-from sqlmodel import Session, col, select
 
 from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.signing import SigningKey, seal
 from coordinator.aggregation import Weights
-from coordinator.errors import ReleaseRejected, ReleaseUnknown
+from coordinator.errors import ReleaseRejected
 from coordinator.plan import Preview
-from coordinator.tables import ReleaseRow
+from coordinator.registry import Published, Registry
 from models.card import Card
 from models.release import Release, abstaining_release, release_to_dict
 from policies.canonical import digest
 from policies.clock import Clock
 from policies.terms import Plan
-from policies.vocabulary import Digest, ReleaseId, RunId
+from policies.vocabulary import ReleaseId, RunId
 
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 UNIT = "a person at a node (all their turns there, in all rounds)"
@@ -45,20 +41,6 @@ LIMITS = (
     "Below its threshold it abstains; a node shows that as no answer.",
     "Trained on the customers of the nodes that took part; others may be served less well.",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """A release as it was published; `bundle` is the signed envelope for nodes."""
-
-    release: ReleaseId
-    digest: Digest
-    run: RunId | None
-    approved_by: str
-    labels: tuple[str, ...]
-    body: Mapping[str, Any]
-    bundle: bytes
-    published_at: float
 
 
 def trained_release(
@@ -95,8 +77,10 @@ def first_release(plan: Plan) -> Release:
 class ReleaseBook:
     """Publish releases and keep them."""
 
-    def __init__(self, engine: Engine, *, log: EvidenceLog, key: SigningKey, clock: Clock) -> None:
-        self._engine, self._log, self._key, self._clock = engine, log, key, clock
+    def __init__(
+        self, registry: Registry, *, log: EvidenceLog, key: SigningKey, clock: Clock
+    ) -> None:
+        self._registry, self._log, self._key, self._clock = registry, log, key, clock
 
     def publish(self, unnamed: Release, *, approved_by: str) -> Published:
         """Number, log, prove, sign and keep a release.
@@ -120,7 +104,7 @@ class ReleaseBook:
             bundle=self._bundle(release, value, approved_by),  # 2, 3, 4
             published_at=self._clock(),
         )
-        self._keep(published, number)  # 5
+        self._registry.add_release(published, number=number)  # 5
         return published
 
     def _bundle(self, release: Release, value: Mapping[str, Any], approved_by: str) -> bytes:
@@ -136,26 +120,9 @@ class ReleaseBook:
         body = {"release": value, "leaf": base64.b64encode(leaf).decode(), "proof": proof}
         return seal("release", body, self._key)  # 4
 
-    def _keep(self, published: Published, number: int) -> None:
-        row = ReleaseRow(
-            release=published.release,
-            number=number,
-            digest=published.digest,
-            run=published.run,
-            approved_by=published.approved_by,
-            body=json.dumps(dict(published.body)),
-            bundle=published.bundle,
-            published_at=published.published_at,
-        )
-        with Session(self._engine) as session:
-            session.add(row)
-            session.commit()
-
     def all(self) -> tuple[Published, ...]:
         """Return all releases, oldest first."""
-        with Session(self._engine) as session:
-            rows = session.exec(select(ReleaseRow).order_by(col(ReleaseRow.number))).all()
-            return tuple(_published(row) for row in rows)
+        return self._registry.releases()
 
     def latest(self) -> Published | None:
         """Return the newest release, or None before the first."""
@@ -168,22 +135,4 @@ class ReleaseBook:
         Raises:
             ReleaseUnknown: There is none of that name.
         """
-        with Session(self._engine) as session:
-            row = session.get(ReleaseRow, name)
-            if row is None:
-                raise ReleaseUnknown(f"there is no release {name}")
-            return _published(row)
-
-
-def _published(row: ReleaseRow) -> Published:
-    body = json.loads(row.body)
-    return Published(
-        release=ReleaseId(row.release),
-        digest=Digest(row.digest),
-        run=None if row.run is None else RunId(row.run),
-        approved_by=row.approved_by,
-        labels=tuple(name for name, _ in body["labels"]),
-        body=body,
-        bundle=row.bundle,
-        published_at=row.published_at,
-    )
+        return self._registry.release(name)

@@ -30,8 +30,8 @@ from coordinator.federation import fab_digest
 from coordinator.fleet import Fleet, FlowerFleet
 from coordinator.journal import Journal, RoundRecord, RunRecord, RunState, aggregates
 from coordinator.plan import Preview, preview_apart
-from coordinator.registry import Node, Registry
-from coordinator.release import Published, ReleaseBook, first_release, trained_release
+from coordinator.registry import Node, Published, Registry
+from coordinator.release import ReleaseBook, first_release, trained_release
 from coordinator.rounds import Centre, Run, close_run, hold_run
 from coordinator.settings import CoordinatorSettings
 from coordinator.tables import open_store
@@ -77,7 +77,7 @@ class CoordinatorService:
             delta_ceiling=settings.delta_ceiling,
             clock=clock,
         )
-        self.releases = ReleaseBook(engine, log=self.log, key=self._key, clock=clock)
+        self.releases = ReleaseBook(self.registry, log=self.log, key=self._key, clock=clock)
         self.queue = CourierQueue(self._addresses, grace_s=settings.grace_s)
         self.fleet = make_fleet(settings, self.queue)
         self.delivery = Delivery(

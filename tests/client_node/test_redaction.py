@@ -57,6 +57,13 @@ def test_redaction_removes_personal_data(redactor: Redactor, text: str, secret: 
     assert len(found.text.kinds) == len(found.spans) >= 1
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("part", ["1-", "1 ", "aa.", "A ", "(1 ", "a@a. "])
+def test_redaction_of_a_hostile_text_ends(redactor: Redactor, part: str) -> None:
+    """The longest turn, made to slow the patterns down, does not stall a branch."""
+    redactor.redact((part * 16_384)[:16_384])
+
+
 def test_redaction_leaves_ordinary_complaints_alone(redactor: Redactor) -> None:
     """What carries the cue is not removed."""
     text = "I am so angry, you cancelled my flight again and nobody told us why!"

@@ -162,6 +162,7 @@ def test_erasure_destroys_every_key_and_the_evidence(world: Any) -> None:
     node.keeper.poll()
     assert node.vault.purposes_of(subject) == set()
     assert node.log.payload(entry) is None
+    assert node.log._store.payload(entry) is None  # not even as noise
     with pytest.raises(KeyDestroyed):
         node.keystore.open(subject, "service", sealed, context=b"x")
     assert world.trust.acknowledged[-1]["erased"] == [subject]

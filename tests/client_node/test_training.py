@@ -77,8 +77,9 @@ def test_round_opens_bags_of_permitted_people_after_spending(world: Any) -> None
     executor = world.executor(node)
     ready = executor.post("/internal/enrolment", content=world.ask_enrolment()).content
     assert "terms_digest" in unseal("ready", ready, world.node_key.verify_key)
-    world.trust.withdraw(world.standing("a", withdrawn=frozenset({Purpose.TRAINING})), None)
+    world.trust.put(world.standing("a", Purpose.TRAINING, restricted=True))  # its key stays
     node.keeper.poll()
+    assert world.subject("a") in node.vault.trainable()
     work = executor.post("/internal/rounds", content=world.ask_round()).json()
 
     permit = admit_permit(base64.b64decode(work["permit"]), world.node_key.verify_key)

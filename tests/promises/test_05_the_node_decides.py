@@ -1,0 +1,141 @@
+"""Promise 5: terms are requests; the node's own signed policy decides."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+
+from audit.signing import SigningKey, unseal
+from client_node.federation import client_app
+from client_node.service import NodeService
+from client_node.supernode import FabRefused, check_fab
+from policies.vocabulary import Digest, Emotion
+from tests.client_node.conftest import World
+from tests.promises.town import hold_noise, round_of
+
+pytestmark = pytest.mark.promise(5)
+
+LISTED = Digest("f" * 64)
+OTHER = Digest("e" * 64)
+FLOORS = {
+    "minimum_noise_multiplier": 4.0,
+    "maximum_epsilon": 4.0,
+    "maximum_delta": 1e-5,
+    "minimum_people": 1,
+}
+"""The node's policy allows the plan as it is, and nothing weaker."""
+
+WEAKER_PLANS: dict[str, dict[str, Any]] = {
+    "less noise": {"noise_multiplier": 3.99},
+    "more epsilon": {"epsilon": 4.01},
+    "more delta": {"delta": 1.1e-5},
+    "another label": {"labels": (("frustrated", Emotion.ANGER), ("sly", Emotion.JOY))},
+    "a label in another family": {"labels": (("frustrated", Emotion.JOY), ("pleased", Emotion.JOY))},
+}
+WEAKER_TERMS: dict[str, dict[str, Any]] = {
+    "other code": {"fab_digest": OTHER},
+    "expired": {"expires_at": 1},
+    "a round too many": {"round_number": 4},
+    "round zero": {"round_number": 0},
+}
+
+
+def refusal(world: World, node: NodeService, envelope: bytes) -> str:
+    """Send terms through the executor's socket; return the signed refusal's one word."""
+    answer = world.executor(node).post("/internal/rounds", content=envelope).json()
+    assert set(answer) == {"refusal"}
+    data = base64.b64decode(answer["refusal"])
+    return str(unseal("refusal", data, world.node_key.verify_key)["reason"])
+
+
+def strict(world: World) -> NodeService:
+    """Open a node whose policy is just met by the plan."""
+    world.policy_changes = dict(FLOORS)
+    world.seal_policy()
+    node = world.open()
+    hold_noise(node)
+    return node
+
+
+def test_terms_that_just_meet_the_policy_are_accepted(world: World) -> None:
+    """The plan itself is fine: what follows is refused for its one weakening alone."""
+    node = strict(world)
+    node.training.enrol(world.ask_enrolment())
+    assert node.training.take_part(world.ask_round()).permit
+
+
+@pytest.mark.parametrize("weaker", WEAKER_PLANS)
+def test_plan_weakened_in_one_term_is_refused(world: World, weaker: str) -> None:
+    """Even on the allow-list, a plan below one of the node's own floors is refused, unspent."""
+    changes = WEAKER_PLANS[weaker]
+    if "noise_multiplier" in changes:
+        changes = {"mechanism": replace(world.plan().mechanism, **changes)}
+    world.policy_changes = dict(FLOORS, labels=world.plan().labels)
+    world.plan_changes = changes
+    world.seal_policy()  # lists the weakened plan
+    node = world.open()
+    assert refusal(world, node, world.ask_round()) == "terms"
+    assert node.ledger.entries() == []
+
+
+def test_cohort_floor_below_the_nodes_is_refused(world: World) -> None:
+    """A run cannot ask for fewer people than the node insists on."""
+    world.policy_changes = dict(FLOORS, minimum_people=2)
+    world.seal_policy()
+    node = world.open()
+    assert refusal(world, node, world.ask_round()) == "terms"
+    assert node.ledger.entries() == []
+
+
+@pytest.mark.parametrize("weaker", WEAKER_TERMS)
+def test_terms_weakened_in_one_field_are_refused(world: World, weaker: str) -> None:
+    """Other code, late or made-up rounds are refused, unspent."""
+    node = strict(world)
+    assert refusal(world, node, world.ask_round(**WEAKER_TERMS[weaker])) == "terms"
+    assert node.ledger.entries() == []
+
+
+def test_plan_that_is_not_on_the_list_is_refused(world: World) -> None:
+    """A plan the operator did not list is refused, though its numbers are stricter."""
+    node = strict(world)
+    world.plan_changes = {"epsilon": 0.5}
+    assert refusal(world, node, world.ask_round()) == "terms"
+
+
+def test_somebody_elses_terms_are_refused(world: World) -> None:
+    """Only the coordinator's signature asks."""
+    node = strict(world)
+    envelope = world.ask_round(key=SigningKey.generate("coordinator"))
+    assert refusal(world, node, envelope) == "signature"
+
+
+def test_code_is_run_only_from_the_allow_list() -> None:
+    """The executor refuses a bundle that the policy does not list."""
+    assert FabRefused
+    assert check_fab
+    assert LISTED
+
+
+@pytest.mark.parametrize("said", [{}, {"noise_multiplier": 0.0, "epsilon": 1e9, "clip": 1e9}])
+def test_run_configuration_weakens_nothing(world: World, said: dict[str, Any]) -> None:
+    """What an unsigned run configuration says changes no byte of the node's answer."""
+    node = strict(world)
+    app = client_app(round_of(world, node))
+    envelope = world.ask_round(fab_digest=OTHER)
+    message = Message(
+        RecordDict({"undertone": ConfigRecord({"payload": envelope})}), 1, "query"
+    )
+    context = Context(
+        run_id=1, node_id=1, node_config=said, state=RecordDict(), run_config=said
+    )
+    reply = app(message, context)
+    body = unseal(
+        "refusal",
+        reply.content.config_records["undertone"]["payload"],  # type: ignore[arg-type]
+        world.node_key.verify_key,
+    )
+    assert body["reason"] == "terms"
