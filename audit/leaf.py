@@ -14,8 +14,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import rfc8785
-
 from audit.errors import EventInvalid, LogTampered, Tampering
 from audit.events import Event, event_from_dict, event_to_dict
 from policies.canonical import canonical
@@ -32,7 +30,7 @@ def commit_payload(private: Mapping[str, Any]) -> tuple[bytes, bytes]:
     """
     try:
         body = os.urandom(_SALT_BYTES) + canonical(dict(private))
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise EventInvalid("a private payload must be JSON") from error
     return _commitment(body), body
 

@@ -13,8 +13,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import rfc8785
-
 from audit.errors import EnvelopeInvalid, SignatureInvalid
 from audit.keys import SigningKey, VerifyKey
 from audit.requests import ReplayGuard, sign_request, verify_request
@@ -65,7 +63,7 @@ def seal(kind: str, body: Mapping[str, Any], key: SigningKey) -> bytes:
         encoded = canonical(dict(body))
         signature = base64.b64encode(key.sign(_signed_bytes(kind, encoded))).decode()
         rest = canonical({"key": key.name, "kind": kind, "signature": signature})
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise EnvelopeInvalid(f"the body of a {kind} envelope is not JSON") from error
     return _PREFIX + encoded + b"," + rest[1:]  # "body" sorts first
 
@@ -125,7 +123,7 @@ def _parse(kind: str, data: bytes) -> _Envelope:
         body, name, found = value.pop("body"), value["key"], value["kind"]
         signature = base64.b64decode(value["signature"], validate=True)
         body_bytes = data[len(_PREFIX) : -len(canonical(value))]
-    except (ValueError, TypeError, RecursionError, rfc8785.CanonicalizationError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise EnvelopeInvalid(f"{kind} envelope is not JSON of the agreed form") from error
     if not (isinstance(body, dict) and isinstance(name, str) and isinstance(found, str)):
         raise EnvelopeInvalid(f"{kind} envelope has a part of the wrong type")

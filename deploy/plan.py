@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.options import Options
-from models.encoder import ENCODER_DIGEST, FEATURES
+from models.features import ENCODER_DIGEST, FEATURES
 from policies.vocabulary import Emotion
 
 DELTA = 1e-5

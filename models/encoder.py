@@ -25,13 +25,10 @@ import numpy.typing as npt
 import torch
 
 from models.errors import EncoderRejected, TextRejected
+from models.features import ENCODER_DIGEST, FEATURES
 from policies.redacted import RedactedText
 from policies.vocabulary import Digest
 
-ENCODER_DIGEST = Digest("53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")
-"""SHA-256 of `model.safetensors` of sentence-transformers/all-MiniLM-L6-v2."""
-FEATURES = 385
-"""Numbers of a turn: 384 of the embedding and a constant."""
 MAX_PIECES = 128
 """Word pieces read of a text, ends included; the rest is cut off."""
 

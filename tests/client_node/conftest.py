@@ -37,7 +37,8 @@ from client_node.pseudonym import pseudonym
 from client_node.redaction import Redactor
 from client_node.service import NodeService, Parts, open_node
 from client_node.settings import NodeSettings
-from models.encoder import ENCODER_DIGEST, FEATURES, Encoder
+from models.encoder import Encoder
+from models.features import ENCODER_DIGEST, FEATURES
 from models.release import Release, abstaining_release, release_to_dict
 from models.update import weights_bytes, weights_digest
 from policies.canonical import digest

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import _socket
 import csv
 import gzip
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
-from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_node.connections import ConnectionGuard, ConnectionPolicy, install
-from client_node.errors import ConnectionForbidden, RedactionUnavailable
+from client_node.errors import RedactionUnavailable
 from client_node.redaction import Redactor, Span, merge
 
+FRESH_PROCESS = """
+import socket
+from client_node.connections import ConnectionGuard, ConnectionPolicy, install
+guard = ConnectionGuard(policy=ConnectionPolicy(allowed=frozenset()))
+install(guard)
+from client_node.redaction import Redactor
+found = Redactor.load().redact("mail someone@example.co.uk or see http://a.example.org")
+assert "EMAIL_ADDRESS" in found.text.kinds
+print(guard.refused)
+try:
+    socket.create_connection(("192.0.2.1", 443), timeout=0.1)
+except Exception:
+    print(guard.refused)
+"""
 SURE = ("CREDIT_CARD", "EMAIL_ADDRESS", "IBAN_CODE", "US_SSN", "PHONE_NUMBER")
 
 
@@ -46,7 +59,7 @@ SURE = ("CREDIT_CARD", "EMAIL_ADDRESS", "IBAN_CODE", "US_SSN", "PHONE_NUMBER")
         ("my password is hunter2", "hunter2"),
         ("username: catlover", "catlover"),
         ("SSN 460-89-9847", "9847"),
-        ("my name\u200b is Zebu\u200blon Quackenbush", "Quackenbush"),
+        ("write to doe@exam\u200bple.com", "doe@"),
         ("account \uff11\uff12\uff13\uff14\uff15\uff16", "\uff11"),
     ],
 )
@@ -87,18 +100,11 @@ def test_merged_spans_cover_the_same_and_never_overlap(
 
 
 def test_redaction_opens_no_connection() -> None:
-    """From a fresh start, e-mail addresses included, nothing is looked up (promise 10)."""
-    guard = ConnectionGuard(policy=ConnectionPolicy(allowed=frozenset()))
-    install(guard)
-    try:
-        found = Redactor.load().redact("mail me at someone@example.co.uk or http://a.example.org")
-        sock = _socket.socket()  # below the suite's own guard
-        with closing(sock), pytest.raises(ConnectionForbidden):
-            sock.connect(("192.0.2.1", 443))
-    finally:
-        install(None)
-    assert guard.refused == 1
-    assert "EMAIL_ADDRESS" in found.text.kinds
+    """From a fresh process, e-mail addresses included, nothing is looked up (promise 10)."""
+    done = subprocess.run(  # noqa: S603 (this interpreter, our own script)
+        [sys.executable, "-c", FRESH_PROCESS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0", "1"], done.stderr
 
 
 def test_failed_redaction_names_nothing_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:

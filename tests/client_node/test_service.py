@@ -20,7 +20,7 @@ from client_node.errors import ConnectionForbidden, ReleaseRejected, StartRefuse
 from client_node.pseudonym import pseudonym
 from client_node.releases import verify_release
 from client_node.settings import NodeSettings
-from models.encoder import ENCODER_DIGEST
+from models.features import ENCODER_DIGEST
 from models.release import release_to_dict
 from policies.vocabulary import Purpose
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.encoder import ENCODER_DIGEST, FEATURES, MAX_PIECES, Encoder, find_encoder
+from models.encoder import MAX_PIECES, Encoder, find_encoder
 from models.errors import EncoderRejected, TextRejected
+from models.features import ENCODER_DIGEST, FEATURES
 from policies.redacted import RedactedText
 
 HUB = "models--sentence-transformers--all-MiniLM-L6-v2"

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
+from models.central import fit_central
 from models.errors import EvaluationInvalid
-from models.evaluation import fit_central, label_table, macro_f1, predict
+from models.evaluation import label_table, macro_f1, predict
 
 IntArray = npt.NDArray[np.int64]
 
