@@ -2,7 +2,8 @@
 
 For every use, in this order, and no permit unless each step succeeds:
 
-1. standing: given by the caller, as the consent service vouched for it;
+1. standing: given by the caller, as the consent service vouched for it; a release of a
+   model, which concerns no person, has none;
 2. policy: the rules decide on standing, governance and request;
 3. evidence: the decision, yes or no, is durable in the log;
 4. permit: for exactly this use, for some seconds.
@@ -80,7 +81,10 @@ class Gate:
     def open(
         self, request: UseRequest, standing: Standing | None, governance: Governance | None
     ) -> Permit:
-        """Return a permit for one use of one person's data.
+        """Return a permit for one use of one person's data, or for one release of a model.
+
+        A release concerns no person: its request names the release as subject, and the
+        standing argument is None.
 
         Raises:
             Refused: The rules said no; recorded, and the error carries the decision.
@@ -90,7 +94,8 @@ class Gate:
         now = self._clock()
         decision = self._decide(request, standing, governance, now=now)  # 1, 2
         facts = _facts(request, standing, governance, decision, now=now)
-        index = self._record(request, decision, facts, now=now)  # 3
+        whose = None if _concerns_nobody(request, standing) else request.subject
+        index = self._record(request, decision, facts, whose, now=now)  # 3
         if decision.allowed is not True:
             raise Refused(decision)
         return self._permit(  # 4
@@ -173,7 +178,7 @@ class Gate:
             raise
         except Exception as error:
             raise PolicyUnavailable(f"the rules broke ({type(error).__name__}): no") from error
-        if decision.allowed and (standing is None or standing.subject != request.subject):
+        if decision.allowed and not _concerns(request, standing):
             raise PolicyUnavailable("the rules allowed somebody without standing: no")
         return decision
 
@@ -204,7 +209,7 @@ class Gate:
         decision = self._decide(request, nobody, governance, now=now)
         if decision.allowed:
             raise PolicyUnavailable("the rules allow what the organisation stopped: no")
-        self._record(request, decision, None, now=now)
+        self._record(request, decision, None, None, now=now)
         raise Refused(decision)
 
     def _record(
@@ -212,10 +217,11 @@ class Gate:
         request: UseRequest,
         decision: Decision,
         facts: Mapping[str, Any] | None,
+        whose: SubjectId | None,
         *,
         now: float,
     ) -> int:
-        """Make a decision durable and return its index."""
+        """Make a decision durable, its facts sealed for that person; return its index."""
         fields: dict[str, Value] = {
             **_ids(request, decision.decision_id, decision.policy_digest),
             "use": None if request.use is None else request.use.value,
@@ -225,7 +231,7 @@ class Gate:
             "standing_digest": decision.standing_digest,
         }
         event = Event(kind=EventKind.DECISION, at=now, fields=fields)
-        return self._append(event, facts, request.subject)
+        return self._append(event, facts, whose)
 
     def _append(
         self, event: Event, facts: Mapping[str, Any] | None, subject: SubjectId | None
@@ -290,6 +296,18 @@ def admit_permit(data: bytes, key: VerifyKey) -> Permit:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EnvelopeInvalid("the envelope holds no permit of this version") from error
+
+
+def _concerns(request: UseRequest, standing: Standing | None) -> bool:
+    """Return whether this is the person's standing, or nobody's where nobody is concerned."""
+    if standing is None:
+        return _concerns_nobody(request, standing)
+    return request.action is not Action.RELEASE and standing.subject == request.subject
+
+
+def _concerns_nobody(request: UseRequest, standing: Standing | None) -> bool:
+    """Return whether a model is asked about: its facts are nobody's, and no key seals them."""
+    return standing is None and request.action is Action.RELEASE
 
 
 def _unapproved(request: UseRequest, governance: Governance) -> bool:

@@ -74,7 +74,7 @@ class CourierQueue:
         self._waiting: Job | None = None  # not yet taken by a courier
         self._current: Job | None = None
         self._replies: Mapping[int, bytes] | None = None
-        self._cancelled = False
+        self._cancelled: str | None = None
         self._closed = False
         self._seen_at = float("-inf")
 
@@ -101,7 +101,7 @@ class CourierQueue:
     def _carry(self, job: Job) -> Mapping[int, bytes]:
         with self._changed:
             self._waiting = self._current = job
-            self._replies, self._cancelled = None, False
+            self._replies, self._cancelled = None, None
             self._changed.notify_all()
             try:
                 if self._wait(lambda: self._waiting is not job, PICKUP_S):
@@ -111,11 +111,13 @@ class CourierQueue:
                 self._waiting = self._current = None
 
     def _wait(self, done: Callable[[], bool], timeout_s: float) -> bool:
-        self._changed.wait_for(lambda: done() or self._cancelled or self._closed, timeout_s)
+        self._changed.wait_for(
+            lambda: done() or self._cancelled is not None or self._closed, timeout_s
+        )
         if self._closed:
             raise CourierClosed("the coordinator shuts down")
-        if self._cancelled:
-            raise RunStopped("stopped while nodes were answering")
+        if self._cancelled is not None:
+            raise RunStopped(self._cancelled)
         return done()
 
     def next(self, *, wait_s: float) -> Job | None:
@@ -150,10 +152,10 @@ class CourierQueue:
             carrying = self._current is not None and self._waiting is None
             return 0.0 if carrying else self._monotonic() - self._seen_at
 
-    def cancel(self) -> None:
-        """End the exchange in progress, if there is one."""
+    def cancel(self, why: str = "stopped while nodes were answering") -> None:
+        """End the exchange in progress, if there is one, and say why."""
         with self._changed:
-            self._cancelled = True
+            self._cancelled = why
             self._changed.notify_all()
 
     def close(self) -> None:

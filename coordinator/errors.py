@@ -6,7 +6,7 @@ CoordinatorError
 ├── PlanUnknown          no accepted plan has that digest
 ├── RunUnknown           no run has that name
 ├── RunConflict          another run is in progress
-├── RunStopped           a person stopped the run
+├── RunStopped           a person stopped the run, or the rules did
 ├── BudgetRefused        the central ledger does not cover the run or its next round
 ├── NodeUnknown          no registered node has that name
 ├── NodeConflict         the name is taken by another key
@@ -17,6 +17,8 @@ CoordinatorError
 ├── ReleaseRejected      a run that cannot be released
 ├── ReleaseUnknown       no release has that name
 ├── CourierClosed        the courier's queue was shut while somebody waited
+├── GovernanceRejected   an envelope of the trust service that does not count
+├── TrustUnavailable     the trust service does not answer
 ├── FlowerUnavailable    the SuperLink does not answer, or answers with an error
 └── ServiceUnavailable   the coordinator's own API answered with a problem (SDK)
 """
@@ -51,7 +53,7 @@ class RunConflict(CoordinatorError):  # noqa: N818
 
 
 class RunStopped(CoordinatorError):  # noqa: N818
-    """End a run because a person stopped it."""
+    """End a run because a person stopped it, or the rules did."""
 
 
 class BudgetRefused(CoordinatorError):  # noqa: N818
@@ -92,6 +94,14 @@ class ReleaseUnknown(CoordinatorError):  # noqa: N818
 
 class CourierClosed(CoordinatorError):  # noqa: N818
     """Report that the courier's queue was shut while somebody waited."""
+
+
+class GovernanceRejected(CoordinatorError):  # noqa: N818
+    """Reject an envelope of the trust service; what was heard before stays, and ages."""
+
+
+class TrustUnavailable(CoordinatorError):  # noqa: N818
+    """Report that the trust service does not answer, or not with success."""
 
 
 class FlowerUnavailable(CoordinatorError):  # noqa: N818

@@ -1,12 +1,14 @@
 """Publish models: build the release and its card, log it, prove it, sign it.
 
     1. build    weights, labels, threshold, encoder and card
+       permit   shown: leave of the gate for exactly this release (promise 1)
     2. log      a RELEASE_PUBLISHED leaf with the digest of its canonical bytes
     3. prove    the leaf's tlog-proof, so that a node can tell without the log
     4. seal     release, leaf and proof in one envelope, signed by the coordinator
     5. keep     the bundle, for every node that comes later
 
-Steps 2 to 4 come in this order so that nothing is signed that is not logged. A release is
+The permit comes before anything is logged or signed, and steps 2 to 4 come in this
+order so that nothing is signed that is not logged. A release is
 made by hand and names who approved it. Its card carries no accuracy: whoever measured it on
 people's data would have to spend for it, so the harness or a private evaluation prints that.
 """
@@ -30,8 +32,9 @@ from models.card import Card
 from models.release import Release, abstaining_release, release_to_dict
 from policies.canonical import digest
 from policies.clock import Clock
+from policies.permit import Permit
 from policies.terms import Plan
-from policies.vocabulary import ReleaseId, RunId
+from policies.vocabulary import Action, Purpose, ReleaseId, RunId, SubjectId
 
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 UNIT = "a person at a node (all their turns there, in all rounds)"
@@ -82,17 +85,27 @@ class ReleaseBook:
     ) -> None:
         self._registry, self._log, self._key, self._clock = registry, log, key, clock
 
-    def publish(self, unnamed: Release, *, approved_by: str) -> Published:
+    def upcoming(self) -> ReleaseId:
+        """Return the name that the next release will have; ask the gate for it."""
+        return ReleaseId(f"release-{len(self.all())}")
+
+    def publish(self, unnamed: Release, permit: Permit, *, approved_by: str) -> Published:
         """Number, log, prove, sign and keep a release.
 
         Raises:
+            PermitInvalid: The permit is not for this release, or its seconds are over.
             ReleaseRejected: The approver is not one word (an id or an address).
             EvidenceUnavailable: The log cannot record; nothing is published.
         """
         if _PERSON.fullmatch(approved_by) is None:
             raise ReleaseRejected("approved_by is one word: a person's id or address")
-        number = len(self.all())
-        release = replace(unnamed, release_id=ReleaseId(f"release-{number}"))  # 1
+        release = replace(unnamed, release_id=self.upcoming())  # 1
+        permit.cover(
+            action=Action.RELEASE,
+            purpose=Purpose.TRAINING,
+            subject=SubjectId(release.release_id),
+            now=self._clock(),
+        )
         value = release_to_dict(release)
         published = Published(
             release=release.release_id,
@@ -104,7 +117,7 @@ class ReleaseBook:
             bundle=self._bundle(release, value, approved_by),  # 2, 3, 4
             published_at=self._clock(),
         )
-        self._registry.add_release(published, number=number)  # 5
+        self._registry.add_release(published, number=len(self.all()))  # 5
         return published
 
     def _bundle(self, release: Release, value: Mapping[str, Any], approved_by: str) -> bytes:

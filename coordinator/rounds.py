@@ -1,5 +1,6 @@
 """A federated run, from the first reservation to its last round: the tour of the centre.
 
+    permitted?     the rules let the organisation train and release: before 0 and each round
     0. enrol       nodes test their cohort floor once; who is ready is the cohort
     then, for each round of the plan:
     1. reserve     one round of the run's budget, durably, before anything is asked
@@ -33,7 +34,7 @@ from coordinator.errors import RunStopped
 from coordinator.journal import Journal, RoundRecord, RoundState, RunState
 from coordinator.replies import Checked, check_replies
 from policies.clock import Clock
-from policies.errors import UndertoneError
+from policies.errors import Refused, UndertoneError
 from policies.terms import Plan
 from policies.vocabulary import Digest, NodeId, ReleaseId, RunId
 
@@ -51,7 +52,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Centre:
-    """What a run works with. `record` appends to the log, durably; `stop` is set by a person."""
+    """What a run works with.
+
+    `record` appends to the log, durably; `stop` is set by a person; `permitted` raises Refused
+    when the rules do not let the run go on.
+    """
 
     courier: Courier
     ledger: CentralLedger
@@ -60,6 +65,7 @@ class Centre:
     record: Callable[[Event], object]
     clock: Clock
     stop: threading.Event = field(default_factory=threading.Event)
+    permitted: Callable[[], None] = lambda: None
 
 
 def hold_run(centre: Centre, run: Run, nodes: Mapping[NodeId, VerifyKey]) -> RunState:
@@ -83,6 +89,8 @@ def hold_run(centre: Centre, run: Run, nodes: Mapping[NodeId, VerifyKey]) -> Run
             state, detail = RunState.FAILED, "no round had enough updates"
     except RunStopped as error:
         state, detail = RunState.STOPPED, str(error)
+    except Refused as error:
+        state, detail = RunState.STOPPED, refusal_line(error)
     except UndertoneError as error:
         state, detail = RunState.FAILED, str(error)
     finally:
@@ -171,6 +179,14 @@ def _record_round(centre: Centre, run: RunId, closed: RoundRecord) -> None:
 def _go_on(centre: Centre) -> None:
     if centre.stop.is_set():
         raise RunStopped("stopped between rounds")
+    centre.permitted()
+
+
+def refusal_line(refusal: Refused) -> str:
+    """Return the rules that refused, each with its reason, as one line."""
+    decision = refusal.decision
+    reasons = zip(decision.rules, decision.reasons, strict=True)
+    return "; ".join(f"{rule}: {reason}" for rule, reason in reasons)
 
 
 def _shape(plan: Plan) -> tuple[int, int]:

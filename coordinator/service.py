@@ -14,6 +14,7 @@ from typing import Any
 
 from audit.errors import AuditError
 from audit.events import Event, EventKind, Value
+from audit.gate import Gate
 from audit.log import EvidenceLog
 from audit.signing import SigningKey, VerifyKey
 from coordinator.aggregation import candidate
@@ -28,22 +29,29 @@ from coordinator.errors import (
 )
 from coordinator.federation import fab_digest
 from coordinator.fleet import Fleet, FlowerFleet
+from coordinator.governance import GovernanceCopy
+from coordinator.governance_keeper import GovernanceKeeper, Trust, TrustClient
 from coordinator.journal import Journal, RoundRecord, RunRecord, RunState, aggregates
+from coordinator.permission import Permission, is_protected
 from coordinator.plan import Preview, preview_apart
 from coordinator.registry import Node, Published, Registry
 from coordinator.release import ReleaseBook, first_release, trained_release
-from coordinator.rounds import Centre, Run, close_run, hold_run
+from coordinator.rounds import Centre, Run, close_run, hold_run, refusal_line
 from coordinator.settings import CoordinatorSettings
 from coordinator.tables import open_store
 from coordinator.traffic import Traffic, TrafficMeter
 from policies.clock import Clock
-from policies.errors import UndertoneError
+from policies.engine import PolicyEngine
+from policies.errors import Refused, UndertoneError
+from policies.standing import Governance
 from policies.terms import Plan
 from policies.vocabulary import Digest, NodeId, ReleaseId, RunId
 
 VERSION = "0.1.0"
 DELIVER_S = 2.0
 STOP_S = 20.0
+
+BATCH_KEY_BYTES = 32
 
 FleetMaker = Callable[[CoordinatorSettings, CourierQueue], Fleet]
 Accountant = Callable[[Mapping[str, Any]], Preview]
@@ -59,6 +67,7 @@ class CoordinatorService:
         clock: Clock = time.time,
         make_fleet: FleetMaker = FlowerFleet,
         accountant: Accountant = preview_apart,
+        trust: Trust | None = None,
     ) -> None:
         """Open what is on disk; nothing runs before `start`.
 

@@ -25,6 +25,7 @@ _PATHS = (
     "private_key",
     "authority",
     "socket",
+    "trust_ca",
 )
 
 
@@ -36,7 +37,9 @@ class CoordinatorSettings(BaseSettings):
     names under which nodes reach them. `epsilon_ceiling` and `delta_ceiling` bound what all
     runs together may ask of a person at a node, as the centre counts it; nodes count again
     for themselves. `grace_s` is how long after the deadline a reply still travels: Flower's
-    SuperNodes poll every 3 s. `flower` false leaves the Flower processes to another
+    SuperNodes poll every 3 s. `trust_url`, `trust_ca` (PEM) and `trust_key` (its vkey) reach the
+    trust service, under whose governance alone anything is trained or released: without all
+    three, nothing is; `trust_poll_s` is the longest wait for its news. `flower` false leaves the Flower processes to another
     supervisor.
     """
 
@@ -59,6 +62,10 @@ class CoordinatorSettings(BaseSettings):
     delta_ceiling: float = Field(default=1e-4, gt=0, lt=1)
     grace_s: float = Field(default=9.0, gt=0)
     flower: bool = True
+    trust_url: str | None = Field(default=None, pattern=r"^https://")
+    trust_ca: Path | None = None
+    trust_key: str | None = None
+    trust_poll_s: float = Field(default=2.0, gt=0, le=60)
 
     @classmethod
     def settings_customise_sources(
@@ -96,6 +103,13 @@ class CoordinatorSettings(BaseSettings):
             self.socket = self.folder / "courier.sock"
         if len(str(self.socket.absolute())) > SOCKET_PATH_BYTES:
             raise ValueError(f"socket: the path is longer than {SOCKET_PATH_BYTES} bytes")
+        return self
+
+    @model_validator(mode="after")
+    def _trust_as_a_whole(self) -> Self:
+        parts = (self.trust_url, self.trust_ca, self.trust_key)
+        if None in parts and parts != (None, None, None):
+            raise ValueError("trust_url, trust_ca and trust_key belong together")
         return self
 
     @property

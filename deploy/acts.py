@@ -7,10 +7,11 @@ import sqlite3
 import subprocess
 import sysconfig
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ WAIT_S = 120.0
 ABSTAIN_BELOW = 0.3
 SHOWN_AGAIN = 4
 MOST_TRIED = 60
+AT_ONCE = 3
+"""Requests that a branch has open at a time."""
 
 
 def publish_first_release(story: Story, machine: Machine) -> None:
@@ -180,9 +183,21 @@ def _each(
     turns: Iterable[Turn],
     ask: Callable[[BranchClient, Turn], dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Ask every turn's node, a few at a time at each branch; answers in the turns' order."""
-    with ThreadPoolExecutor(max_workers=4 * len(machine.branches)) as pool:
-        return list(pool.map(lambda turn: ask(machine.branches[turn.branch], turn), turns))
+    """Ask every turn's node, all branches side by side; answers in the turns' order."""
+    queued = list(turns)
+    answers: dict[int, dict[str, Any]] = {}
+    lines: dict[str, list[int]] = {}
+    for number, turn in enumerate(queued):
+        lines.setdefault(turn.branch, []).append(number)
+
+    def answer(number: int) -> None:
+        turn = queued[number]
+        answers[number] = ask(machine.branches[turn.branch], turn)
+
+    fair = (n for group in zip_longest(*lines.values()) for n in group if n is not None)
+    with ThreadPoolExecutor(max_workers=AT_ONCE * len(machine.branches)) as pool:
+        deque(pool.map(answer, fair), maxlen=0)  # raises what a branch raised
+    return [answers[number] for number in range(len(queued))]
 
 
 def _until(what: str, ready: Callable[[], bool], machine: Machine) -> None:

@@ -23,6 +23,7 @@ CATALOGUE_FILE = resources.files("policies").joinpath("rules", "catalogue.toml")
 NO_STANDING = RuleId("r04-no-standing")
 NO_GOVERNANCE = RuleId("r27-no-governance")
 OTHER_PERSON = RuleId("r00-other-person")
+NAMES_A_PERSON = RuleId("r00-names-a-person")
 ENGINE_ERROR = RuleId("r00-engine-error")
 NO_PERMISSION = RuleId("r00-no-permission")
 

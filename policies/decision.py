@@ -33,7 +33,10 @@ class Facts:
     `emotion` is the expressed cue the use relies on, None where it relies on none.
     `delayed_calls` is how many other calls would start later than in the emotion-blind
     schedule (rule 13), None when the queue was not computed. `safety_dpia` is the id of the
-    DPIA for a medical or safety exception (rule 1). The last three belong to rule 25.
+    DPIA for a medical or safety exception (rule 1). `leaves_node`, `protected` and
+    `budget_left` belong to rule 25; for a release, `protected` says that its card states an
+    epsilon within its plan, or that it used nobody's data. `approved_by` names the person who
+    approved a release (rule 23).
     """
 
     emotion: Emotion | None = None
@@ -42,11 +45,15 @@ class Facts:
     leaves_node: bool = False
     protected: bool = False
     budget_left: bool = True
+    approved_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseRequest:
-    """One action for one purpose on one person's data, by one node."""
+    """One action for one purpose on one person's data, by one node.
+
+    A release concerns a model and no person: there, `subject` is the release's id.
+    """
 
     node: NodeId
     action: Action
@@ -99,6 +106,7 @@ def request_to_dict(request: UseRequest) -> dict[str, Any]:
             "leaves_node": facts.leaves_node,
             "protected": facts.protected,
             "budget_left": facts.budget_left,
+            "approved_by": facts.approved_by,
         },
     }
 
@@ -127,5 +135,6 @@ def request_from_dict(value: dict[str, Any]) -> UseRequest:
             leaves_node=facts["leaves_node"],
             protected=facts["protected"],
             budget_left=facts["budget_left"],
+            approved_by=facts["approved_by"],
         ),
     )

@@ -3,7 +3,8 @@
 Raw Cedar fails open: a prohibition that errors is skipped, and a person who is missing is
 nobody to protect. So a use is allowed only where all of this holds:
 
-1. there is a standing, it is this person's, and there is a governance;
+1. there is a standing, it is this person's, and there is a governance (a release concerns a
+   model and no person: there, and only there, no standing is asked for, or taken);
 2. the request and the people fit the schema;
 3. no rule failed while it was evaluated;
 4. Cedar says Allow, and names the permission.
@@ -26,7 +27,7 @@ from policies.canonical import digest
 from policies.decision import Decision, UseRequest, request_to_dict
 from policies.errors import PolicyInvalid, PolicyUnavailable
 from policies.law import parse_law
-from policies.question import alike, entities, question
+from policies.question import alike, concerns_a_model, entities, question, release_entities
 from policies.rulebook import RuleBook
 from policies.standing import Governance, Standing, standing_to_dict
 from policies.vocabulary import DecisionId, Digest, NodeId, RuleId, SubjectId
@@ -124,6 +125,8 @@ class PolicyEngine:
         now: int,
     ) -> tuple[bool, tuple[RuleId, ...], Digest]:
         """Return allowed, the rules that determined it, and the standing's digest."""
+        if concerns_a_model(request):
+            return self._answer_release(request, standing, governance, now)
         if standing is None:
             return False, (catalogue.NO_STANDING,), NO_STANDING_DIGEST
         if standing.subject != request.subject:
@@ -134,17 +137,35 @@ class PolicyEngine:
         asked = question(request, standing, now=now, clock_skew_s=self._clock_skew_s)
         return *_read(self._ask(asked, people)), standing_digest
 
+    def _answer_release(
+        self,
+        request: UseRequest,
+        standing: Standing | None,
+        governance: Governance | None,
+        now: int,
+    ) -> tuple[bool, tuple[RuleId, ...], Digest]:
+        """Answer as `_answer` for a model, which has no standing and may bring nobody's."""
+        if standing is not None:
+            return False, (catalogue.NAMES_A_PERSON,), digest(standing_to_dict(standing))
+        if governance is None:
+            return False, (catalogue.NO_GOVERNANCE,), NO_STANDING_DIGEST
+        facts = self._prepare(release_entities(request, governance))
+        asked = question(request, None, now=now, clock_skew_s=self._clock_skew_s)
+        return *_read(self._ask(asked, facts)), NO_STANDING_DIGEST
+
     def _prepare_people(
         self, node: NodeId, standing: Standing, governance: Governance
     ) -> tuple[Any, Digest]:
-        facts = json.dumps(entities(node, standing, governance))
+        handle = self._prepare(entities(node, standing, governance))
+        return handle, digest(standing_to_dict(standing))
+
+    def _prepare(self, facts: list[dict[str, Any]]) -> Any:
         try:
-            handle = cedarpy.Entities.from_json_str(facts, self._schema)
+            return cedarpy.Entities.from_json_str(json.dumps(facts), self._schema)
         except Exception as error:
             raise PolicyUnavailable(
                 f"the facts do not fit the schema ({type(error).__name__}): nothing is allowed"
             ) from error
-        return handle, digest(standing_to_dict(standing))
 
     def _ask(self, asked: dict[str, Any], people: Any) -> Any:
         try:

@@ -19,6 +19,17 @@ def entities(node: NodeId, standing: Standing, governance: Governance) -> list[d
     return [_node(node, governance), _person(standing)]
 
 
+def release_entities(request: UseRequest, governance: Governance) -> list[dict[str, Any]]:
+    """Return the two entities of a release: who asks, and the model, of which nothing is known."""
+    model = {"uid": {"type": "Release", "id": request.subject}, "attrs": {}, "parents": []}
+    return [_node(request.node, governance), model]
+
+
+def concerns_a_model(request: UseRequest) -> bool:
+    """Return whether this is the one action that concerns a model and no person."""
+    return request.action is Action.RELEASE and request.use is None
+
+
 def _node(node: NodeId, governance: Governance) -> dict[str, Any]:
     return {
         "uid": {"type": "Node", "id": node},
@@ -53,13 +64,17 @@ def _person(standing: Standing) -> dict[str, Any]:
 
 
 def question(
-    request: UseRequest, standing: Standing, *, now: int, clock_skew_s: int
+    request: UseRequest, standing: Standing | None, *, now: int, clock_skew_s: int
 ) -> dict[str, Any]:
-    """Return the request as Cedar reads it: principal, action, resource and context."""
+    """Return the request as Cedar reads it: principal, action, resource and context.
+
+    Without a standing it is about a release; every other action then fails the schema.
+    """
+    kind = "Release" if standing is None else "Person"
     return {
         "principal": {"type": "Node", "id": request.node},
         "action": {"type": "Action", "id": _action(request)},
-        "resource": {"type": "Person", "id": standing.subject},
+        "resource": {"type": kind, "id": request.subject},
         "context": _context(request, standing, now=now, clock_skew_s=clock_skew_s),
     }
 
@@ -72,10 +87,10 @@ def _action(request: UseRequest) -> str:
 
 
 def _context(
-    request: UseRequest, standing: Standing, *, now: int, clock_skew_s: int
+    request: UseRequest, standing: Standing | None, *, now: int, clock_skew_s: int
 ) -> dict[str, Any]:
     facts = request.facts
-    grant = standing.grant_for(request.purpose, request.modality)
+    grant = standing.grant_for(request.purpose, request.modality) if standing else None
     circumstances = {
         "now": now,
         "clock_skew_s": clock_skew_s,
@@ -91,6 +106,7 @@ def _context(
         "consent": None if grant is None else _consent(grant),
         "delayed_calls": facts.delayed_calls,
         "safety_dpia": facts.safety_dpia,
+        "approved_by": facts.approved_by,
     }
     return _known(circumstances)
 

@@ -9,6 +9,7 @@ import base64
 
 import pytest
 
+from audit.events import EventKind
 from audit.leaf import decode_leaf
 from audit.receipt import verify_receipt
 from audit.verify import verify_log
@@ -79,8 +80,10 @@ def test_question_from_decision_to_proof(town: Town) -> None:
     body = {"request": request_to_dict(request_from_dict(facts["request"]))}
     theirs = trust.as_node(node.node, "POST", "/v1/decisions", body).json()
     assert (theirs["allowed"], theirs["rules"]) == (False, refused["rules"])
-    found = trust.send("GET", f"/v1/log/{theirs['log_index']}").json()
+    newest = trust.service.log.find(EventKind.DECISION)[0]
+    assert newest.event.fields["decision_id"] == theirs["decision_id"]
+    found = trust.send("GET", f"/v1/log/{newest.index}").json()
     leaf = base64.b64decode(found["leaf"])
     key = trust.service.key.verify_key
-    assert verify_receipt(found["receipt"], leaf, key) == theirs["log_index"]
+    assert verify_receipt(found["receipt"], leaf, key) == newest.index
     assert request_from_dict(facts["request"]).purpose is Purpose.OFFERS

@@ -57,7 +57,8 @@ def test_withdrawal_from_the_persons_word_to_the_receipt(town: Town) -> None:
     erased = town.by_code(consented["manage_token"], None)
     node.keeper.poll()
     refused = says(api, "anna")
-    assert (refused["answer"], refused["rules"]) == ("refused", ["r06-erased"])
+    assert refused["answer"] == "refused"
+    assert "r06-erased" in refused["rules"]
     assert node.vault.purposes_of(anna) <= {"evidence"}  # of this refusal, and nothing earlier
     (told,) = events(town.trust.service.log, EventKind.ERASURE_ACKNOWLEDGED)[1:]
     assert told.fields["node"] == node.node

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,6 +44,19 @@ def test_gaussian_noise_never_repeats() -> None:
     """Two calls share no value: there is no seed to start again from."""
     first, second = gaussian((1000,), std=1.0), gaussian((1000,), std=1.0)
     assert not np.intersect1d(first, second).size
+
+
+def test_gaussian_noise_takes_four_draws_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The floating-point mitigation: four pairs of 64 random bits go into each value."""
+    asked: list[int] = []
+
+    def count(size: int) -> bytes:
+        asked.append(size)
+        return os.urandom(size)
+
+    monkeypatch.setattr(noise, "os", SimpleNamespace(urandom=count))
+    gaussian((10,), std=1.0)
+    assert asked == [10 * 4 * 2 * 8]
 
 
 def test_noise_takes_no_seed() -> None:

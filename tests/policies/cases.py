@@ -71,6 +71,13 @@ HINT = UseRequest(
     purpose=Purpose.AGENT_HELP,
     subject=PERSON,
 )
+RELEASE = UseRequest(
+    node=NODE,
+    action=Action.RELEASE,
+    purpose=Purpose.TRAINING,
+    subject=SubjectId("release-1"),
+    facts=Facts(leaves_node=True, protected=True, approved_by="jo@example.org"),
+)
 REFERRAL = UseRequest(
     node=NODE, action=Action.USE, use=Use.REFERRAL, purpose=Purpose.SERVICE, subject=PERSON
 )
@@ -90,11 +97,23 @@ def use(what: Use, *, facts: Facts | None = None) -> UseRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """Everything the engine is given besides the time."""
+    """Everything the engine is given besides the time; a release has no standing."""
 
     request: UseRequest
-    standing: Standing
+    standing: Standing | None
     governance: Governance
+
+
+def released(
+    *, facts: dict[str, Any] | None = None, governance: dict[str, Any] | None = None, **changes: Any
+) -> Situation:
+    """Return a release in which all is in order but what is named."""
+    asked = replace(RELEASE, **changes)
+    return Situation(
+        request=replace(asked, facts=replace(asked.facts, **(facts or {}))),
+        standing=None,
+        governance=replace(GOVERNANCE, **(governance or {})),
+    )
 
 
 def so(

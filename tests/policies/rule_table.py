@@ -33,6 +33,7 @@ from tests.policies.cases import (
     STORE,
     TRAIN,
     Situation,
+    released,
     so,
     use,
 )
@@ -242,6 +243,10 @@ TABLE: Mapping[str, Sides] = {
         allow=(so(HINT), so(COUNT)),
         deny=(so(use(Use.SEGMENT)), so(use(Use.SEGMENT, facts=JOYFUL))),
     ),
+    "r23-release-unapproved": Sides(
+        allow=(released(), released(facts={"approved_by": "jo"}), so(INFER)),
+        deny=(released(facts={"approved_by": None}), released(facts={"approved_by": ""})),
+    ),
     "r24-undeclared-use": Sides(
         allow=(so(HINT), so(INFER)),
         deny=(so(HINT, use=None), so(INFER, use=Use.AGENT_HINT), so(STORE, use=Use.UPSELL)),
@@ -253,19 +258,31 @@ TABLE: Mapping[str, Sides] = {
             so(INFER, facts={"leaves_node": True, "protected": False}),
         ),
     ),
+    "r25-release-unprotected": Sides(
+        allow=(released(), released(facts={"leaves_node": False}), so(INFER)),
+        deny=(
+            released(facts={"protected": False}),
+            released(facts={"protected": False, "leaves_node": False}),
+        ),
+    ),
     "r25-budget-spent": Sides(
         allow=(so(TRAIN), so(COUNT)),
         deny=(so(TRAIN, facts={"budget_left": False}), so(COUNT, facts={"budget_left": False})),
     ),
     "r27-stopped": Sides(
-        allow=(so(INFER), so(TRAIN)),
-        deny=(so(INFER, governance={"stopped": True}), so(TRAIN, governance={"stopped": True})),
+        allow=(so(INFER), so(TRAIN), released()),
+        deny=(
+            so(INFER, governance={"stopped": True}),
+            so(TRAIN, governance={"stopped": True}),
+            released(governance={"stopped": True}),
+        ),
     ),
     "r27-no-dpia": Sides(
         allow=(so(INFER), so(INFER, governance={"dpia_purposes": frozenset({Purpose.SERVICE})})),
         deny=(
             so(INFER, governance={"dpia_purposes": OTHERS}),
             so(TRAIN, governance={"dpia_purposes": frozenset()}),
+            released(governance={"dpia_purposes": frozenset(Purpose) - {Purpose.TRAINING}}),
         ),
     ),
     "r27-governance-stale": Sides(
@@ -273,6 +290,7 @@ TABLE: Mapping[str, Sides] = {
         deny=(
             so(INFER, governance={"as_of": NOW - 61}),
             so(INFER, governance={"as_of": NOW + DAY_S}),
+            released(governance={"as_of": NOW - 61}),
         ),
     ),
 }

@@ -73,6 +73,7 @@ facts = st.builds(
     leaves_node=st.booleans(),
     protected=mostly(usual=True, others=st.booleans()),
     budget_left=mostly(usual=True, others=st.booleans()),
+    approved_by=st.sampled_from([None, "", "jo"]),
 )
 plain_requests = st.builds(
     UseRequest,

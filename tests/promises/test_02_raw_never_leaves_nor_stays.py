@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from client_node.redaction import Redaction
+from policies.vocabulary import Purpose
 from tests.promises.town import Town, consents, rates, says
 
 pytestmark = pytest.mark.promise(2)
@@ -54,7 +55,7 @@ def test_nothing_raw_is_on_any_disk_nor_left_the_branch(town: Town) -> None:
     assert rates(api, answer["turn"]).status_code == 200
     node.keeper.poll()
     written = [path for path in town.folder.rglob("*") if path.is_file()]
-    assert {"records.db-wal", "log.db-wal", "ledger.db"} <= {path.name for path in written}
+    assert {"records.db-wal", "log.db-wal", "consent.db"} <= {path.name for path in written}
     for path in written:
         data = path.read_bytes()
         for secret in SECRETS:
@@ -71,14 +72,14 @@ def test_redacted_copy_is_all_that_is_kept_and_sealed_by_person_and_purpose(town
     node.keeper.poll()
     turn = says(api, "zeb", TEXT)["turn"]
     kept = {}
-    for purpose in ("service", "training"):
-        record = node.vault._find(turn, purpose)  # type: ignore[arg-type]
+    for purpose in (Purpose.SERVICE, Purpose.TRAINING):
+        record = node.vault._find(turn, purpose)
         context = f"undertone/record/{purpose}/{turn}".encode()
         kept[purpose] = node.keystore.open(subject, purpose, record.sealed, context=context)
-    copy: dict[str, Any] = json.loads(kept["service"])
+    copy: dict[str, Any] = json.loads(kept[Purpose.SERVICE])
     assert "furious" in copy["text"]  # opened, it is readable …
     assert not any(secret in copy["text"] for secret in SECRETS[:4])  # … and names nobody
-    assert len(kept["training"]) == 385 * 4  # features, float32, no words
+    assert len(kept[Purpose.TRAINING]) == 385 * 4  # features, float32, no words
     assert node.vault.purposes_of(subject) == {"service", "training", "evidence"}
 
 

@@ -6,20 +6,25 @@ import base64
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.supercore.fab import Fab
+from flwr.supercore.task_identity import TaskIdentity
 
 from audit.signing import SigningKey, unseal
-from client_node.federation import client_app
+from client_node.executor import check_bundle
+from client_node.federation import client_app, payload_of
 from client_node.service import NodeService
-from client_node.supernode import FabRefused, check_fab
+from models.features import FEATURES
+from models.update import update_from_dict
+from policies.errors import TermsRefused
 from policies.vocabulary import Digest, Emotion
 from tests.client_node.conftest import World
-from tests.promises.town import hold_noise, round_of
+from tests.promises.town import Held, hold_noise, round_of
 
 pytestmark = pytest.mark.promise(5)
 
-LISTED = Digest("f" * 64)
 OTHER = Digest("e" * 64)
 FLOORS = {
     "minimum_noise_multiplier": 4.0,
@@ -113,29 +118,37 @@ def test_somebody_elses_terms_are_refused(world: World) -> None:
     assert refusal(world, node, envelope) == "signature"
 
 
-def test_code_is_run_only_from_the_allow_list() -> None:
-    """The executor refuses a bundle that the policy does not list."""
-    assert FabRefused
-    assert check_fab
-    assert LISTED
+def test_bundle_is_run_only_from_the_allow_list(world: World) -> None:
+    """The executor hashes a bundle itself and refuses one that the policy does not list."""
+    with pytest.raises(TermsRefused, match="allow-list"):
+        check_bundle(Fab("f" * 64, b"pushed code", {}), frozenset(world.policy().allowed_fabs))
 
 
 @pytest.mark.parametrize("said", [{}, {"noise_multiplier": 0.0, "epsilon": 1e9, "clip": 1e9}])
-def test_run_configuration_weakens_nothing(world: World, said: dict[str, Any]) -> None:
-    """What an unsigned run configuration says changes no byte of the node's answer."""
+def test_run_configuration_weakens_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any]
+) -> None:
+    """What an unsigned run configuration says is not read: refused stays refused."""
+    for name in ("_run_id", "_node_id", "_task_id"):  # Flower's messages ask for a task
+        monkeypatch.setattr(TaskIdentity, name, 1)
+    app = client_app(round_of(world, strict(world)))
+    payload = ConfigRecord({"payload": world.ask_round(fab_digest=OTHER)})
+    message = Message(RecordDict({"undertone": payload}), dst_node_id=7, message_type="query")
+    message.metadata.__dict__["_message_id"] = "m1"
+    context = Context(run_id=1, node_id=7, node_config=said, state=RecordDict(), run_config=said)
+    reply = payload_of(app(message, context))
+    assert unseal("refusal", reply, world.node_key.verify_key)["reason"] == "terms"
+
+
+def test_round_uses_the_mechanism_of_the_signed_terms(world: World) -> None:
+    """Noise and clip come from the signed plan: doubled noise there doubles it in training."""
     node = strict(world)
-    app = client_app(round_of(world, node))
-    envelope = world.ask_round(fab_digest=OTHER)
-    message = Message(
-        RecordDict({"undertone": ConfigRecord({"payload": envelope})}), 1, "query"
-    )
-    context = Context(
-        run_id=1, node_id=1, node_config=said, state=RecordDict(), run_config=said
-    )
-    reply = app(message, context)
-    body = unseal(
-        "refusal",
-        reply.content.config_records["undertone"]["payload"],  # type: ignore[arg-type]
-        world.node_key.verify_key,
-    )
-    assert body["reason"] == "terms"
+    answer = round_of(world, node, Held())
+    answer(world.ask_enrolment())
+    update = unseal("update", answer(world.ask_round()), world.node_key.verify_key)
+    mechanism = world.plan().mechanism
+    step = mechanism.noise_multiplier * mechanism.clip / 4  # what `Held` draws
+    step /= mechanism.sample_rate * mechanism.nominal_people
+    expected = -mechanism.learning_rate * mechanism.steps * step
+    found = update_from_dict(update).weights
+    assert found == pytest.approx(np.full((FEATURES, 2), expected, np.float32))

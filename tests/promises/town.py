@@ -138,9 +138,11 @@ class Town:
             service=service,
         )
 
-    def branch(self, name: str = "branch-1", **changed: Any) -> Branch:
+    def branch(
+        self, name: str = "branch-1", *, kind: type[Branch] = Branch, **changed: Any
+    ) -> Branch:
         """Found a branch and enrol it at the trust service."""
-        made = Branch(
+        made = kind(
             self.folder / name,
             name=NodeId(name),
             redactor=self.redactor,

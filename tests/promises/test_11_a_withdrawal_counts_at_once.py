@@ -1,0 +1,120 @@
+"""Promise 11: a withdrawal counts at once; where it cannot be heard, the gate closes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from audit.gate import admit_permit
+from client_node.errors import TrustUnavailable
+from client_node.federation import Work
+from tests.promises.town import Desk, Town, consents, hold_noise, rates, says
+
+pytestmark = pytest.mark.promise(11)
+
+
+def test_withdrawal_at_the_branch_counts_at_the_next_use(town: Town) -> None:
+    """The customer tells the branch; the very next turn is refused, with no poll between."""
+    branch = town.branch()
+    node = branch.open()
+    api = branch.api(node)
+    consents(api, "anna", purposes=["service"])
+    node.keeper.poll()
+    assert says(api, "anna")["answer"] == "abstained"
+    gone = api.post("/v1/withdrawals", json={"customer": "anna", "purpose": "service"})
+    assert gone.status_code == 201
+    refused = says(api, "anna")
+    assert refused["answer"] == "refused"
+    assert "r06-withdrawn" in refused["rules"]
+
+
+def test_withdrawal_by_code_wakes_the_node_that_listens(town: Town) -> None:
+    """The node's open question to the trust service is answered the moment she withdraws."""
+    branch = town.branch()
+    node = branch.open()
+    api = branch.api(node)
+    token = consents(api, "anna", purposes=["service"])["manage_token"]
+    node.keeper.poll()
+    listening = threading.Thread(target=node.keeper.poll, kwargs={"wait_s": 25.0})
+    listening.start()
+    town.by_code(token, "service")
+    listening.join(10.0)  # far below the 25 s that it would listen in vain
+    assert not listening.is_alive()
+    assert says(api, "anna")["answer"] == "refused"
+
+
+def test_withdrawal_counts_at_every_branch_of_the_company(town: Town) -> None:
+    """Said at one branch, it holds at the other, which the person never told."""
+    first, second = town.branch("branch-1"), town.branch("branch-2")
+    nodes = [first.open(), second.open()]
+    consents(first.api(nodes[0]), "anna")
+    for branch, node in zip((first, second), nodes, strict=True):
+        node.keeper.poll()
+        assert says(branch.api(node), "anna")["answer"] == "abstained"
+    gone = {"customer": "anna", "purpose": None}
+    assert first.api(nodes[0]).post("/v1/withdrawals", json=gone).status_code == 201
+    nodes[1].keeper.poll()
+    assert says(second.api(nodes[1]), "anna")["answer"] == "refused"
+
+
+def test_next_round_is_without_who_withdrew(town: Town) -> None:
+    """Between two rounds of one run Anna withdraws: the second permit does not name her."""
+    branch = town.branch()
+    node = branch.open()
+    api = branch.api(node)
+    for customer in ("anna", "ben"):
+        consents(api, customer)
+    node.keeper.poll()
+    for customer in ("anna", "ben"):
+        assert rates(api, says(api, customer)["turn"]).status_code == 200
+    hold_noise(node)
+    desk, key = Desk(branch.executor(node)), branch.node_key.verify_key
+    assert json.loads(desk.enrol(branch.ask_enrolment()))["kind"] == "ready"
+    permitted = []
+    for number in (1, 2):
+        work = desk.open_round(branch.ask_round(number))
+        assert isinstance(work, Work)
+        permitted.append(admit_permit(work.permit, key).subjects)
+        api.post("/v1/withdrawals", json={"customer": "anna", "purpose": "training"})
+    anna, ben = branch.subject("anna"), branch.subject("ben")
+    assert permitted == [{anna, ben}, {ben}]
+
+
+def test_stale_standing_closes_the_gate_until_it_is_fresh(
+    make_town: Callable[..., Town],
+) -> None:
+    """Where the node cannot hear, it refuses everybody by age; once it hears, it goes on."""
+    town = make_town(settings_changes={"standing_max_age_s": 10})
+    branch = town.branch()
+    node = branch.open()
+    api = branch.api(node)
+    consents(api, "anna")
+    node.keeper.poll()
+    town.carrier.away = True
+    town.pass_time(10)
+    assert says(api, "anna")["answer"] == "abstained"  # still as old as the policy allows
+    town.pass_time(1)
+    with pytest.raises(TrustUnavailable):
+        node.keeper.poll()
+    refused = says(api, "anna")
+    assert refused["answer"] == "refused"
+    assert "r06-standing-stale" in refused["rules"]
+    town.carrier.away = False
+    node.keeper.poll()
+    assert says(api, "anna")["answer"] == "abstained"
+
+
+def test_withdrawal_that_was_not_recorded_is_not_confirmed(town: Town) -> None:
+    """If the trust service cannot be reached, the branch hears that it failed, never a receipt."""
+    branch = town.branch()
+    node = branch.open()
+    api = branch.api(node)
+    consents(api, "anna")
+    node.keeper.poll()
+    town.carrier.away = True
+    gone = api.post("/v1/withdrawals", json={"customer": "anna", "purpose": None})
+    assert gone.status_code == 502
+    assert "record" not in gone.json()
