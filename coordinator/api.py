@@ -106,9 +106,15 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> ASGIApp:
     install_error_handlers(app, STATUSES)
 
     @app.get("/healthz")
-    def health() -> dict[str, str]:
-        """Say that the service answers."""
-        return {"status": "ok", "service": "coordinator", "version": VERSION}
+    def health() -> dict[str, str | bool]:
+        """Say that the service answers, and whether it has heard what it may do."""
+        governed = service.governance() is not None
+        return {
+            "status": "ok",
+            "service": "coordinator",
+            "version": VERSION,
+            "governed": governed,
+        }
 
     guarded = [Depends(_bearer(admin_token))]
     _add_plans_and_nodes(app, service, guarded)

@@ -37,6 +37,11 @@ for name, group in (
 ):
     app.add_typer(group, name=name)
 
+UNGOVERNED = (
+    "undertone-coordinator: no trust service is named (trust_url, trust_ca, trust_key), "
+    "so every run and every release will be refused"
+)
+
 out, err = Console(), Console(stderr=True)
 
 Settings = Annotated[Path, typer.Option("--settings", help="The coordinator's TOML file.")]
@@ -82,7 +87,10 @@ def serve(settings: Settings) -> None:
     from coordinator.service import CoordinatorService  # noqa: PLC0415
 
     with _Refused():
-        service = CoordinatorService(CoordinatorSettings.load(settings))
+        loaded = CoordinatorSettings.load(settings)
+        if loaded.trust_url is None:
+            err.print(UNGOVERNED, style="yellow", highlight=False, markup=False)
+        service = CoordinatorService(loaded)
         run_service(service, on_ready=lambda: out.print("undertone coordinator ready"))
 
 

@@ -64,6 +64,13 @@ class CoordinatorClient:
         except httpx.HTTPError:
             return False
 
+    def governed(self) -> bool:
+        """Return whether the coordinator has heard what the organisation approved."""
+        try:
+            return bool(self._http.get("/healthz", timeout=2.0).json()["governed"])
+        except (httpx.HTTPError, ValueError, KeyError):
+            return False
+
     def plan(self, draft: Mapping[str, Any]) -> dict[str, Any]:
         """Check a plan and return its digest, cost by three accountants, and k-node table."""
         return self._call("POST", "/v1/plans", json=dict(draft), timeout=PLAN_TIMEOUT_S)
@@ -156,5 +163,6 @@ class CoordinatorClient:
                 f"the coordinator did not answer {method} {path}: {type(error).__name__}"
             ) from error
         if answer.is_error:
-            raise ServiceUnavailable(f"{value.get('title', 'refused')}: {value.get('detail', '')}")
+            said = [value.get("detail", ""), *value.get("reasons", ())]
+            raise ServiceUnavailable(f"{value.get('title', 'refused')}: {': '.join(said)}")
         return value

@@ -45,18 +45,35 @@ class Trust(Protocol):
 class TrustClient:
     """The coordinator's connection to the trust service; each request signed, over TLS."""
 
-    def __init__(self, url: str, *, authority: Path, key: SigningKey, clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        authority: Path | None,
+        key: SigningKey,
+        clock: Clock,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         """Prepare a client; nothing is opened yet.
+
+        Args:
+            url: Where the trust service listens.
+            authority: Certificate that the service's is checked against; the system's if None.
+            key: Signs each request.
+            clock: Time of the signatures.
+            transport: Another way to carry requests, for tests.
 
         Raises:
             SettingsInvalid: The authority's certificate cannot be read.
         """
         try:
-            context = ssl.create_default_context(cafile=str(authority))
+            context = ssl.create_default_context(cafile=None if authority is None else authority)
         except (OSError, ssl.SSLError) as error:
             raise SettingsInvalid(f"trust_ca {authority}: {type(error).__name__}") from error
         self._key, self._clock = key, clock
-        self._http = httpx.Client(base_url=url, verify=context, trust_env=False)
+        self._http = httpx.Client(
+            base_url=url, verify=context, trust_env=False, transport=transport
+        )
 
     def standing(self, *, after: int, wait_s: float) -> bytes:
         """Do as `Trust.standing`.
@@ -72,10 +89,12 @@ class TrustClient:
             raise TrustUnavailable(
                 f"the trust service did not answer ({type(error).__name__})"
             ) from error
-        if not answer.is_success or len(answer.content) > MAX_ANSWER_BYTES:
+        if not answer.is_success:
             raise TrustUnavailable(
                 f"the trust service answered {answer.status_code}: is this coordinator enrolled?"
             )
+        if len(answer.content) > MAX_ANSWER_BYTES:
+            raise TrustUnavailable("the trust service's answer is too large")
         return answer.content
 
     def close(self) -> None:
@@ -124,27 +143,29 @@ class GovernanceKeeper:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            more = self._try(lambda: self.poll(wait_s=self._poll_s))
-            self._try(self._also)
-            if not more:
+            if not self._run_once():
                 self._stop.wait(self._pause_s())
 
-    def _try(self, step: Callable[[], bool | None]) -> bool:
-        """Take a step of which a failure must not end the thread; note the first of a row."""
+    def _run_once(self) -> bool:
+        """Ask and do what follows; return whether more follows at once."""
+        failures, more = self._failures, False
         try:
-            more = bool(step())
-        except UndertoneError as error:
-            self._failed(str(error))
-        except Exception as error:  # noqa: BLE001 (the coordinator goes on, and the gate closes)
-            self._failed(type(error).__name__)
-        else:
+            more = self.poll(wait_s=self._poll_s)
             self._failures = 0
-            return more
-        return False
+        except Exception as error:  # noqa: BLE001 (the coordinator goes on, and the gate closes)
+            self._failed(error)
+        try:
+            self._also()
+        except Exception as error:  # noqa: BLE001 (done again after the next poll)
+            self._failures = failures
+            self._failed(error)
+        return more and self._failures == 0
 
-    def _failed(self, why: str) -> None:
+    def _failed(self, error: Exception) -> None:
+        """Count a failure, and note the first of a row; a third party's message is not ours."""
         self._failures += 1
         if self._failures == 1:
+            why = str(error) if isinstance(error, UndertoneError) else type(error).__name__
             _log.warning("no fresh governance: %s", why)
 
     def _pause_s(self) -> float:

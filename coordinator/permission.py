@@ -74,6 +74,8 @@ def is_protected(release: Release, plan: Plan) -> bool:
     What states neither is not protected, and so is a model with weights that nobody paid for.
     """
     card = release.card
-    if card.epsilon is None or card.delta is None:
+    if card.epsilon is None and card.delta is None:
         return release.run is None and release.weights is None
+    if card.epsilon is None or card.delta is None:
+        return False
     return 0 <= card.epsilon <= plan.epsilon and 0 <= card.delta <= plan.delta

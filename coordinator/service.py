@@ -10,6 +10,8 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from audit.errors import AuditError
@@ -25,6 +27,7 @@ from coordinator.errors import (
     CoordinatorError,
     ReleaseRejected,
     RunConflict,
+    RunStopped,
     SettingsInvalid,
 )
 from coordinator.federation import fab_digest
@@ -40,6 +43,7 @@ from coordinator.rounds import Centre, Run, close_run, hold_run, refusal_line
 from coordinator.settings import CoordinatorSettings
 from coordinator.tables import open_store
 from coordinator.traffic import Traffic, TrafficMeter
+from models.release import Release
 from policies.clock import Clock
 from policies.engine import PolicyEngine
 from policies.errors import Refused, UndertoneError
@@ -57,6 +61,16 @@ FleetMaker = Callable[[CoordinatorSettings, CourierQueue], Fleet]
 Accountant = Callable[[Mapping[str, Any]], Preview]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Active:
+    """The run in progress; `permitted` raises Refused when the rules do not let it go on."""
+
+    run: RunId
+    stop: threading.Event
+    thread: threading.Thread
+    permitted: Callable[[], None]
+
+
 class CoordinatorService:
     """Everything a coordinator does, behind one object; its API and CLI are thin."""
 
@@ -71,8 +85,16 @@ class CoordinatorService:
     ) -> None:
         """Open what is on disk; nothing runs before `start`.
 
+        Args:
+            settings: What is fixed.
+            clock: Unix seconds.
+            make_fleet: Makes the nodes' network.
+            accountant: Costs a plan.
+            trust: Another way to the trust service that the settings name, for tests.
+
         Raises:
-            SettingsInvalid: The key or the log cannot be used.
+            SettingsInvalid: A key, the trust service's authority or the log cannot be used.
+            PolicyInvalid: The installation's rules are damaged.
         """
         self.settings, self._clock, self._accountant = settings, clock, accountant
         settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -86,6 +108,23 @@ class CoordinatorService:
             delta_ceiling=settings.delta_ceiling,
             clock=clock,
         )
+        engine_of_rules = PolicyEngine.load()
+        self._policy_digest = engine_of_rules.policy_digest
+        self._copy, self.keeper = _governance(
+            settings, self._key, clock, trust, also=self._heed_governance
+        )
+        self.permission = Permission(
+            name=NodeId(settings.name),
+            engine=engine_of_rules,
+            gate=Gate(
+                engine=engine_of_rules,
+                log=self.log,
+                clock=clock,
+                batch_key=secrets.token_bytes(BATCH_KEY_BYTES),  # a centre asks about no batch
+            ),
+            governance=self.governance,
+            clock=clock,
+        )
         self.releases = ReleaseBook(self.registry, log=self.log, key=self._key, clock=clock)
         self.queue = CourierQueue(self._addresses, grace_s=settings.grace_s)
         self.fleet = make_fleet(settings, self.queue)
@@ -94,7 +133,7 @@ class CoordinatorService:
         )
         self._meter = TrafficMeter(settings.access_log)
         self._lock = threading.Lock()
-        self._active: tuple[RunId, threading.Event, threading.Thread] | None = None
+        self._active: _Active | None = None
         self._closing = threading.Event()
         self._deliverer = threading.Thread(target=self._deliver, name="delivery", daemon=True)
 
@@ -109,13 +148,15 @@ class CoordinatorService:
         fields: dict[str, Value] = {
             "service": "coordinator",
             "version": VERSION,
-            "policy_digest": None,
+            "policy_digest": self._policy_digest,
             "key": str(self._key.verify_key),
         }
         self._record(Event(kind=EventKind.SERVICE_STARTED, at=self._clock(), fields=fields))
-        centre = self._centre(threading.Event())
         for run in self.journal.unfinished():
+            centre = self._centre(threading.Event(), lambda: None)  # only to close
             close_run(centre, run, RunState.FAILED, "the coordinator ended during the run")
+        if self.keeper is not None:
+            self.keeper.start()
         self.fleet.start()
         self._deliverer.start()
 
@@ -124,14 +165,20 @@ class CoordinatorService:
         self._closing.set()
         active = self._active
         if active is not None:
-            active[1].set()
+            active.stop.set()
         self.queue.close()
         if active is not None:
-            active[2].join(STOP_S)
+            active.thread.join(STOP_S)
+        if self.keeper is not None:
+            self.keeper.stop()
         if self._deliverer.is_alive():
             self._deliverer.join(STOP_S)
         self.fleet.stop()
         self.log.close()
+
+    def governance(self) -> Governance | None:
+        """Return what the organisation approved, as last heard; None where nothing was."""
+        return None if self._copy is None else self._copy.governance
 
     # --- plans and nodes ------------------------------------------------------------------------
 
@@ -186,21 +233,25 @@ class CoordinatorService:
             PlanUnknown: The plan was not accepted.
             RunConflict: Another run is in progress.
             BudgetRefused: The ceiling does not cover it.
+            Refused: The rules do not let the organisation train and release now.
         """
         found = self.registry.plan(plan_digest)
         with self._lock:
-            if self._active is not None and self._active[2].is_alive():
-                raise RunConflict(f"run {self._active[0]} is in progress: stop it, or wait")
-            base = self._base_release(found.plan, approved_by)
+            if self._active is not None and self._active.thread.is_alive():
+                raise RunConflict(f"run {self._active.run} is in progress: stop it, or wait")
             run = RunId(f"run-{secrets.token_hex(4)}")
+            permitted = partial(self.permission.check_run, run, approved_by=approved_by)
+            permitted()
+            base = self._base_release(found.plan, approved_by)
             self.ledger.reserve_run(run, found.plan)
             self.journal.open_run(run, plan_digest)
             self._record_start(run, found)
             stop = threading.Event()
+            centre = self._centre(stop, permitted)
             thread = threading.Thread(
-                target=self._hold, args=(run, found, base, stop), name=run, daemon=True
+                target=self._hold, args=(run, found, base, centre), name=run, daemon=True
             )
-            self._active = (run, stop, thread)
+            self._active = _Active(run=run, stop=stop, thread=thread, permitted=permitted)
             thread.start()
             return run
 
@@ -212,10 +263,10 @@ class CoordinatorService:
         """
         record = self.journal.run(run)
         active = self._active
-        if active is not None and active[0] == run and not record.state.final:
-            active[1].set()
+        if active is not None and active.run == run and not record.state.final:
+            active.stop.set()
             self.queue.cancel()
-            active[2].join(STOP_S)
+            active.thread.join(STOP_S)
         return self.journal.run(run)
 
     def rounds(self, run: RunId) -> tuple[RoundRecord, ...]:
@@ -245,6 +296,7 @@ class CoordinatorService:
 
         Raises:
             PlanUnknown: The plan was not accepted.
+            Refused: The rules do not let it be published.
             ReleaseRejected: The approver is not one word.
         """
         with self._lock:
@@ -256,6 +308,7 @@ class CoordinatorService:
 
         Raises:
             RunUnknown: There is none of that name.
+            Refused: The rules do not let it be published.
             ReleaseRejected: The run is not over, no round counted, or the approver is no word.
         """
         with self._lock:
@@ -266,19 +319,19 @@ class CoordinatorService:
                     f"run {run} is {record.state} with {len(made)} rounds that counted: "
                     "there is nothing to release"
                 )
+            found = self.registry.plan(record.plan_digest)
             release = trained_release(
                 run,
-                self.registry.plan(record.plan_digest),
+                found,
                 candidate(made),
                 rounds=len(made),
                 abstain_below=abstain_below,
             )
-            return self.releases.publish(release, approved_by=approved_by)
+            return self._publish(release, found.plan, approved_by)
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _hold(self, run: RunId, found: Preview, base: ReleaseId, stop: threading.Event) -> None:
-        centre = self._centre(stop)
+    def _hold(self, run: RunId, found: Preview, base: ReleaseId, centre: Centre) -> None:
         try:
             self.delivery.catch_up(patient=False)
             online = self.online()
@@ -292,7 +345,8 @@ class CoordinatorService:
             )
             hold_run(centre, terms, nodes)
         except CoordinatorError as error:
-            state = RunState.STOPPED if stop.is_set() else RunState.FAILED
+            stopped = centre.stop.is_set() or isinstance(error, RunStopped)
+            state = RunState.STOPPED if stopped else RunState.FAILED
             close_run(centre, run, state, str(error))
         except AuditError:
             return  # the log cannot record; the journal has the final state already
@@ -303,7 +357,7 @@ class CoordinatorService:
     def _deliver(self) -> None:
         """Bring the newest release to nodes that come later, while no run is in progress."""
         while not self._closing.wait(DELIVER_S):
-            if self._active is None or not self._active[2].is_alive():
+            if self._active is None or not self._active.thread.is_alive():
                 try:
                     self.delivery.catch_up()
                 except UndertoneError:
@@ -319,7 +373,26 @@ class CoordinatorService:
         names = tuple(name for name, _ in plan.labels)
         if newest is not None and newest.run is None and newest.labels == names:
             return newest
-        return self.releases.publish(first, approved_by=approved_by)
+        return self._publish(first, plan, approved_by)
+
+    def _publish(self, unnamed: Release, plan: Plan, approved_by: str) -> Published:
+        """Ask the gate for the release's own permit, then publish."""
+        permit = self.permission.to_release(
+            self.releases.upcoming(),
+            approved_by=approved_by,
+            protected=is_protected(unnamed, plan),
+        )
+        return self.releases.publish(unnamed, permit, approved_by=approved_by)
+
+    def _heed_governance(self) -> None:
+        """End the exchange at hand when the rules stop the run: a round may be long."""
+        active = self._active
+        if active is None or not active.thread.is_alive():
+            return
+        try:
+            active.permitted()
+        except Refused as refusal:
+            self.queue.cancel(refusal_line(refusal))
 
     def _record_start(self, run: RunId, found: Preview) -> None:
         started: dict[str, Value] = {"run": run, "plan_digest": found.digest}
@@ -332,7 +405,7 @@ class CoordinatorService:
         self._record(Event(kind=EventKind.RUN_STARTED, at=self._clock(), fields=started))
         self._record(Event(kind=EventKind.BUDGET_RESERVED, at=self._clock(), fields=reserved))
 
-    def _centre(self, stop: threading.Event) -> Centre:
+    def _centre(self, stop: threading.Event, permitted: Callable[[], None]) -> Centre:
         return Centre(
             courier=self.queue,
             ledger=self.ledger,
@@ -341,6 +414,7 @@ class CoordinatorService:
             record=self._record,
             clock=self._clock,
             stop=stop,
+            permitted=permitted,
         )
 
     def _record(self, event: Event) -> None:
@@ -357,3 +431,25 @@ def _open_log(settings: CoordinatorSettings, clock: Clock) -> tuple[SigningKey, 
         return key, EvidenceLog(path, key, origin=key.name, clock=clock)
     except AuditError as error:
         raise SettingsInvalid(f"the coordinator cannot start: {error}") from error
+
+
+def _governance(
+    settings: CoordinatorSettings,
+    key: SigningKey,
+    clock: Clock,
+    trust: Trust | None,
+    *,
+    also: Callable[[], None],
+) -> tuple[GovernanceCopy | None, GovernanceKeeper | None]:
+    """Return what hears of governance; nothing without a trust service in the settings."""
+    if settings.trust_url is None or settings.trust_ca is None or settings.trust_key is None:
+        return None, None
+    try:
+        vouches = VerifyKey.parse(settings.trust_key)
+    except AuditError as error:
+        raise SettingsInvalid(f"trust_key: {error}") from error
+    copy = GovernanceCopy(name=NodeId(settings.name), key=vouches, clock=clock)
+    client = trust or TrustClient(
+        settings.trust_url, authority=settings.trust_ca, key=key, clock=clock
+    )
+    return copy, GovernanceKeeper(client, copy, poll_s=settings.trust_poll_s, also=also)

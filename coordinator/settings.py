@@ -39,8 +39,8 @@ class CoordinatorSettings(BaseSettings):
     for themselves. `grace_s` is how long after the deadline a reply still travels: Flower's
     SuperNodes poll every 3 s. `trust_url`, `trust_ca` (PEM) and `trust_key` (its vkey) reach the
     trust service, under whose governance alone anything is trained or released: without all
-    three, nothing is; `trust_poll_s` is the longest wait for its news. `flower` false leaves the Flower processes to another
-    supervisor.
+    three, nothing is; `trust_poll_s` is the longest wait for its news. `flower` false leaves
+    the Flower processes to another supervisor.
     """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_COORDINATOR_", extra="forbid")

@@ -29,7 +29,7 @@ from policies.vocabulary import NEGATIVE, Emotion, Purpose, Use
 HEARD_S = 5.0
 """Within this many seconds a withdrawal must count at an online node (promise 11)."""
 WAIT_S = 120.0
-ABSTAIN_BELOW = 0.3
+ABSTAIN_BELOW = 0.4
 SHOWN_AGAIN = 4
 MOST_TRIED = 60
 AT_ONCE = 3

@@ -30,6 +30,8 @@ def apart() -> Iterator[Apart]:
             yield Apart(pool)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            for unfinished in multiprocessing.active_children():
+                unfinished.terminate()
 
 
 def _call(module: str, function: str, values: tuple[Any, ...]) -> Any:

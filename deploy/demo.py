@@ -9,6 +9,7 @@ holds; 1: a part failed or a safety row does not hold; 2: the options or the dat
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import time
@@ -137,6 +138,7 @@ def _running(folder: Path) -> Iterator[tuple[Processes, MemoryWatch]]:
 
 def main() -> None:
     """Parse the options, run the demo, and exit with its code; errors are one line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end it like the keyboard does
     try:
         code = run(parse(sys.argv[1:]), Console(highlight=False))
     except Misuse as error:

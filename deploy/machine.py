@@ -88,6 +88,7 @@ class Machine:
                 "company": node.node,
             }
             self._post_to_trust("/v1/nodes", enrolment)
+        self._post_to_trust("/v1/nodes", self._coordinator_enrolment())
 
     def start_coordinator(self) -> None:
         """Start the coordinator, which starts SuperLink, superexec and gateway.
@@ -106,6 +107,9 @@ class Machine:
             "port": ids.coordinator_port,
             "gateway_port": ids.gateway_port,
             "superlink_port": ids.superlink_port,
+            "trust_url": f"https://localhost:{ids.trust_port}",
+            "trust_ca": "pki/authority.crt",
+            "trust_key": str(ids.trust.verify_key),
         }
         path = self._write("coordinator", ids.folder, settings)
         self._start("coordinator", "undertone-coordinator", path)
@@ -118,6 +122,11 @@ class Machine:
             ServiceUnavailable: It refused the plan.
         """
         self.processes.wait_until("the coordinator", self.coordinator.healthy, timeout_s=START_S)
+        self.processes.wait_until(
+            "what the trust service lets the coordinator do",
+            self.coordinator.governed,
+            timeout_s=START_S,
+        )
         return self.coordinator.plan(draft)
 
     def start_nodes(self) -> None:
@@ -151,6 +160,12 @@ class Machine:
     def _all_online(self) -> bool:
         nodes = self.coordinator.nodes()
         return len(nodes) == len(self.branches) and all(node["online"] for node in nodes)
+
+    def _coordinator_enrolment(self) -> dict[str, Any]:
+        """Return the coordinator as a node without people: it hears governance, and no more."""
+        name = "coordinator"
+        key = str(self.identities.coordinator.verify_key)
+        return {"node": name, "key": key, "company": name}
 
     def _node_settings(self, node: Identity) -> dict[str, Any]:
         ids = self.identities

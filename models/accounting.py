@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
-from dp_accounting.pld import PLDAccountant
 from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis.rdp import compute_rdp
 
@@ -212,6 +210,14 @@ def prv_epsilon(plan: Plan) -> float:
 
 def second_opinion(plan: Plan) -> float:
     """Return the run's epsilon by Google's dp-accounting (privacy loss distributions)."""
+    # Loaded here: only whoever costs a plan asks, and it brings half of SciPy along.
+    from dp_accounting import (  # noqa: PLC0415
+        GaussianDpEvent,
+        PoissonSampledDpEvent,
+        SelfComposedDpEvent,
+    )
+    from dp_accounting.pld import PLDAccountant  # noqa: PLC0415
+
     mechanism = plan.mechanism
     step = PoissonSampledDpEvent(mechanism.sample_rate, GaussianDpEvent(mechanism.noise_multiplier))
     accountant = PLDAccountant()

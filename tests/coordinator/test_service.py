@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,9 +28,11 @@ from coordinator.service import CoordinatorService
 from coordinator.settings import CoordinatorSettings
 from models.release import release_from_dict
 from policies.canonical import digest
+from policies.clock import Clock
 from policies.terms import plan_from_dict, plan_to_dict
 from policies.vocabulary import NodeId, RunId
 from tests.coordinator.fleet import NODES, MemoryNode, make_plan
+from tests.coordinator.trust import MemoryTrust
 
 TOKEN = "t0ken"  # noqa: S105 (a test's)
 LOADED = "release-loaded"
@@ -129,6 +132,12 @@ class Centre:
     fleet: MemoryFleet
     settings: CoordinatorSettings
     key: SigningKey
+    trust: MemoryTrust
+
+    def hear(self) -> None:
+        """Hear of governance now, without waiting for the thread that does."""
+        assert self.service.keeper is not None
+        self.service.keeper.poll()
 
     def enrol_all(self) -> None:
         """Register and bring up three nodes."""
@@ -145,8 +154,17 @@ class Centre:
         return last
 
 
-def open_centre(folder: Path) -> Centre:
-    """Start a coordinator in the folder."""
+def open_centre(
+    folder: Path, *, clock: Clock = time.time, governed: bool = True, heard: bool = True
+) -> Centre:
+    """Start a coordinator in the folder; ungoverned, its settings name no trust service."""
+    trust = MemoryTrust(clock, down=not heard)
+    named: dict[str, Any] = {
+        "trust_url": "https://trust.invalid",
+        "trust_ca": folder / "none",
+        "trust_key": str(trust.key.verify_key),
+        "trust_poll_s": 0.05,
+    }
     key_path = folder / "coordinator.key"
     if not key_path.exists():
         SigningKey.generate("coordinator").save(key_path)
@@ -159,6 +177,7 @@ def open_centre(folder: Path) -> Centre:
         authority=folder / "none",
         epsilon_ceiling=4.0,
         grace_s=5.0,
+        **(named if governed else {}),
     )
     fleets: list[MemoryFleet] = []
 
@@ -166,11 +185,16 @@ def open_centre(folder: Path) -> Centre:
         fleets.append(MemoryFleet(queue))
         return fleets[0]
 
-    service = CoordinatorService(settings, make_fleet=make_fleet, accountant=cheap_accountant)
+    service = CoordinatorService(
+        settings, clock=clock, make_fleet=make_fleet, accountant=cheap_accountant, trust=trust
+    )
     service.start()
     http = TestClient(create_app(service, admin_token=TOKEN))
     client = CoordinatorClient("http://centre", token=TOKEN, transport=InMemory(http))
-    return Centre(service, client, fleets[0], settings, SigningKey.load(key_path))
+    centre = Centre(service, client, fleets[0], settings, SigningKey.load(key_path), trust)
+    if governed and heard:
+        centre.hear()
+    return centre
 
 
 @pytest.fixture

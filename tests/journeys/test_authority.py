@@ -1,6 +1,6 @@
 """A question from the authority: why was this customer's call not routed by her anger?
 
-    decision → rule and statute → evidence → proof
+decision → rule and statute → evidence → proof
 """
 
 from __future__ import annotations

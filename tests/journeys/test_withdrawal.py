@@ -1,7 +1,7 @@
 """A withdrawal, from the person's word to the receipt that anyone can verify.
 
-    person → consent ledger → signed standing → gate closes → keys destroyed → next round
-    without them → receipt
+person → consent ledger → signed standing → gate closes → keys destroyed → next round
+without them → receipt
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ WEAKER_PLANS: dict[str, dict[str, Any]] = {
     "more epsilon": {"epsilon": 4.01},
     "more delta": {"delta": 1.1e-5},
     "another label": {"labels": (("frustrated", Emotion.ANGER), ("sly", Emotion.JOY))},
-    "a label in another family": {"labels": (("frustrated", Emotion.JOY), ("pleased", Emotion.JOY))},
+    "another family": {"labels": (("frustrated", Emotion.JOY), ("pleased", Emotion.JOY))},
 }
 WEAKER_TERMS: dict[str, dict[str, Any]] = {
     "other code": {"fab_digest": OTHER},

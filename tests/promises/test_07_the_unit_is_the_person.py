@@ -151,4 +151,3 @@ def test_bound_for_a_person_at_k_nodes_is_stated() -> None:
     for k, cost in found.epsilon_at_nodes.items():
         assert f"{k}" in printed
         assert f"{cost:.2f}" in printed or f"{cost:.3g}" in printed or f"{cost:g}" in printed
-

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from audit.errors import LogTampered, Tampering
-from audit.events import Event, EventKind
+from audit.events import Event, EventKind, Value
 from audit.log import EvidenceLog
 from audit.signing import SigningKey
 from audit.verify import verify_log
 from tests.promises.headquarters import Headquarters
-from tests.promises.town import Fleet, Town, consents, round_of, says
+from tests.promises.town import Fleet, Town, round_of, wants_training
 
 pytestmark = pytest.mark.promise(8)
 
@@ -46,9 +46,7 @@ def worked(town: Town) -> dict[str, Service]:
     branch = town.branch(plan_changes={"rounds": 1})
     node = branch.open()
     api = branch.api(node)
-    consents(api, "anna")
-    node.keeper.poll()
-    says(api, "anna")
+    wants_training(api, node, "anna")
     centre = Headquarters(town.folder / "centre", town.coordinator, town.clock.now)
     centre.hold(branch, Fleet({node.node: round_of(branch, node)}))
     trust = town.trust.service
@@ -123,7 +121,7 @@ def test_fork_is_detected_by_a_receipt(kept: Kept, tmp_path: Path) -> None:
     with closing(
         EvidenceLog(tmp_path / "source.db", kept.key, origin=kept.origin, clock=lambda: 1.0)
     ) as other:
-        fields = {"sequence": 1, "envelope_digest": "a" * 64}
+        fields: dict[str, Value] = {"sequence": 1, "envelope_digest": "a" * 64}
         for _ in range(size):
             other.append(Event(kind=EventKind.STANDING_APPLIED, at=1.0, fields=fields))
     shutil.copy(tmp_path / "source.db", path)

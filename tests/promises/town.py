@@ -29,12 +29,13 @@ from consent.service import TrustService
 from consent.settings import TrustSettings
 from models.noise import SYSTEM_NOISE, Noise
 from policies.vocabulary import NodeId
-from tests.client_node.conftest import Api, hash_encoder
+from tests.client_node.conftest import Api
 from tests.client_node.conftest import World as NodeWorld
 from tests.consent.conftest import ADMIN, FakeClock, first
 from tests.consent.conftest import World as TrustWorld
 
 COMPANY = "acme"
+FIRST = NodeId("branch-1")
 CONSENT = {
     "purposes": ["service", "training"],
     "modalities": ["text"],
@@ -77,7 +78,7 @@ class InProcess(httpx.BaseTransport):
 class Branch(NodeWorld):
     """One branch: its keys, its policy, and its node when it was opened."""
 
-    name: NodeId = NodeId("branch-1")
+    name: NodeId = FIRST
     trust_key: str = ""
     carrier: InProcess | None = None
     centre_key: SigningKey | None = None
