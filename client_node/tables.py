@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, event
+from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, create_engine
 
 
-class SealedRecord(SQLModel, table=True):
+class Row(SQLModel, registry=registry()):
+    """Stand at the root of this service's tables: a registry, and so a metadata, of its own."""
+
+
+class SealedRecord(Row, table=True):
     """One sealed copy of one turn, for one purpose; `label` is sealed under the same key."""
 
     __tablename__ = "sealed_record"
@@ -29,7 +34,7 @@ class SealedRecord(SQLModel, table=True):
     provenance: str | None = None
 
 
-class StandingEnvelope(SQLModel, table=True):
+class StandingEnvelope(Row, table=True):
     """One verified envelope of standing that somebody's standing still rests on."""
 
     __tablename__ = "standing_envelope"
@@ -40,7 +45,7 @@ class StandingEnvelope(SQLModel, table=True):
     data: bytes
 
 
-class StandingEntry(SQLModel, table=True):
+class StandingEntry(Row, table=True):
     """Which envelope holds a person's latest standing."""
 
     __tablename__ = "standing_entry"
@@ -49,7 +54,7 @@ class StandingEntry(SQLModel, table=True):
     digest: str = Field(index=True)
 
 
-class BudgetEntry(SQLModel, table=True):
+class BudgetEntry(Row, table=True):
     """One spending of privacy budget; `head` chains it to all before it."""
 
     __tablename__ = "budget_entry"
@@ -65,7 +70,7 @@ class BudgetEntry(SQLModel, table=True):
     head: str
 
 
-class RoundAnswer(SQLModel, table=True):
+class RoundAnswer(Row, table=True):
     """What this node answered to one spending: the update it signed, or readiness."""
 
     __tablename__ = "round_answer"
@@ -78,7 +83,7 @@ class RoundAnswer(SQLModel, table=True):
     answer: str | None = None
 
 
-class LoadedRelease(SQLModel, table=True):
+class LoadedRelease(Row, table=True):
     """A release that was verified and loaded; the newest row is in force."""
 
     __tablename__ = "loaded_release"
@@ -104,7 +109,7 @@ def open_store(path: Path, tables: Sequence[type[SQLModel]]) -> Engine:
     path.touch(mode=0o600, exist_ok=True)
     engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _configure)
-    SQLModel.metadata.create_all(engine, tables=[t.__table__ for t in tables])  # type: ignore[attr-defined]
+    Row.metadata.create_all(engine, tables=[t.__table__ for t in tables])  # type: ignore[attr-defined]
     return engine
 
 

@@ -7,10 +7,15 @@ orders everything a node must hear.
 
 from __future__ import annotations
 
+from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 
-class LedgerRow(SQLModel, table=True):
+class Row(SQLModel, registry=registry()):
+    """Stand at the root of this service's tables: a registry, and so a metadata, of its own."""
+
+
+class LedgerRow(Row, table=True):
     """One act. `token_hash` is the SHA-256 of its manage token; the token is not kept."""
 
     __tablename__ = "ledger"
@@ -27,7 +32,7 @@ class LedgerRow(SQLModel, table=True):
     log_index: int
 
 
-class NodeRow(SQLModel, table=True):
+class NodeRow(Row, table=True):
     """One enrolled node: whose it is, and the key that signs its requests and log."""
 
     __tablename__ = "node"
@@ -40,7 +45,7 @@ class NodeRow(SQLModel, table=True):
     log_index: int
 
 
-class CheckpointRow(SQLModel, table=True):
+class CheckpointRow(Row, table=True):
     """One checkpoint that a node acknowledged; `shrunk` if its log had been longer before."""
 
     __tablename__ = "checkpoint"
@@ -54,7 +59,7 @@ class CheckpointRow(SQLModel, table=True):
     shrunk: bool
 
 
-class ChallengeRow(SQLModel, table=True):
+class ChallengeRow(Row, table=True):
     """One entry of a node's log that it was asked about; `agrees` is None until answered."""
 
     __tablename__ = "challenge"
@@ -66,4 +71,4 @@ class ChallengeRow(SQLModel, table=True):
     agrees: bool | None = None
 
 
-METADATA = SQLModel.metadata
+METADATA = Row.metadata

@@ -11,11 +11,16 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import registry
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import Field, SQLModel, create_engine
 
 
-class PlanRow(SQLModel, table=True):
+class Row(SQLModel, registry=registry()):
+    """Stand at the root of this service's tables: a registry, and so a metadata, of its own."""
+
+
+class PlanRow(Row, table=True):
     """An accepted plan: its canonical JSON and the preview that was shown for it."""
 
     __tablename__ = "plan"
@@ -26,7 +31,7 @@ class PlanRow(SQLModel, table=True):
     accepted_at: float
 
 
-class NodeRow(SQLModel, table=True):
+class NodeRow(Row, table=True):
     """A registered node: the key that signs its replies and its id in Flower."""
 
     __tablename__ = "node"
@@ -37,7 +42,7 @@ class NodeRow(SQLModel, table=True):
     registered_at: float
 
 
-class RunRow(SQLModel, table=True):
+class RunRow(Row, table=True):
     """One run and its state; `detail` says in one line why it ended."""
 
     __tablename__ = "run"
@@ -50,7 +55,7 @@ class RunRow(SQLModel, table=True):
     ended_at: float | None = None
 
 
-class RoundRow(SQLModel, table=True):
+class RoundRow(Row, table=True):
     """One round as it ended; `weights` is the aggregate (little-endian float32) or nothing."""
 
     __tablename__ = "round"
@@ -64,7 +69,7 @@ class RoundRow(SQLModel, table=True):
     weights_digest: str | None = None
 
 
-class ReleaseRow(SQLModel, table=True):
+class ReleaseRow(Row, table=True):
     """A published release with its log leaf and proof: what nodes are sent."""
 
     __tablename__ = "release"
@@ -78,7 +83,7 @@ class ReleaseRow(SQLModel, table=True):
     published_at: float
 
 
-class LoadedRow(SQLModel, table=True):
+class LoadedRow(Row, table=True):
     """A node's signed word that it loaded a release."""
 
     __tablename__ = "loaded"
@@ -87,7 +92,7 @@ class LoadedRow(SQLModel, table=True):
     loaded_at: float
 
 
-class ReservationRow(SQLModel, table=True):
+class ReservationRow(Row, table=True):
     """Budget set aside; `round_number` 0 is the whole run, others count rounds of it."""
 
     __tablename__ = "reservation"
@@ -111,13 +116,13 @@ def open_store(path: Path | None) -> Engine:
         path.touch(mode=0o600)
         engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _make_durable)
-    SQLModel.metadata.create_all(engine, tables=_tables())
+    Row.metadata.create_all(engine, tables=_tables())
     return engine
 
 
 def _tables() -> list[Any]:
     rows = (PlanRow, NodeRow, RunRow, RoundRow, ReleaseRow, LoadedRow, ReservationRow)
-    return [SQLModel.metadata.tables[str(row.__tablename__)] for row in rows]
+    return [Row.metadata.tables[str(row.__tablename__)] for row in rows]
 
 
 def _make_durable(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
