@@ -39,7 +39,7 @@ from client_node.errors import (
     TurnUnknown,
 )
 from client_node.service import VERSION, NodeService
-from policies.errors import UndertoneError
+from policies.errors import PermitInvalid, UndertoneError
 from policies.vocabulary import RunId, Use
 
 MAX_BODY_BYTES = 256 * 1024
@@ -53,6 +53,7 @@ STATUSES: dict[type[UndertoneError], int] = {
     TurnUnknown: 404,
     EntryMissing: 404,
     TrustUnavailable: 502,
+    PermitInvalid: 409,  # the person withdrew while the turn was on its way
     NodeError: 503,
 }
 

@@ -182,10 +182,10 @@ def verified(story: Story, sizes: Mapping[str, int | None]) -> None:
     story.rows.append(Row(name="log verified", value=said, held=held, safety=True))
 
 
-def searched(story: Story, needles: int, found: int) -> None:
+def searched(story: Story, needles: int, files: int, found: int) -> None:
     """Print whether the customers' own words lie anywhere on the disk."""
     story.console.print(
-        f"   {needles} texts and names searched in every file written: {found} found"
+        f"   {needles} names and texts looked for in all {files} files written: {found} hold one"
     )
     story.rows.append(
         Row(

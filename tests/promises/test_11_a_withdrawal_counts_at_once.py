@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from audit.gate import admit_permit
 from client_node.errors import TrustUnavailable
 from client_node.federation import Work
-from tests.promises.town import Desk, Town, consents, hold_noise, rates, says
+from tests.promises.town import Desk, Town, consents, says, wants_training
 
 pytestmark = pytest.mark.promise(11)
 
@@ -65,12 +66,7 @@ def test_next_round_is_without_who_withdrew(town: Town) -> None:
     branch = town.branch()
     node = branch.open()
     api = branch.api(node)
-    for customer in ("anna", "ben"):
-        consents(api, customer)
-    node.keeper.poll()
-    for customer in ("anna", "ben"):
-        assert rates(api, says(api, customer)["turn"]).status_code == 200
-    hold_noise(node)
+    wants_training(api, node, "anna", "ben")
     desk, key = Desk(branch.executor(node)), branch.node_key.verify_key
     assert json.loads(desk.enrol(branch.ask_enrolment()))["kind"] == "ready"
     permitted = []
@@ -81,6 +77,30 @@ def test_next_round_is_without_who_withdrew(town: Town) -> None:
         api.post("/v1/withdrawals", json={"customer": "anna", "purpose": "training"})
     anna, ben = branch.subject("anna"), branch.subject("ben")
     assert permitted == [{anna, ben}, {ben}]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/v1/objections", {"purposes": ["training"]}),
+        ("/v1/restrictions", {"restricted": True}),
+    ],
+)
+def test_next_round_is_without_who_objected(town: Town, path: str, said: dict[str, Any]) -> None:
+    """Who objects or restricts keeps their keys: it is the gate that leaves them out."""
+    branch = town.branch()
+    node = branch.open()
+    anna, ben = branch.subject("anna"), branch.subject("ben")
+    wants_training(branch.api(node), node, "anna", "ben")
+    desk = Desk(branch.executor(node))
+    desk.enrol(branch.ask_enrolment())
+    told = town.trust.as_node(node.node, "POST", path, {"subject": anna} | said)
+    assert told.status_code == 201
+    node.keeper.poll()
+    assert "training" in node.vault.purposes_of(anna)
+    work = desk.open_round(branch.ask_round())
+    assert isinstance(work, Work)
+    assert admit_permit(work.permit, branch.node_key.verify_key).subjects == {ben}
 
 
 def test_stale_standing_closes_the_gate_until_it_is_fresh(
