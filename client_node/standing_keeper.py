@@ -189,7 +189,7 @@ class StandingKeeper:
             "standing": payload["standing"],
             "allowed": event.fields["allowed"],
             "rules": event.fields["rules"],
-            "decided_at": event.at,
+            "now": payload["now"],
         }
 
     def _record(self, kind: EventKind, **fields: Any) -> None:
