@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from audit.errors import AuditError
+from audit.settings import ServiceSettings
 from audit.signing import SigningKey, VerifyKey, unseal
 from client_node.errors import StartRefused
 from policies.errors import PolicyInvalid
@@ -24,7 +25,7 @@ from policies.terms import NodePolicy, node_policy_from_dict
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-class NodeSettings(BaseSettings):
+class NodeSettings(ServiceSettings):
     """One node's settings; `load` reads them."""
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_NODE_", extra="forbid", frozen=True)
@@ -49,19 +50,6 @@ class NodeSettings(BaseSettings):
     encoder_path: Path | None = None
     socket_path: Path
     poll_s: float = Field(default=2.0, gt=0)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file, and read nothing else."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
 
     @classmethod
     def load(cls, path: Path) -> NodeSettings:

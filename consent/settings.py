@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from audit.settings import ServiceSettings
 from consent.errors import SettingsInvalid
 
 _PATHS = ("folder", "certificate", "private_key", "signing_key", "admin_token_file")
@@ -46,7 +47,7 @@ class Party(BaseModel):
     contact: str
 
 
-class TrustSettings(BaseSettings):
+class TrustSettings(ServiceSettings):
     """Everything the service needs to know before it starts; `load` reads a file."""
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_TRUST_", extra="forbid", frozen=True)
@@ -69,19 +70,6 @@ class TrustSettings(BaseSettings):
     storage: str = "EU"
     withdraw_at: str = "/v1/withdrawals"
     parties: dict[str, Party] = Field(default_factory=dict)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file; read nothing else."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
 
     @classmethod
     def load(cls, path: Path) -> TrustSettings:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from audit.settings import ServiceSettings
 from coordinator.errors import SettingsInvalid
 
 SOCKET_PATH_BYTES = 107
@@ -29,7 +30,7 @@ _PATHS = (
 )
 
 
-class CoordinatorSettings(BaseSettings):
+class CoordinatorSettings(ServiceSettings):
     """What one coordinator needs to start.
 
     `signing_key` signs terms, releases and checkpoints (audit.signing). `certificate`,
@@ -66,19 +67,6 @@ class CoordinatorSettings(BaseSettings):
     trust_ca: Path | None = None
     trust_key: str | None = None
     trust_poll_s: float = Field(default=2.0, gt=0, le=60)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file, and read nothing else."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -26,8 +26,6 @@ from deploy.turns import Turn
 from models.update import weights_from_dict
 from policies.vocabulary import NEGATIVE, Emotion, Purpose, Use
 
-HEARD_S = 5.0
-"""Within this many seconds a withdrawal must count at an online node (promise 11)."""
 WAIT_S = 120.0
 ABSTAIN_BELOW = 0.4
 SHOWN_AGAIN = 4
@@ -106,7 +104,7 @@ def withdraw(story: Story, machine: Machine, fed: Fed) -> Withdrawn:
     if answer.is_error:
         raise PartFailed(f"the withdrawal was not taken: {answer.status_code}")
     gone = Withdrawn(turn=someone)
-    while time.monotonic() - started < 2 * HEARD_S:
+    while time.monotonic() - started < 2 * telling.HEARD_S:
         with suppress(PartFailed):  # a turn that was on its way when the keys went: 409
             if gone.heard_s is None and node.turn(someone)["answer"] == "refused":
                 gone.heard_s = time.monotonic() - started

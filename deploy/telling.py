@@ -21,6 +21,7 @@ MEMORY_AIM_MB = 4096
 ROUND_AIM_S = 7.0
 SAMPLE_SECONDS_AIM = 180.0
 HEARD_S = 5.0
+"""Within this many seconds a withdrawal must count at an online node (promise 11)."""
 
 
 @contextmanager
