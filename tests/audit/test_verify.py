@@ -174,9 +174,8 @@ def test_verify_finds_checkpoints_that_are_forged_moved_or_gone(
     copies = [path.with_name(f"{i}.db") for i in range(4)]
     for copy in copies:
         shutil.copy(path, copy)
-    _change(
-        copies[0], "UPDATE checkpoint SET note = replace(note, char(10) || '9', char(10) || '8')"
-    )
+    forged = "replace(note, char(10) || '9', char(10) || '8')"
+    _change(copies[0], f"UPDATE checkpoint SET note = {forged} WHERE size = 9")  # noqa: S608
     assert _found(copies[0], key) == (Tampering.SIGNATURE, 9)
     _change(copies[1], "DELETE FROM checkpoint WHERE size = 23")
     assert _found(copies[1], key) == (Tampering.SIGNATURE, 22)
