@@ -20,13 +20,13 @@ import hmac
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from audit.batch import Batch, commit
 from audit.errors import EntryMissing, EnvelopeInvalid, EvidenceUnavailable
 from audit.events import Event, EventKind, Value
 from audit.keys import VerifyKey
-from audit.log import EvidenceLog
+from audit.log import Draft, EvidenceLog
 from audit.signing import seal, unseal
 from policies.clock import Clock
 from policies.decision import Decision, UseRequest, request_to_dict
@@ -49,6 +49,13 @@ BATCH_SUBJECT = SubjectId("batch")
 """Placeholder in the request of a batch: the people are in the standings."""
 
 _PERMIT = "permit"
+
+
+class Outcome(NamedTuple):
+    """What the gate said to one request; without a permit it said no."""
+
+    decision: Decision
+    permit: Permit | None
 
 
 class Gate:
@@ -91,16 +98,42 @@ class Gate:
             PolicyUnavailable: The rules could not answer; nothing is permitted.
             EvidenceUnavailable: The decision could not be recorded; nothing is permitted.
         """
-        now = self._clock()
-        decision = self._decide(request, standing, governance, now=now)  # 1, 2
-        facts = _facts(request, standing, governance, decision, now=now)
-        whose = None if _concerns_nobody(request, standing) else request.subject
-        index = self._record(request, decision, facts, whose, now=now)  # 3
-        if decision.allowed is not True:
+        decision, permit = self.open_many([request], standing, governance)[0]
+        if permit is None:
             raise Refused(decision)
-        return self._permit(  # 4
-            request, frozenset({request.subject}), decision.decision_id, index, now=now
-        )
+        return permit
+
+    def open_many(
+        self,
+        requests: Sequence[UseRequest],
+        standing: Standing | None,
+        governance: Governance | None,
+    ) -> list[Outcome]:
+        """Decide several uses of one person's data at once, in order; a no is an outcome.
+
+        Each is decided and recorded for itself; the records become durable together, or
+        nothing is permitted.
+
+        Raises:
+            PolicyUnavailable: The rules could not answer; nothing is permitted.
+            EvidenceUnavailable: A decision could not be recorded; nothing is permitted.
+        """
+        now = self._clock()
+        decisions = [self._decide(r, standing, governance, now=now) for r in requests]  # 1, 2
+        pairs = list(zip(requests, decisions, strict=True))
+        drafts = [
+            Draft(
+                _decided(request, decision, now=now),
+                _facts(request, standing, governance, decision, now=now),
+                None if _concerns_nobody(request, standing) else request.subject,
+            )
+            for request, decision in pairs
+        ]
+        indices = self._append(drafts)  # 3
+        return [
+            Outcome(decision, self._permit_of(request, decision, index, now=now))  # 4
+            for (request, decision), index in zip(pairs, indices, strict=True)
+        ]
 
     def open_batch(
         self,
@@ -139,7 +172,7 @@ class Gate:
         }
         event = Event(kind=EventKind.BATCH_DECISION, at=now, fields=fields)
         facts = _batch_facts(request, governance, decisions, batch)
-        index = self._append(event, facts, None)  # 3
+        index = self._append([Draft(event, facts)])[0]  # 3
         return self._permit(request, allowed, decision_id, index, now=now)  # 4
 
     def restore_batch(self, index: int) -> Batch:
@@ -209,40 +242,29 @@ class Gate:
         decision = self._decide(request, nobody, governance, now=now)
         if decision.allowed:
             raise PolicyUnavailable("the rules allow what the organisation stopped: no")
-        self._record(request, decision, None, None, now=now)
+        self._append([Draft(_decided(request, decision, now=now))])
         raise Refused(decision)
 
-    def _record(
-        self,
-        request: UseRequest,
-        decision: Decision,
-        facts: Mapping[str, Any] | None,
-        whose: SubjectId | None,
-        *,
-        now: float,
-    ) -> int:
-        """Make a decision durable, its facts sealed for that person; return its index."""
-        fields: dict[str, Value] = {
-            **_ids(request, decision.decision_id, decision.policy_digest),
-            "use": None if request.use is None else request.use.value,
-            "allowed": decision.allowed,
-            "rules": list[str](decision.rules),
-            "request_digest": decision.request_digest,
-            "standing_digest": decision.standing_digest,
-        }
-        event = Event(kind=EventKind.DECISION, at=now, fields=fields)
-        return self._append(event, facts, whose)
-
-    def _append(
-        self, event: Event, facts: Mapping[str, Any] | None, subject: SubjectId | None
-    ) -> int:
-        """Append; whatever breaks in the log is missing evidence."""
+    def _append(self, drafts: Sequence[Draft]) -> Sequence[int]:
+        """Append all or none; whatever breaks in the log is missing evidence."""
         try:
-            return self._log.append(event, private=facts, subject=subject)
+            indices = self._log.append_many(drafts)
         except UndertoneError:
             raise
         except Exception as error:
             raise EvidenceUnavailable(f"the log broke ({type(error).__name__})") from error
+        if len(indices) != len(drafts):
+            raise EvidenceUnavailable("the log recorded another number of decisions")
+        return indices
+
+    def _permit_of(
+        self, request: UseRequest, decision: Decision, index: int, *, now: float
+    ) -> Permit | None:
+        """Return the permit for one person that a decision allows; None where it says no."""
+        if decision.allowed is not True:
+            return None
+        people = frozenset({request.subject})
+        return self._permit(request, people, decision.decision_id, index, now=now)
 
     def _permit(
         self,
@@ -323,6 +345,19 @@ def _ids(request: UseRequest, decision_id: DecisionId, policy_digest: Digest) ->
         "modality": request.modality.value,
         "policy_digest": policy_digest,
     }
+
+
+def _decided(request: UseRequest, decision: Decision, *, now: float) -> Event:
+    """Return the event of one decision: what was asked, and by which rules it was answered."""
+    fields: dict[str, Value] = {
+        **_ids(request, decision.decision_id, decision.policy_digest),
+        "use": None if request.use is None else request.use.value,
+        "allowed": decision.allowed,
+        "rules": list[str](decision.rules),
+        "request_digest": decision.request_digest,
+        "standing_digest": decision.standing_digest,
+    }
+    return Event(kind=EventKind.DECISION, at=now, fields=fields)
 
 
 def _facts(

@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -96,11 +96,23 @@ class Keystore:
             KeystoreUnavailable: The keystore is closed, or the disk refuses.
         """
         with self._working():
-            row = self._rows.find(subject, label) or self._create(subject, label)
+            row = self._rows.find(subject, label) or self._create([(subject, label)])[0]
             cipher = AESGCM(self._wrapping.unwrap(row))
         nonce = os.urandom(_NONCE)
         ciphertext = cipher.encrypt(nonce, plaintext, _bound(subject, label, context))
         return _VERSION + row.key_id + nonce + ciphertext
+
+    def prepare(self, names: Collection[tuple[SubjectId, str]]) -> None:
+        """Make the keys that are missing for these (person, label), in one durable step.
+
+        `seal` makes them too, one by one; a disk writes many at once in the same time.
+
+        Raises:
+            KeystoreUnavailable: The keystore is closed, or the disk refuses: none is made.
+        """
+        with self._working():
+            if missing := [name for name in set(names) if self._rows.find(*name) is None]:
+                self._create(missing)
 
     def open(self, subject: SubjectId, label: str, sealed: bytes, *, context: bytes) -> bytes:
         """Decrypt what `seal` made.
@@ -207,13 +219,16 @@ class Keystore:
             raise KeystoreUnavailable("the keystore's folder refuses") from error
         return wrapping
 
-    def _create(self, subject: SubjectId, label: str) -> KeyRow:
-        """Make a durable key; it exists before anything is sealed with it."""
+    def _create(self, names: Sequence[tuple[SubjectId, str]]) -> list[KeyRow]:
+        """Make durable keys; they exist before anything is sealed with them."""
+        rows = [self._new_key(*name) for name in names]
+        self._rows.add(rows)
+        return rows
+
+    def _new_key(self, subject: SubjectId, label: str) -> KeyRow:
         key_id, key = os.urandom(_KEY_ID), AESGCM.generate_key(bit_length=256)
         wrapped = self._wrapping.wrap(key, key_id=key_id, subject=subject, label=label)
-        row = KeyRow(key_id, subject, label, wrapped)
-        self._rows.add(row)
-        return row
+        return KeyRow(key_id, subject, label, wrapped)
 
     def _open_one(
         self, item: SealedItem, ciphers: dict[tuple[str, str], tuple[bytes, AESGCM] | None]

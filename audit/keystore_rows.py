@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -93,9 +93,10 @@ class KeyRows:
         rows = self._db.execute("SELECT key_id, subject, label, wrapped FROM data_key")
         return [KeyRow(*row) for row in rows]
 
-    def add(self, row: KeyRow) -> None:
-        """Make a row durable."""
-        self._db.execute("INSERT INTO data_key VALUES (?, ?, ?, ?)", row)
+    def add(self, rows: Sequence[KeyRow]) -> None:
+        """Make rows durable, all or none."""
+        with self._transaction():
+            self._db.executemany("INSERT INTO data_key VALUES (?, ?, ?, ?)", rows)
 
     def replace(
         self,
@@ -105,17 +106,12 @@ class KeyRows:
         generation: int,
     ) -> None:
         """Delete rows and re-wrap the others `(wrapped, key_id)`, in one durable transaction."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             self._db.executemany(
                 "DELETE FROM data_key WHERE key_id = ?", ((row.key_id,) for row in doomed)
             )
             self._db.executemany("UPDATE data_key SET wrapped = ? WHERE key_id = ?", rewrapped)
             self._db.execute("UPDATE generation SET number = ?", (generation,))
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
 
     def flush(self) -> None:
         """Move the write-ahead log into the file and empty it, stale pages included."""
@@ -124,3 +120,14 @@ class KeyRows:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise

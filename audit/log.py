@@ -151,6 +151,7 @@ class EvidenceLog:
         """
         if not drafts:
             return range(0)
+        self._make_keys(drafts)
         pending = [self._prepare(draft) for draft in drafts]
         first = self._writer.submit(pending).result()
         return range(first, first + len(pending))
@@ -293,6 +294,16 @@ class EvidenceLog:
                 index=signed.size,
             )
         return _Head(size, frontier, note)
+
+    def _make_keys(self, drafts: Sequence[Draft]) -> None:
+        """Make the keys that are missing for the people of several drafts, all at once."""
+        people = {d.subject for d in drafts if d.private is not None and d.subject is not None}
+        if self._keystore is None or len(people) < 2:  # noqa: PLR2004 (one makes its own)
+            return
+        try:
+            self._keystore.prepare([(subject, EVIDENCE) for subject in people])
+        except KeystoreError as error:
+            raise EvidenceUnavailable("the payloads cannot be sealed") from error
 
     def _prepare(self, draft: Draft) -> _Pending:
         """Encode a draft: commit to its payload and seal it."""

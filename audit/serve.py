@@ -29,6 +29,8 @@ from audit.pki import server_context
 from policies.clock import Clock
 
 _GRACE_S = 5
+_KEEP_ALIVE_S = 75
+"""Longer than clients keep an idle connection, so that none is closed under a request."""
 _HEADER_BYTES = 32 * 1024
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SOCKET_MASK = 0o177  # the Unix socket gets mode 0600
@@ -185,6 +187,7 @@ def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> _Server:
         proxy_headers=False,
         ws="none",
         h11_max_incomplete_event_size=_HEADER_BYTES,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
     config.load()

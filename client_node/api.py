@@ -7,6 +7,7 @@
     POST /v1/labels              a customer's own label
     POST /v1/uses/{use}          act on a kept turn; a refusal is an answer
     POST /v1/consents            a person's consent, under their pseudonym
+    POST /v1/consents/batch      many people's: all are recorded or none
     POST /v1/withdrawals         a person's withdrawal, in one step
     POST /v1/pseudonyms          the name under which anything of a customer is kept
     POST /v1/proofs              was this person in that round?
@@ -141,6 +142,11 @@ def _add_people(router: APIRouter, service: NodeService) -> None:
     @router.post("/consents", status_code=201)
     def consents(said: wire.ConsentIn) -> dict[str, Any]:
         return service.people.consent(said.customer, said.grant())
+
+    @router.post("/consents/batch", status_code=201)
+    def many_consents(said: wire.ConsentsIn) -> dict[str, Any]:
+        grants = [(one.customer, one.grant()) for one in said.consents]
+        return {"receipts": service.people.consent_many(grants)}
 
     @router.post("/withdrawals", status_code=201)
     def withdrawals(said: wire.WithdrawalIn) -> dict[str, Any]:

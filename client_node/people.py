@@ -7,7 +7,7 @@ comes with the long poll that is always waiting.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +46,15 @@ class People:
             TrustUnavailable: It was not recorded.
         """
         return self.client.grant({**grant, "subject": self.subject(customer)})
+
+    def consent_many(self, grants: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        """Record many customers' consents, all or none; return their receipts in order.
+
+        Raises:
+            TrustUnavailable: None was recorded.
+        """
+        named = [{**grant, "subject": self.subject(customer)} for customer, grant in grants]
+        return self.client.grant_many(named)
 
     def withdraw(self, customer: str, purpose: Purpose | None) -> dict[str, Any]:
         """Record a withdrawal, of everything where there is no purpose; return its receipt.

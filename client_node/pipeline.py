@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from audit.events import Event, EventKind
 from audit.gate import Gate
-from audit.log import EvidenceLog
+from audit.log import Draft, EvidenceLog
 from client_node.redaction import Redaction, Redacts
 from client_node.standing_cache import StandingCache
 from client_node.turn import Answer, AnswerKind, Ruling, Turn, UseAnswer, receive
@@ -36,10 +36,16 @@ from client_node.vault import LITTLE_FLOAT, Vault
 from models.inference import Reading, WordWeight
 from policies.clock import Clock
 from policies.decision import UseRequest
-from policies.errors import Refused
 from policies.permit import Permit
 from policies.redacted import RedactedText
 from policies.vocabulary import Action, NodeId, Purpose, SubjectId
+
+ASKED = (
+    (Action.INFER, Purpose.SERVICE),
+    (Action.STORE, Purpose.SERVICE),
+    (Action.STORE, Purpose.TRAINING),
+)
+"""What the gate is asked about a turn, in this order: to read it, keep it, train on it."""
 
 
 class Reads(Protocol):
@@ -132,13 +138,16 @@ class Pipeline:
         return receive(turn)
 
     def _gate(self, turn: Turn) -> Leave:
-        read, ruling = self._ask(turn, Action.INFER, Purpose.SERVICE)
-        keep, _ = self._ask(turn, Action.STORE, Purpose.SERVICE) if read else (None, None)
-        train, _ = self._ask(turn, Action.STORE, Purpose.TRAINING)
-        return Leave(read=read, keep=keep, train=train, ruling=ruling)
+        """Ask the gate for everything that a turn may need, recorded in one step."""
+        asked = [self._request(turn, action, purpose) for action, purpose in ASKED]
+        standing = self.cache.standing(turn.subject)
+        read, keep, train = self.gate.open_many(asked, standing, self.cache.governance)
+        ruling = refusal(read.decision) if read.permit is None else leave(read.permit)
+        kept = None if read.permit is None else keep.permit  # nothing read, nothing to keep
+        return Leave(read=read.permit, keep=kept, train=train.permit, ruling=ruling)
 
-    def _ask(self, turn: Turn, action: Action, purpose: Purpose) -> tuple[Permit | None, Ruling]:
-        request = UseRequest(
+    def _request(self, turn: Turn, action: Action, purpose: Purpose) -> UseRequest:
+        return UseRequest(
             node=self.node,
             action=action,
             purpose=purpose,
@@ -147,12 +156,6 @@ class Pipeline:
             role=turn.role,
             channel=turn.channel,
         )
-        try:
-            standing = self.cache.standing(turn.subject)
-            permit = self.gate.open(request, standing, self.cache.governance)
-        except Refused as error:
-            return None, refusal(error.decision)
-        return permit, leave(permit)
 
     def _infer(self, turn: Turn, redaction: Redaction, may: Leave) -> Known:
         features = self.reader.encode(redaction.text)
@@ -182,18 +185,17 @@ class Pipeline:
     def _seal(self, turn: Turn, turn_id: str, known: Known, may: Leave) -> tuple[Purpose, ...]:
         copies = [(may.keep, service_copy(turn, known)), (may.train, _bytes(known.features))]
         kept = [(permit, copy) for permit, copy in copies if permit is not None]
-        for permit, copy in kept:
-            self.vault.seal(turn_id, copy, subject=turn.subject, permit=permit, now=self.clock())
-            self._record(turn_id, permit)
+        self.vault.seal_copies(turn_id, kept, subject=turn.subject, now=self.clock())
+        self.log.append_many([self._sealed(turn_id, permit) for permit, _ in kept])
         return tuple(permit.purpose for permit, _ in kept)
 
-    def _record(self, turn_id: str, permit: Permit) -> None:
+    def _sealed(self, turn_id: str, permit: Permit) -> Draft:
         fields = {
             "turn": turn_id,
             "decision_id": permit.decision_id,
             "purpose": permit.purpose.value,
         }
-        self.log.append(Event(kind=EventKind.TURN_SEALED, at=self.clock(), fields=fields))
+        return Draft(Event(kind=EventKind.TURN_SEALED, at=self.clock(), fields=fields))
 
 
 def service_copy(turn: Turn, known: Known) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from client_node.errors import ConnectionForbidden, TrustUnavailable
 from policies.clock import Clock
 
 TIMEOUT_S = 10.0
+BULK_TIMEOUT_S = 60.0
 MAX_ANSWER_BYTES = 17 * 2**20
 
 
@@ -92,6 +93,20 @@ class TrustClient:
             TrustUnavailable: As in `standing`; the consent was not recorded.
         """
         return _object(self._send("POST", "/v1/grants", body))
+
+    def grant_many(self, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Record many consents, all or none; return their receipts in order.
+
+        Raises:
+            TrustUnavailable: As in `standing`; no consent was recorded.
+        """
+        answer = _object(
+            self._send("POST", "/v1/grants", {"grants": list(bodies)}, timeout_s=BULK_TIMEOUT_S)
+        )
+        receipts = answer.get("receipts")
+        if not isinstance(receipts, list) or len(receipts) != len(bodies):
+            raise TrustUnavailable("the trust service's answer has not a receipt for each grant")
+        return receipts
 
     def withdraw(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Record a withdrawal under the pseudonym; return the receipt.

@@ -67,25 +67,36 @@ class Vault:
     def seal(
         self, turn: str, plaintext: bytes, *, subject: SubjectId, permit: Permit, now: float
     ) -> None:
-        """Seal one copy of a turn for the permit's purpose.
+        """Seal one copy of a turn; as `seal_copies`."""
+        self.seal_copies(turn, [(permit, plaintext)], subject=subject, now=now)
+
+    def seal_copies(
+        self, turn: str, copies: Sequence[tuple[Permit, bytes]], *, subject: SubjectId, now: float
+    ) -> None:
+        """Seal the copies of a turn, each for its permit's purpose: all of them or none.
 
         Raises:
-            PermitInvalid: Not a permit to store for this person now, or the key for the
+            PermitInvalid: Not a permit to store for this person now, or the key for its
                 purpose was destroyed after it was issued.
             VaultError: The disk refuses; nothing is kept.
         """
-        purpose = permit.purpose
-        permit.cover(action=Action.STORE, purpose=purpose, subject=subject, now=now)
         with self._lock:
-            if permit.issued_at <= self._destroyed_at.get((subject, purpose), -np.inf):
-                raise PermitInvalid(
-                    f"permit {permit.decision_id} is older than a withdrawal: ask the gate again"
-                )
-            sealed = self._sealing(subject, purpose, plaintext, _context(turn, purpose))
+            for permit, _ in copies:
+                self._check_storing(permit, subject, now=now)
+            self._make_keys([(subject, permit.purpose.value) for permit, _ in copies])
             self._write(
-                SealedRecord(
-                    turn=turn, purpose=purpose, subject=subject, created_at=now, sealed=sealed
-                )
+                [
+                    SealedRecord(
+                        turn=turn,
+                        purpose=permit.purpose,
+                        subject=subject,
+                        created_at=now,
+                        sealed=self._sealing(
+                            subject, permit.purpose, plaintext, _context(turn, permit.purpose)
+                        ),
+                    )
+                    for permit, plaintext in copies
+                ]
             )
 
     def open(self, turn: str, *, action: Action, permit: Permit, now: float) -> bytes:
@@ -127,7 +138,7 @@ class Vault:
             context = _context(turn, purpose) + b"/label"
             record.label = self._sealing(subject, purpose, label.encode(), context)
             record.provenance = provenance.value
-            self._write(record)
+            self._write([record])
 
     def owner(self, turn: str) -> SubjectId:
         """Return whose turn this is.
@@ -244,10 +255,11 @@ class Vault:
             raise TurnUnknown(f"no copy of that turn is kept for {purpose.value}")
         return record
 
-    def _write(self, record: SealedRecord) -> None:
+    def _write(self, records: Sequence[SealedRecord]) -> None:
         try:
             with self._session() as session:
-                session.merge(record)
+                for record in records:
+                    session.merge(record)
                 session.commit()
         except SQLAlchemyError as error:
             raise VaultError(f"records cannot be written: {type(error).__name__}") from None
@@ -263,6 +275,20 @@ class Vault:
                 session.commit()
         except SQLAlchemyError as error:
             raise VaultError(f"records cannot be deleted: {type(error).__name__}") from error
+
+    def _check_storing(self, permit: Permit, subject: SubjectId, *, now: float) -> None:
+        """Refuse a permit that does not cover storing, or is older than a withdrawal."""
+        permit.cover(action=Action.STORE, purpose=permit.purpose, subject=subject, now=now)
+        if permit.issued_at <= self._destroyed_at.get((subject, permit.purpose), -np.inf):
+            raise PermitInvalid(
+                f"permit {permit.decision_id} is older than a withdrawal: ask the gate again"
+            )
+
+    def _make_keys(self, names: Sequence[tuple[SubjectId, str]]) -> None:
+        try:
+            self._keystore.prepare(names)
+        except KeystoreError as error:
+            raise VaultError(f"nothing can be sealed: {type(error).__name__}") from error
 
     def _sealing(self, subject: SubjectId, purpose: str, plaintext: bytes, context: bytes) -> bytes:
         try:

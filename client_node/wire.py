@@ -29,6 +29,7 @@ Id = Annotated[str, Field(min_length=1, max_length=256)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
 HANDLING_S = 300.0
+MOST_CONSENTS = 500
 
 
 class Shape(BaseModel):
@@ -138,6 +139,12 @@ class ConsentIn(Shape):
         return value | {
             name: sorted(value[name]) for name in ("purposes", "modalities", "vulnerabilities")
         }
+
+
+class ConsentsIn(Shape):
+    """Many people's consents at once, as when a branch joins with its customers."""
+
+    consents: Annotated[tuple[ConsentIn, ...], Field(min_length=1, max_length=MOST_CONSENTS)]
 
 
 class WithdrawalIn(Shape):

@@ -8,7 +8,7 @@ import subprocess
 import sysconfig
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import zip_longest
@@ -48,7 +48,7 @@ def feed(story: Story, machine: Machine) -> Fed:
     started = time.monotonic()
     held_in = [turn for turn in story.turns if not turn.dev]
     people = {(turn.branch, turn.customer): turn for turn in held_in if turn.purposes}
-    tokens = _each(machine, people.values(), lambda node, turn: node.consent(turn))
+    tokens = _consents(machine, people)
     _wait_for_standing(machine, Counter(branch for branch, _ in people))
     answers = _each(machine, held_in, lambda node, turn: node.turn(turn))
     fed = [FedTurn(turn=t, answer=a) for t, a in zip(held_in, answers, strict=True)]
@@ -61,7 +61,7 @@ def feed(story: Story, machine: Machine) -> Fed:
     )
     return Fed(
         turns=tuple(fed),
-        tokens={key: receipt["manage_token"] for key, receipt in zip(people, tokens, strict=True)},
+        tokens=tokens,
         labelled=len(taught),
         seconds=time.monotonic() - started,
     )
@@ -186,6 +186,20 @@ def search_disk(story: Story, machine: Machine) -> None:
 def _some(words: Sequence[str]) -> Sequence[str]:
     """Return every so many of the words, so that the search takes seconds and not minutes."""
     return words[:: max(1, len(words) // MOST_NEEDLES)]
+
+
+def _consents(
+    machine: Machine, people: Mapping[tuple[str, str], Turn]
+) -> dict[tuple[str, str], str]:
+    """Record everybody's consent at their branch; return each one's manage token."""
+
+    def at_branch(name: str) -> dict[tuple[str, str], str]:
+        own = {key: turn for key, turn in people.items() if key[0] == name}
+        receipts = machine.branches[name].consent(list(own.values()))
+        return {key: r["manage_token"] for key, r in zip(own, receipts, strict=True)}
+
+    with ThreadPoolExecutor(max_workers=len(machine.branches)) as pool:
+        return dict(pair for part in pool.map(at_branch, machine.branches) for pair in part.items())
 
 
 def _each(

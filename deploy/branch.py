@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from deploy.turns import Turn
 from policies.vocabulary import Provenance, Use
 
 GRANT_DAYS = 30
+MOST_CONSENTS = 250
 ACT = "ticked a box"
 
 
@@ -46,23 +48,13 @@ class BranchClient:
         """Return what has been spent of each person's privacy here, and what is left."""
         return self._ask("GET", "/v1/budget")
 
-    def consent(self, turn: Turn) -> dict[str, Any]:
-        """Record what the person of this turn agreed to; it is played, as the demo says."""
-        return self._ask(
-            "POST",
-            "/v1/consents",
-            {
-                "customer": turn.customer,
-                "purposes": sorted(turn.purposes),
-                "modalities": ["text"],
-                "notice_version": 1,
-                "act": ACT,
-                "age": turn.age.value,
-                "vulnerabilities": sorted(turn.vulnerabilities),
-                "informed": True,
-                "valid_days": GRANT_DAYS,
-            },
-        )
+    def consent(self, turns: Sequence[Turn]) -> list[dict[str, Any]]:
+        """Record what the people of these turns agreed to; it is played, as the demo says."""
+        receipts = []
+        for start in range(0, len(turns), MOST_CONSENTS):
+            body = {"consents": [_consent(turn) for turn in turns[start : start + MOST_CONSENTS]]}
+            receipts += self._ask("POST", "/v1/consents/batch", body)["receipts"]
+        return receipts
 
     def turn(self, turn: Turn, *, explain: bool = False) -> dict[str, Any]:
         """Send a message and return the node's answer."""
@@ -102,3 +94,17 @@ class BranchClient:
             raise PartFailed(f"{self.name}: {path}: {answer.status_code} {answer.text[:300]}")
         value: dict[str, Any] = answer.json()
         return value
+
+
+def _consent(turn: Turn) -> dict[str, Any]:
+    return {
+        "customer": turn.customer,
+        "purposes": sorted(turn.purposes),
+        "modalities": ["text"],
+        "notice_version": 1,
+        "act": ACT,
+        "age": turn.age.value,
+        "vulnerabilities": sorted(turn.vulnerabilities),
+        "informed": True,
+        "valid_days": GRANT_DAYS,
+    }

@@ -15,7 +15,7 @@ from client_node.service import NodeService
 from client_node.standing_cache import StandingCache
 from client_node.tables import StandingEnvelope, open_store
 from policies.errors import PermitInvalid
-from policies.vocabulary import Action, NodeId, Purpose
+from policies.vocabulary import NodeId, Purpose
 
 BOTH = (Purpose.SERVICE, Purpose.TRAINING)
 
@@ -174,7 +174,7 @@ def test_permit_from_before_a_withdrawal_no_longer_stores(world: Any) -> None:
     node = world.open()
     subject = world.subject("c")
     turn = turn_of(world, node)
-    permit = node.pipeline._ask(world_turn(world), Action.STORE, Purpose.TRAINING)[0]
+    permit = node.pipeline._gate(world_turn(world)).train
     assert permit is not None
     node.vault.destroy([subject], Purpose.TRAINING, now=world.now)
     with pytest.raises(PermitInvalid, match="withdrawal"):
