@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from audit.checkpoint import MAX_NOTE_BYTES, Checkpoint, open_checkpoint
 from audit.errors import ProofInvalid
@@ -25,6 +26,19 @@ def make_receipt(index: int, proof: Sequence[bytes], checkpoint: str) -> str:
     """Return the tlog-proof of an entry: index, audit path, and the signed checkpoint."""
     hashes = [base64.b64encode(part).decode() for part in proof]
     return "\n".join([_HEADER, f"index {index}", *hashes, "", checkpoint])
+
+
+def checkpoint_in(path: Path) -> str:
+    """Return the signed checkpoint in a file that is one, or a receipt with one; unverified.
+
+    Raises:
+        ProofInvalid: The file cannot be read as either.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProofInvalid(f"{path.name} cannot be read as a checkpoint or receipt") from error
+    return text.partition("\n\n")[2] if text.startswith(_HEADER) else text
 
 
 def verify_receipt(receipt: str, leaf: bytes, key: VerifyKey) -> int:

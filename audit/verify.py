@@ -30,6 +30,7 @@ from audit.errors import (
     SignatureInvalid,
     Tampering,
 )
+from audit.events import Event, EventKind
 from audit.keys import VerifyKey
 from audit.leaf import decode_leaf, read_payload
 from audit.tree import EMPTY_ROOT, Frontier, extend, leaf_hash, root_of
@@ -75,6 +76,25 @@ def verify_log(
             return _Verification(database, key, known).run(progress)
     except sqlite3.DatabaseError as error:
         raise LogTampered(Tampering.FORMAT, f"{path.name} is not a sound log: {error}") from error
+
+
+def read_last(path: Path, kind: EventKind) -> Event | None:
+    """Return the newest event of a kind as the file has it; whether it holds is `verify_log`'s.
+
+    Raises:
+        EvidenceUnavailable: The file cannot be read.
+        LogTampered: It is no log.
+    """
+    query = (
+        "SELECT leaf FROM entry WHERE json_extract(CAST(leaf AS TEXT), '$.kind') = ? "
+        "ORDER BY idx DESC LIMIT 1"
+    )
+    try:
+        with closing(_open(path)) as database:
+            row = database.execute(query, (kind.value,)).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise LogTampered(Tampering.FORMAT, f"{path.name} is not a sound log: {error}") from error
+    return None if row is None else decode_leaf(row[0])[0]
 
 
 class _Verification:

@@ -13,10 +13,12 @@ from typing import Annotated
 
 import typer
 
+from audit.events import EventKind
+from audit.receipt import checkpoint_in
 from audit.serve import Listener, serve_all
 from audit.signing import VerifyKey
 from audit.terminal import CommandLine, emit
-from audit.verify import verify_log
+from audit.verify import read_last, verify_log
 from client_node.access import new_key
 from client_node.api import create_app
 from client_node.budget_ledger import BudgetLedger
@@ -36,6 +38,9 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(key_app, name="key")
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
+Known = Annotated[
+    Path | None, typer.Option("--known", help="A checkpoint or receipt that you kept earlier.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -85,13 +90,15 @@ def status(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FB
 
 
 @budget_app.command("show")
-def budgetemit(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FBT002 (typer)
+def budget_show(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FBT002 (typer)
     """Show what each person at this node may have lost in the period, and the limit."""
     loaded = NodeSettings.load(settings)
     policy = load_policy(loaded)
+    log = loaded.folder / "log.db"
+    logged = read_last(log, EventKind.BUDGET_SPENT) if log.exists() else None
     ledger = BudgetLedger(loaded.folder / "budget.db", limits=limits_of(policy), clock=time.time)
     try:
-        ledger.verify(None)
+        ledger.verify(None if logged is None else str(logged.fields["head"]))
         value = {
             "epsilon_spent": ledger.epsilon_spent(),
             "epsilon_limit": policy.maximum_epsilon,
@@ -113,10 +120,11 @@ def policy_check(settings: SettingsFile, as_json: AsJson = False) -> None:  # no
 def verify(
     log: Annotated[Path, typer.Option("--log", help="The node's log.db, or a copy.")],
     key: Annotated[str, typer.Option("--key", help="The node's verifier key.")],
+    known: Known = None,
     as_json: AsJson = False,  # noqa: FBT002 (typer)
 ) -> None:
     """Verify a node's log offline: every entry, tree node and checkpoint."""
-    verified = verify_log(log, VerifyKey.parse(key))
+    verified = verify_log(log, VerifyKey.parse(key), known_checkpoint=known and checkpoint_in(known))
     emit({"entries": verified.size, "root": verified.root.hex()}, as_json=as_json)
 
 

@@ -139,7 +139,9 @@ class Challenges:
         vouched_at = self._clock() if standing is None else standing.as_of
         now = vouched_at if answer.now is None else answer.now
         second = int(now if standing is None else vouched_at)
-        for governance in self._officer.governances_during(second - BEFORE_S, second + AFTER_S):
+        for governance in self._officer.governances_during(
+            second - BEFORE_S, second + AFTER_S, as_of=second
+        ):
             ours = self._engine.decide(request, standing, governance, now=now)
             if (ours.allowed, set(ours.rules)) == (answer.allowed, set(answer.rules)):
                 return True

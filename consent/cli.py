@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from audit.errors import CertificateInvalid, KeyInvalid, ServeFailed
+from audit.receipt import checkpoint_in
 from audit.serve import serve as serve_app
 from audit.signing import SigningKey, VerifyKey, seal
 from audit.terminal import FAILED, MISUSE, CommandLine, complain, emit
@@ -38,6 +39,9 @@ Settings = Annotated[Path, typer.Option("--settings", help="The service's TOML f
 Url = Annotated[str, typer.Option("--url", help="The service's address.")]
 Ca = Annotated[Path | None, typer.Option("--ca", help="Authority of its certificate.")]
 OfficerKey = Annotated[Path, typer.Option("--key", help="The officer's signing key file.")]
+Known = Annotated[
+    Path | None, typer.Option("--known", help="A checkpoint or receipt that you kept earlier.")
+]
 LOCAL = "https://127.0.0.1:8443"
 
 
@@ -78,13 +82,15 @@ def verify(
     *,
     log: Annotated[Path, typer.Option("--log", help="The log's database file.")],
     key: Annotated[str, typer.Option("--key", help="The log's verify key.")],
+    known: Known = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a log offline: every leaf, node, root and checkpoint."""
+    """Verify a log offline: every leaf, node, root and checkpoint, and one known before."""
     with _misuse_is_told():
         if not log.is_file():
             raise SettingsInvalid(f"--log {log} is not a file")
-        verified = verify_log(log, VerifyKey.parse(key))
+        kept = None if known is None else checkpoint_in(known)
+        verified = verify_log(log, VerifyKey.parse(key), known_checkpoint=kept)
         emit(
             {"verified": True, "size": verified.size, "root": verified.root.hex()},
             as_json=as_json,

@@ -125,11 +125,13 @@ class Officer:
         decrees = [decree for _, decree in list(self._decrees)]
         return self._governance(decrees, self._clock())
 
-    def governances_during(self, start: int, end: int) -> list[Governance]:
-        """Return each governance that was in force from one Unix second to another."""
+    def governances_during(self, start: int, end: int, *, as_of: int) -> list[Governance]:
+        """Return each governance in force from one Unix second to another, dated `as_of`."""
         before = [decree for at, decree in self._decrees if at < start]
         during = [decree for at, decree in self._decrees if start <= at < end]
-        return [self._governance(before + during[:count], end) for count in range(len(during) + 1)]
+        return [
+            self._governance(before + during[:count], as_of) for count in range(len(during) + 1)
+        ]
 
     def _governance(self, decrees: list[Decree], as_of: float) -> Governance:
         return governance_of(decrees, as_of=int(as_of), standing_max_age_s=self._standing_max_age_s)

@@ -73,7 +73,7 @@ class NewRun(_Body):
     """Start a run of an accepted plan; `approved_by` names who says so."""
 
     plan_digest: str
-    approved_by: str = "operator"
+    approved_by: str
 
 
 class NewNode(_Body):

@@ -102,7 +102,7 @@ def plan_check(file: Path, settings: Settings, *, as_json: AsJson = False) -> No
 
 @runs.command("start")
 def run_start(
-    plan_digest: str, settings: Settings, approved_by: Who = "operator", *, as_json: AsJson = False
+    plan_digest: str, settings: Settings, approved_by: Who, *, as_json: AsJson = False
 ) -> None:
     """Start a run of an accepted plan."""
     _ask(

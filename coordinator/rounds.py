@@ -64,8 +64,8 @@ class Centre:
     key: SigningKey
     record: Callable[[Event], object]
     clock: Clock
+    permitted: Callable[[], None]
     stop: threading.Event = field(default_factory=threading.Event)
-    permitted: Callable[[], None] = lambda: None
 
 
 def hold_run(centre: Centre, run: Run, nodes: Mapping[NodeId, VerifyKey]) -> RunState:

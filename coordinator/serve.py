@@ -9,12 +9,14 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from audit.pki import check_certificate
 from coordinator.api import create_app, create_courier_app
 from coordinator.errors import SettingsInvalid
 from coordinator.service import CoordinatorService
@@ -27,9 +29,11 @@ def serve(service: CoordinatorService, *, on_ready: Callable[[], None]) -> None:
 
     Raises:
         SettingsInvalid: A port or the socket is taken, or the admin token is not private.
+        CertificateExpired, CertificateInvalid: The certificate cannot be used now.
         FlowerUnavailable: The SuperLink does not come up.
     """
     token = _read_token(service)
+    check_certificate(service.settings.certificate, time.time())
     people, courier = _listen(service)
     # People's server runs on the main thread and takes the signals; the courier's follows it.
     followers = _server(create_courier_app(service.queue))

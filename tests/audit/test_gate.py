@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,47 @@ def test_gate_logs_refusals_and_raises_them(gate: Gate, log: EvidenceLog) -> Non
         assert fields["rules"] == list(caught.value.decision.rules) != []
     with pytest.raises(Refused):
         gate.open(REQUEST, _standing(), None)
+
+
+def test_gate_decides_many_uses_each_for_itself_and_records_them_in_one_step(
+    gate: Gate, log: EvidenceLog
+) -> None:
+    """A yes beside a no: each has its own entry, and no permit comes before all are durable."""
+    store = replace(REQUEST, action=Action.STORE, purpose=Purpose.TRAINING)
+    standing, checkpoints = _standing(ANN, Purpose.SERVICE), _checkpoints(log)
+    outcomes = gate.open_many([REQUEST, store, REQUEST], standing, GOVERNANCE)
+    assert [outcome.decision.allowed for outcome in outcomes] == [True, False, True]
+    assert [o.permit and o.permit.log_index for o in outcomes] == [0, None, 2]
+    assert _checkpoints(log) == checkpoints + 1
+    for entry, outcome in zip(log.entries(0, 3), outcomes, strict=True):
+        assert entry.event.fields["decision_id"] == outcome.decision.decision_id
+        assert entry.event.fields["allowed"] is outcome.decision.allowed
+        assert log.payload(entry.index) is not None
+    assert outcomes[0].permit is not None
+    with pytest.raises(PermitInvalid):
+        outcomes[0].permit.cover(
+            action=Action.STORE, purpose=Purpose.TRAINING, subject=ANN, now=NOW
+        )
+
+
+def _checkpoints(log: EvidenceLog) -> int:
+    rows = log._store._rows("SELECT COUNT(*) FROM checkpoint")
+    return int(rows[0][0])
+
+
+class _Forgetful:
+    """A log that records fewer decisions than it was given."""
+
+    def append_many(self, drafts: list[object]) -> range:
+        return range(len(drafts) - 1)
+
+
+def test_gate_with_a_log_that_loses_one_of_many_permits_none_of_them(clock: SetClock) -> None:
+    """As many entries as decisions, or nothing is permitted."""
+    lossy: Any = _Forgetful()
+    gate = Gate(engine=ENGINE, log=lossy, clock=clock, batch_key=KEY)
+    with pytest.raises(EvidenceUnavailable, match="another number"):
+        gate.open_many([REQUEST, REQUEST], _standing(), GOVERNANCE)
 
 
 def test_gate_keeps_what_it_considered_sealed_and_it_can_be_decided_again(

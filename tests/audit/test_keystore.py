@@ -99,6 +99,19 @@ def test_keystore_batch_opens_in_order_and_skips_the_destroyed(keystore: Keystor
         keystore.open_many([items[3]._replace(context=b"9")])
 
 
+def test_keystore_prepares_what_is_missing_and_keeps_what_is_there(keystore: Keystore) -> None:
+    """Many keys are made in one step, nobody's is made anew; a full disk makes none."""
+    sealed = keystore.seal(ANN, "training", b"x", context=b"")
+    keystore.prepare([(ANN, "training"), (BOB, "training"), (BOB, "service"), (BOB, "service")])
+    assert keystore.open(ANN, "training", sealed, context=b"") == b"x"
+    assert keystore.labels(BOB) == {"training", "service"}
+    keystore._rows._db.execute("PRAGMA max_page_count = 1")
+    many = [(SubjectId(f"{number:064}"), "training") for number in range(200)]
+    with pytest.raises(KeystoreUnavailable):
+        keystore.prepare(many)
+    assert set(keystore.key_ids().values()) == {ANN, BOB}
+
+
 @pytest.mark.promise(3)
 def test_keystore_destroyed_person_stays_closed_in_a_restored_backup(
     folder: Path, tmp_path: Path

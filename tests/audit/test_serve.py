@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -76,6 +77,24 @@ def test_serve_answers_on_tls_and_a_private_socket_without_a_server_header(
         with pytest.raises(PortTaken):
             serve(_app("second"), unix_socket=tmp_path / "node.sock")
     assert not (tmp_path / "node.sock").exists()
+
+
+def test_serve_keeps_a_connection_idle_for_longer_than_clients_do() -> None:
+    """Clients drop idle connections after 5 s; were we first, a request would meet a closed one."""
+    with _serving(Listener(app=_app("patient"))) as (address,):
+        limits = httpx.Limits(keepalive_expiry=60)
+        with httpx.Client(limits=limits, trust_env=False) as client:
+            first = _port_of(client, address)
+            time.sleep(6)
+            assert _port_of(client, address) == first
+
+
+def _port_of(client: httpx.Client, address: str) -> int:
+    """Ask, and return the port from which our connection comes."""
+    with client.stream("GET", address) as answer:
+        port: int = answer.extensions["network_stream"].get_extra_info("client_addr")[1]
+        assert answer.read() == b'"patient"'
+    return port
 
 
 def test_serve_on_a_taken_port_is_one_clear_error() -> None:

@@ -140,6 +140,8 @@ class FakeTrust:
     dpia: frozenset[Purpose] = frozenset(Purpose) - {Purpose.OFFERS}
     max_age_s: int = 60
     more: bool = False
+    receipts: int | None = None
+    """How many receipts to give for many grants; as many as there are, if None."""
 
     def put(self, standing: Standing) -> None:
         """Record a change of somebody's standing."""
@@ -199,6 +201,9 @@ class FakeTrust:
             self.acknowledged.append(body)
         else:
             self.received.append((path, body))
+        if "grants" in body:
+            count = len(body["grants"]) if self.receipts is None else self.receipts
+            return httpx.Response(201, json={"receipts": [{"record": "r1"}] * count})
         return httpx.Response(201, json={"record": "r1"})
 
 

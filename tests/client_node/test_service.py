@@ -131,6 +131,52 @@ def test_consent_travels_under_the_pseudonym(world: Any) -> None:
     assert api.post("/v1/consents", json=said).status_code == 502
 
 
+def test_many_consents_travel_together_under_pseudonyms(world: Any) -> None:
+    """One request to the trust service, receipts in the customers' order, and no customer id."""
+    node = world.open()
+    api = world.api(node)
+    said = {
+        "purposes": ["service"],
+        "modalities": ["text"],
+        "notice_version": 1,
+        "act": "ticked a box",
+        "informed": True,
+        "valid_days": 30,
+    }
+    customers = ["c-4711", "c-4712", "c-4713"]
+    body = {"consents": [said | {"customer": customer} for customer in customers]}
+    answer = api.post("/v1/consents/batch", json=body)
+    assert answer.status_code == 201
+    assert len(answer.json()["receipts"]) == 3
+    ((path, received),) = world.trust.received
+    assert path == "/v1/grants"
+    assert [grant["subject"] for grant in received["grants"]] == [
+        world.subject(customer) for customer in customers
+    ]
+    assert "c-471" not in str(received)
+
+
+def test_many_consents_are_recorded_all_or_none(world: Any) -> None:
+    """A wrong one, too many, or too few receipts: none counts, and the branch hears so."""
+    api = world.api(world.open())
+    said = {
+        "purposes": ["service"],
+        "modalities": ["text"],
+        "notice_version": 1,
+        "act": "ticked a box",
+        "informed": True,
+        "valid_days": 30,
+        "customer": "c-4711",
+    }
+    for wrong in ([], [said, said | {"valid_days": 0}], [said] * 501):
+        answer = api.post("/v1/consents/batch", json={"consents": wrong})
+        assert answer.status_code == 422
+        assert "4711" not in answer.text
+    assert world.trust.received == []
+    world.trust.receipts = 1
+    assert api.post("/v1/consents/batch", json={"consents": [said, said]}).status_code == 502
+
+
 def test_pseudonym_differs_between_companies() -> None:
     """One person at two companies has two names that nobody can link."""
     assert pseudonym("c", key=b"a" * 32) != pseudonym("c", key=b"b" * 32)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,32 @@ def test_verify_tells_a_good_log_from_a_wrong_key(
     assert err.count("\n") == 1
     assert_misuse(run(capsys, "verify", "--log", "none.db", "--key", key), "not a file")
     assert_misuse(run(capsys, "verify", "--log", log, "--key", "nonsense"), "verify key")
+
+
+@pytest.mark.parametrize("kept", ["checkpoint", "receipt"])
+def test_verify_finds_a_cut_that_only_an_earlier_checkpoint_shows(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: str
+) -> None:
+    """A log put back to an earlier whole state passes by itself, and not beside what was kept."""
+    key, log = str(world.service.key.verify_key), world.folder / "state" / "log.db"
+    world.grant("alice")
+    with closing(sqlite3.connect(log)) as now, closing(sqlite3.connect(tmp_path / "old")) as old:
+        now.backup(old)
+    world.grant("bob")
+    known, stranger = tmp_path / "known", tmp_path / "stranger"
+    made = world.service.log
+    known.write_text(made.checkpoint() if kept == "checkpoint" else made.receipt(1))
+    stranger.write_text("hello")
+    world.service.close()
+    common = ("--key", key, "--known")
+    assert run(capsys, "verify", "--log", log, *common, known)[0] == 0
+    assert run(capsys, "verify", "--log", tmp_path / "old", "--key", key)[0] == 0
+    code, out, err = run(capsys, "verify", "--log", tmp_path / "old", *common, known)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "a known checkpoint says" in err
+    for wrong in (stranger, tmp_path / "none"):
+        code, out, err = run(capsys, "verify", "--log", log, *common, wrong)
+        assert (code, out, err.count("\n")) == (1, "", 1)
 
 
 def test_key_create_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

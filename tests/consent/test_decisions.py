@@ -14,7 +14,7 @@ from audit.events import EventKind
 from audit.gate import admit_permit
 from audit.receipt import verify_receipt
 from policies.decision import UseRequest, request_to_dict
-from policies.standing import governance_from_dict, standing_from_dict
+from policies.standing import governance_from_dict, standing_from_dict, standing_to_dict
 from policies.vocabulary import Action, NodeId, Purpose, SubjectId
 
 
@@ -157,6 +157,29 @@ def test_answers_before_a_later_act_still_agree(world: Any) -> None:
     world.clock.now += 500
     world.as_node("north", "POST", "/v1/withdrawals", {"subject": "alice", "purpose": "service"})
     world.decree("stop", stopped=True, by="officer")
+    assert acknowledge(world, answers=[answer]).json()["disagreeing"] == 0
+
+
+@pytest.mark.parametrize("late_s", [-1, 0, 1, 2, 3])
+def test_answers_near_the_age_limit_agree(world: Any, late_s: int) -> None:
+    """An honest node refuses a second after the limit and not before: neither is an alarm."""
+    world.grant("alice")
+    challenged(world)
+    page, request = world.feed(), a_request()
+    governance = governance_from_dict(page["governance"])
+    standing = standing_from_dict(next(s for s in page["standings"] if s["subject"] == "alice"))
+    now = standing.as_of + governance.standing_max_age_s + late_s
+    decision = world.service.engine.decide(request, standing, governance, now=now)
+    assert decision.allowed is (late_s <= 0)
+    answer = {
+        "index": 0,
+        "request": request_to_dict(request),
+        "standing": standing_to_dict(standing),
+        "allowed": decision.allowed,
+        "rules": list(decision.rules),
+        "now": now,
+    }
+    world.clock.now = now + 1
     assert acknowledge(world, answers=[answer]).json()["disagreeing"] == 0
 
 

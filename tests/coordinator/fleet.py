@@ -177,4 +177,5 @@ class Play:
             record=self.events.append,
             clock=self.clock,
             stop=self.stop,
+            permitted=lambda: None,
         )

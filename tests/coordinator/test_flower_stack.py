@@ -224,7 +224,7 @@ def test_run_over_flower_completes_and_ends_clean(stack: Stack) -> None:
     stack.wait("nodes", lambda: all(n["online"] for n in stack.client.nodes()))
     for name in names:
         stack.wait("executor", lambda name=name: "ready" in stack.said(f"{name}-executor"))  # type: ignore[misc]
-    *_, seen = stack.client.watch(stack.client.start_run(plan["digest"])["run"])
+    *_, seen = stack.client.watch(stack.client.start_run(plan["digest"], approved_by="jo")["run"])
     report(stack, seen)
     assert seen["state"] == "completed", seen
     assert [r["replies"] for r in seen["rounds"]] == [2, 2, 2]

@@ -14,11 +14,15 @@ from typing import Any
 
 import httpx
 import pytest
+import tomli_w
 from starlette.testclient import TestClient
 
+from audit.pki import create_authority, issue_server
 from audit.receipt import verify_receipt
 from audit.signing import SigningKey, unseal
+from audit.terminal import run
 from coordinator.api import create_app, create_courier_app
+from coordinator.cli import app
 from coordinator.client import CoordinatorClient
 from coordinator.courier import CourierQueue
 from coordinator.errors import CourierClosed, ServiceUnavailable
@@ -254,9 +258,9 @@ def test_one_run_at_a_time_and_stop_ends_it(centre: Centre) -> None:
     plan = centre.client.plan(draft(epsilon=1.0))
     centre.enrol_all()
     centre.fleet.hold.clear()
-    run = centre.client.start_run(plan["digest"])["run"]
+    run = centre.client.start_run(plan["digest"], approved_by="jo")["run"]
     with pytest.raises(ServiceUnavailable, match="is in progress"):
-        centre.client.start_run(plan["digest"])
+        centre.client.start_run(plan["digest"], approved_by="jo")
     assert centre.client.stop_run(run)["state"] == "stopped"
     centre.fleet.hold.set()
     assert centre.client.stop_run(run)["state"] == "stopped"
@@ -267,9 +271,9 @@ def test_run_beyond_the_ceiling_is_refused_before_anything_is_asked(centre: Cent
     plan = centre.client.plan(draft())
     centre.enrol_all()
     for _ in range(2):
-        centre.wait(centre.client.start_run(plan["digest"])["run"])
+        centre.wait(centre.client.start_run(plan["digest"], approved_by="jo")["run"])
     with pytest.raises(ServiceUnavailable, match="Budget refused"):
-        centre.client.start_run(plan["digest"])
+        centre.client.start_run(plan["digest"], approved_by="jo")
     assert len(centre.client.runs()) == 2
 
 
@@ -350,3 +354,32 @@ def test_courier_socket_carries_an_exchange() -> None:
         assert work.result(5) == {NodeId("north"): b"r"}
     queue.close()
     assert http.post("/courier/next").status_code == 410
+
+
+def test_serve_with_an_expired_certificate_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A certificate outside its days is named before anything of Flower starts."""
+    month_s = 30 * 86_400
+    create_authority(tmp_path, clock=lambda: time.time() - 3 * month_s)
+    issue_server(tmp_path, "coordinator", days=1, clock=lambda: time.time() - 2 * month_s)
+    SigningKey.generate("coordinator").save(tmp_path / "coordinator.key.json")
+    (tmp_path / "admin.token").write_text(TOKEN, encoding="ascii")
+    (tmp_path / "admin.token").chmod(0o600)
+    settings = {
+        "folder": "state",
+        "signing_key": "coordinator.key.json",
+        "admin_token_file": "admin.token",
+        "certificate": "coordinator.crt",
+        "private_key": "coordinator.key",
+        "authority": "authority.crt",
+    }
+    path = tmp_path / "coordinator.toml"
+    path.write_text(tomli_w.dumps(settings), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        run(app, ["serve", "--settings", str(path)])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (1, "")
+    assert "expired" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "state" / "flower").exists()
