@@ -51,7 +51,7 @@ class SuperNodeSettings:
     key: Path
     port: int
     folder: Path
-    poll_s: float = 0.1
+    poll_s: float = 0.25
 
     @classmethod
     def load(cls, path: Path) -> SuperNodeSettings:

@@ -382,4 +382,3 @@ def test_serve_with_an_expired_certificate_is_one_line(
     assert (ended.value.code, out) == (1, "")
     assert "expired" in err
     assert "Traceback" not in err
-    assert not (tmp_path / "state" / "flower").exists()

@@ -45,6 +45,8 @@ def test_demo_with_the_sample_holds_every_safety_row(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.promise(6)
+@pytest.mark.promise(7)
 def test_demo_on_six_airlines_reaches_its_share_of_the_central_model(
     tmp_path: Path, shared: Path
 ) -> None:
