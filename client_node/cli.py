@@ -124,7 +124,8 @@ def verify(
     as_json: AsJson = False,  # noqa: FBT002 (typer)
 ) -> None:
     """Verify a node's log offline: every entry, tree node and checkpoint."""
-    verified = verify_log(log, VerifyKey.parse(key), known_checkpoint=known and checkpoint_in(known))
+    kept = None if known is None else checkpoint_in(known)
+    verified = verify_log(log, VerifyKey.parse(key), known_checkpoint=kept)
     emit({"entries": verified.size, "root": verified.root.hex()}, as_json=as_json)
 
 
