@@ -31,9 +31,10 @@ from numpy.typing import NDArray
 
 from audit.gate import admit_permit
 from audit.signing import VerifyKey
+from models.bags import Bags
 from models.errors import TrainingInvalid
 from models.noise import SYSTEM_NOISE, Noise
-from models.private_training import Bags, train_round
+from models.private_training import train_round
 from models.update import Update, update_to_dict, weights_from_bytes
 from policies.canonical import digest
 from policies.clock import Clock

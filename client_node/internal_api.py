@@ -27,7 +27,7 @@ from client_node.errors import (
     UpdateRejected,
 )
 from client_node.service import NodeService
-from models.private_training import Bags
+from models.bags import Bags
 
 MAX_BODY_BYTES = 17 * 2**20
 

@@ -40,10 +40,10 @@ from client_node.round_answers import RoundAnswers
 from client_node.standing_cache import StandingCache
 from client_node.vault import TrainingRecord, Vault
 from models.accounting import RdpCurve, count_curve, round_curve
+from models.bags import Bags
 from models.errors import ModelError
 from models.features import FEATURES
 from models.noise import SYSTEM_NOISE, Noise, noisy_count
-from models.private_training import Bags
 from models.update import (
     Update,
     update_from_dict,

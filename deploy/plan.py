@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.options import Options
-from models.features import ENCODER_DIGEST, FEATURES
+from models.features import FEATURES, FEATURES_DIGEST
 from policies.vocabulary import Emotion
 
 DELTA = 1e-5
@@ -33,7 +33,7 @@ def draft_plan(options: Options, labels: tuple[tuple[str, Emotion], ...]) -> dic
         "name": "demo",
         "labels": [[label, family.value] for label, family in labels],
         "features": FEATURES,
-        "encoder_digest": ENCODER_DIGEST,
+        "encoder_digest": FEATURES_DIGEST,
         "rounds": options.rounds,
         "epsilon": options.epsilon,
         "delta": DELTA,

@@ -23,9 +23,10 @@ from client_node.redaction import Redactor
 from deploy.harness import Comparison, FloatArray, Measured, Recall, score, trainable
 from deploy.turns import Turn
 from models.accounting import epsilon_at_nodes
+from models.bags import Bags
 from models.central import fit_central
 from models.encoder import Encoder
-from models.private_training import Bags, train_round
+from models.private_training import train_round
 from policies.decision import Facts, UseRequest
 from policies.engine import PolicyEngine
 from policies.permit import Permit

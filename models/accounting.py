@@ -13,14 +13,16 @@ fixed beforehand `epsilon` takes the best order, and `prv_epsilon` is tighter st
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from opacus.accountants import PRVAccountant
-from opacus.accountants.analysis.rdp import compute_rdp
 
 from models.errors import AccountingInvalid
 from policies.terms import Mechanism, Plan
@@ -195,6 +197,8 @@ def prv_epsilon(plan: Plan) -> float:
     Tighter than `plan_epsilon`, and right only for a plan fixed beforehand (Gopi, Lee,
     Wutschitz 2021). The head count enters as one unsampled Gaussian.
     """
+    from opacus.accountants import PRVAccountant  # noqa: PLC0415 (it loads torch)
+
     mechanism = plan.mechanism
     accountant = PRVAccountant()
     accountant.history = [
@@ -237,7 +241,7 @@ def _one_step(
 ) -> tuple[float, ...]:
     """Return one subsampled Gaussian's divergence at the orders, from Opacus' analysis."""
     try:
-        values = compute_rdp(
+        values = _opacus_analysis()(
             q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=list(orders)
         )
     except (ArithmeticError, ValueError) as error:
@@ -245,3 +249,22 @@ def _one_step(
             f"noise {noise_multiplier:g} at rate {sample_rate:g} is beyond what can be computed"
         ) from error
     return tuple(float(value) for value in np.maximum(values, 0.0))
+
+
+@cache
+def _opacus_analysis() -> Callable[..., Any]:
+    """Return Opacus' Renyi analysis, a file of plain mathematics, without its package.
+
+    The package imports torch, which a node's service has no other use for.
+    """
+    package = importlib.util.find_spec("opacus")
+    if package is None or package.origin is None:
+        raise AccountingInvalid("opacus is not installed: install what Undertone depends on")
+    path = Path(package.origin).parent / "accountants" / "analysis" / "rdp.py"
+    spec = importlib.util.spec_from_file_location("opacus_renyi_analysis", path)
+    if spec is None or spec.loader is None:
+        raise AccountingInvalid(f"{path} cannot be loaded: reinstall opacus")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    analysis: Callable[..., Any] = module.compute_rdp
+    return analysis

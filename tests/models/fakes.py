@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.private_training import Bags
+from models.bags import Bags
 from policies.permit import Permit
 from policies.terms import Mechanism, Plan
 from policies.vocabulary import (

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
+from models.bags import Bags
 from models.noise import SYSTEM_NOISE, Noise
-from models.private_training import Bags, clip_people, train_round
+from models.private_training import clip_people, train_round
 from policies.terms import Mechanism
 from tests.models.fakes import (
     NOW,

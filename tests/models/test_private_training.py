@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.bags import Bags
 from models.errors import TrainingInvalid
-from models.private_training import Bags, clip_people, train_round
+from models.private_training import clip_people, train_round
 from policies.errors import PermitInvalid
 from policies.terms import Mechanism
 from policies.vocabulary import Action, Purpose

@@ -12,8 +12,8 @@ from audit.events import EventKind
 from audit.signing import unseal
 from client_node.service import NodeService
 from coordinator.plan import preview
+from models.bags import Bags
 from models.card import Card, card_markdown
-from models.private_training import Bags
 from policies.terms import plan_to_dict
 from policies.vocabulary import Digest, Purpose
 from tests.client_node.conftest import World

@@ -1,0 +1,81 @@
+"""Claims about the 8-bit graph: it is the published network, nearly, and the same everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from safetensors.numpy import load
+from safetensors.torch import load as load_torch
+from transformers import AutoConfig, AutoModel
+
+from models.encoder import Encoder, find_encoder
+from models.encoder_graph import encoder_graph, quantised
+from policies.redacted import RedactedText
+
+TEXTS = (
+    "I have been waiting for an hour and nobody answers!",
+    "Thank you, that is all I needed.",
+    "my card was charged twice, please check the order <REFERENCE> again",
+    "ok",
+    "Could you tell me where the nearest shop is, and whether it is open on Sunday? " * 3,
+)
+
+
+@pytest.fixture(scope="module")
+def published() -> torch.nn.Module:
+    """Return the published network in 32 bits, as its authors' library runs it."""
+    folder = find_encoder()
+    network: torch.nn.Module = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    tensors = load_torch((folder / "model.safetensors").read_bytes())
+    tensors.pop("embeddings.position_ids")
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+def test_graph_is_nearly_the_published_network(published: torch.nn.Module) -> None:
+    """Its vectors point where those in 32 bits do: what 7 bits a weight cost, most for the shortest."""
+    encoder = Encoder.load()
+    rows = encoder.encode([RedactedText(text=text) for text in TEXTS])[:, :-1] * 2**0.5
+    for text, row in zip(TEXTS, rows, strict=True):
+        pieces = torch.tensor([encoder._tokenizer.encode(text).ids])
+        with torch.inference_mode():
+            hidden = published(input_ids=pieces).last_hidden_state[0].mean(0)
+        assert row @ (hidden / hidden.norm()).numpy() > 0.96
+
+
+def test_graph_is_the_same_bytes_each_time() -> None:
+    """Nothing of this machine, day or order is in it, so that two nodes run one network."""
+    weights = load((find_encoder() / "model.safetensors").read_bytes())
+    backwards = dict(reversed(weights.items()))
+    first, second = (hashlib.sha256(encoder_graph(w)).digest() for w in (weights, backwards))
+    assert first == second
+
+
+def test_graph_of_incomplete_weights_is_refused() -> None:
+    """A tensor that is missing is named."""
+    weights = load((find_encoder() / "model.safetensors").read_bytes())
+    del weights["encoder.layer.3.output.dense.bias"]
+    with pytest.raises(KeyError, match=r"layer\.3\.output\.dense\.bias"):
+        encoder_graph(weights)
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        arrays.array_shapes(min_dims=2, max_dims=2, max_side=8),
+        elements=st.floats(-1e3, 1e3, width=32),
+    )
+)
+def test_quantised_rows_are_within_half_a_step_in_seven_bits(matrix: np.ndarray) -> None:
+    """Every weight is within half a step of its row, and no integer needs the eighth bit."""
+    integers, scales = quantised(matrix)
+    assert integers.dtype == np.int8
+    assert np.abs(integers).max() <= 63
+    back = integers * scales[:, None].astype(np.float64)
+    assert (np.abs(back - matrix) <= scales[:, None] * 0.501).all()
