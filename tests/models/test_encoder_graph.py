@@ -31,7 +31,8 @@ TEXTS = (
 def published() -> torch.nn.Module:
     """Return the published network in 32 bits, as its authors' library runs it."""
     folder = find_encoder()
-    network: torch.nn.Module = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    network: torch.nn.Module = AutoModel.from_config(config)
     tensors = load_torch((folder / "model.safetensors").read_bytes())
     tensors.pop("embeddings.position_ids")
     network.load_state_dict(tensors)
@@ -39,7 +40,7 @@ def published() -> torch.nn.Module:
 
 
 def test_graph_is_nearly_the_published_network(published: torch.nn.Module) -> None:
-    """Its vectors point where those in 32 bits do: what 7 bits a weight cost, most for the shortest."""
+    """Its vectors point where those in 32 bits do, a little less so for the shortest texts."""
     encoder = Encoder.load()
     rows = encoder.encode([RedactedText(text=text) for text in TEXTS])[:, :-1] * 2**0.5
     for text, row in zip(TEXTS, rows, strict=True):
