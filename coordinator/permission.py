@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from audit.gate import Gate
-from models.release import Release
+from models.release import Release, public_release
 from policies.clock import Clock
 from policies.decision import Facts, UseRequest
 from policies.engine import PolicyEngine
@@ -71,11 +73,21 @@ class Permission:
 def is_protected(release: Release, plan: Plan) -> bool:
     """Return whether the card states a loss within the plan, or no run and nobody's data made it.
 
-    What states neither is not protected, and so is a model with weights that nobody paid for.
+    What states neither is not protected, and neither is a model with weights that nobody paid
+    for, unless they are the public ones that ship, to the bit.
     """
     card = release.card
     if card.epsilon is None and card.delta is None:
-        return release.run is None and release.weights is None
+        return release.run is None and (release.weights is None or _is_shipped(release))
     if card.epsilon is None or card.delta is None:
         return False
     return 0 <= card.epsilon <= plan.epsilon and 0 <= card.delta <= plan.delta
+
+
+def _is_shipped(release: Release) -> bool:
+    shipped = public_release(release.labels, release.encoder_digest)
+    return (
+        shipped is not None
+        and shipped.weights is not None
+        and np.array_equal(shipped.weights, release.weights)  # type: ignore[arg-type]
+    )

@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.signing import SigningKey, seal
@@ -29,7 +31,13 @@ from coordinator.errors import ReleaseRejected
 from coordinator.plan import Preview
 from coordinator.registry import Published, Registry
 from models.card import Card
-from models.release import Release, abstaining_release, release_to_dict
+from models.release import (
+    Release,
+    abstaining_release,
+    public_release,
+    release_from_dict,
+    release_to_dict,
+)
 from policies.canonical import digest
 from policies.clock import Clock
 from policies.permit import Permit
@@ -73,8 +81,22 @@ def trained_release(
 
 
 def first_release(plan: Plan) -> Release:
-    """Return the release that abstains, so that nodes can seal features before any training."""
-    return abstaining_release(plan.labels, plan.encoder_digest)
+    """Return what nodes run before any training: the shipped head, or one that abstains."""
+    shipped = public_release(plan.labels, plan.encoder_digest)
+    return shipped or abstaining_release(plan.labels, plan.encoder_digest)
+
+
+def starting_weights(base: Published, plan: Plan) -> Weights:
+    """Return where a run begins: at the release in force, where it fits the plan, else at zero.
+
+    What was published may be used again at no privacy cost.
+    """
+    release = release_from_dict(base.body)
+    fits = (release.labels, release.encoder_digest) == (plan.labels, plan.encoder_digest)
+    shape = (plan.features, len(plan.labels))
+    if fits and release.weights is not None and release.weights.shape == shape:
+        return release.weights
+    return np.zeros(shape, np.float32)
 
 
 class ReleaseBook:

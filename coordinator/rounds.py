@@ -21,8 +21,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from audit.events import Event, EventKind, Value
 from audit.signing import SigningKey, VerifyKey
 from coordinator.aggregation import Weights, average
@@ -48,6 +46,7 @@ class Run:
     plan_digest: Digest
     fab_digest: Digest
     base_release: ReleaseId
+    start: Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +77,7 @@ def hold_run(centre: Centre, run: Run, nodes: Mapping[NodeId, VerifyKey]) -> Run
     try:
         cohort = _enrol(centre, run, nodes)  # 0
         centre.journal.begin_rounds(run.run, cohort)
-        weights, counted = np.zeros(_shape(run.plan), np.float32), 0
+        weights, counted = run.start, 0
         for number in range(1, run.plan.rounds + 1):
             _go_on(centre)
             closed = hold_round(centre, run, number, weights, cohort)
@@ -137,9 +136,7 @@ def close_run(centre: Centre, run: RunId, state: RunState, detail: str) -> None:
 
 def _enrol(centre: Centre, run: Run, nodes: Mapping[NodeId, VerifyKey]) -> Cohort:
     _go_on(centre)
-    digest, envelope = announce_enrolment(
-        run, np.zeros(_shape(run.plan), np.float32), key=centre.key, now=centre.clock()
-    )
+    digest, envelope = announce_enrolment(run, run.start, key=centre.key, now=centre.clock())
     replies = centre.courier.exchange(
         dict.fromkeys(nodes, envelope), deadline_s=run.plan.deadline_s
     )
@@ -187,7 +184,3 @@ def refusal_line(refusal: Refused) -> str:
     decision = refusal.decision
     reasons = zip(decision.rules, decision.reasons, strict=True)
     return "; ".join(f"{rule}: {reason}" for rule, reason in reasons)
-
-
-def _shape(plan: Plan) -> tuple[int, int]:
-    return plan.features, len(plan.labels)

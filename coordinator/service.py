@@ -38,7 +38,12 @@ from coordinator.journal import Journal, RoundRecord, RunRecord, RunState, aggre
 from coordinator.permission import Permission, is_protected
 from coordinator.plan import Preview, preview_apart
 from coordinator.registry import Node, Published, Registry
-from coordinator.release import ReleaseBook, first_release, trained_release
+from coordinator.release import (
+    ReleaseBook,
+    first_release,
+    starting_weights,
+    trained_release,
+)
 from coordinator.rounds import Centre, Run, close_run, hold_run, refusal_line
 from coordinator.settings import CoordinatorSettings
 from coordinator.tables import open_store
@@ -49,7 +54,7 @@ from policies.engine import PolicyEngine
 from policies.errors import Refused, UndertoneError
 from policies.standing import Governance
 from policies.terms import Plan
-from policies.vocabulary import Digest, NodeId, ReleaseId, RunId
+from policies.vocabulary import Digest, NodeId, RunId
 
 VERSION = "0.1.0"
 DELIVER_S = 2.0
@@ -331,7 +336,7 @@ class CoordinatorService:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _hold(self, run: RunId, found: Preview, base: ReleaseId, centre: Centre) -> None:
+    def _hold(self, run: RunId, found: Preview, base: Published, centre: Centre) -> None:
         try:
             self.delivery.catch_up(patient=False)
             online = self.online()
@@ -341,7 +346,8 @@ class CoordinatorService:
                 plan=found.plan,
                 plan_digest=found.digest,
                 fab_digest=fab_digest(),
-                base_release=base,
+                base_release=base.release,
+                start=starting_weights(base, found.plan),
             )
             hold_run(centre, terms, nodes)
         except CoordinatorError as error:
@@ -363,9 +369,8 @@ class CoordinatorService:
                 except UndertoneError:
                     continue  # shutting down, stopped, or tried again later
 
-    def _base_release(self, plan: Plan, approved_by: str) -> ReleaseId:
-        newest = self.releases.latest()
-        return (newest or self._published_first(plan, approved_by)).release
+    def _base_release(self, plan: Plan, approved_by: str) -> Published:
+        return self.releases.latest() or self._published_first(plan, approved_by)
 
     def _published_first(self, plan: Plan, approved_by: str) -> Published:
         first = first_release(plan)

@@ -36,7 +36,7 @@ AT_ONCE = 3
 
 
 def publish_first_release(story: Story, machine: Machine) -> None:
-    """Publish release 0, which always abstains, and wait until every node runs it."""
+    """Publish release 0, the shipped head where one fits, and wait until every node runs it."""
     published = machine.coordinator.publish_release(
         approved_by="demo", plan_digest=story.preview.digest
     )

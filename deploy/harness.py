@@ -47,11 +47,14 @@ class Measured:
 class Comparison:
     """Macro-F1 on the held-out rows: not private and central, and each branch alone, private.
 
+    `shipped` is that of the public head before any round, None where none fits the labels.
+
     `largest_k` is at how many branches the most connected person trains (only a benchmark may
     know that: companies are never linked), `epsilon_at_k` what that composes to.
     """
 
     central: float
+    shipped: float | None
     alone: Mapping[str, float]
     largest_k: int
     epsilon_at_k: float

@@ -26,6 +26,7 @@ from models.accounting import epsilon_at_nodes
 from models.bags import Bags
 from models.central import fit_central
 from models.encoder import Encoder
+from models.pretrained import public_head
 from models.private_training import train_round
 from policies.decision import Facts, UseRequest
 from policies.engine import PolicyEngine
@@ -71,6 +72,10 @@ def compare(turns: Sequence[Turn], measured: Measured, plan: Plan) -> Comparison
         len(plan.labels),
         owners=owners[everyone],
     )
+    names = tuple(name for name, _ in plan.labels)
+    shipped = public_head(names)
+    nothing = np.zeros((plan.features, len(names)), dtype=np.float32)
+    start = nothing if shipped is None else shipped.weights
     alone = {}
     with tempfile.TemporaryDirectory() as folder:
         gate = _scratch_gate(Path(folder))
@@ -80,10 +85,11 @@ def compare(turns: Sequence[Turn], measured: Measured, plan: Plan) -> Comparison
                 labels=measured.labels[mask],
                 owners=owners[mask],
             )
-            alone[branch] = score(_train_alone(bags, plan, gate), turns, measured)
+            alone[branch] = score(_train_alone(start, bags, plan, gate), turns, measured)
     k = max(1, _largest_k(turns))
     return Comparison(
         central=score(central, turns, measured),
+        shipped=None if shipped is None else score(shipped.weights, turns, measured),
         alone=alone,
         largest_k=k,
         epsilon_at_k=epsilon_at_nodes(plan, k),
@@ -103,9 +109,9 @@ def _owners(turns: Sequence[Turn]) -> NDArray[np.int64]:
     return np.array([names[turn.customer] for turn in turns])
 
 
-def _train_alone(bags: Bags, plan: Plan, gate: Gate) -> FloatArray:
+def _train_alone(start: FloatArray, bags: Bags, plan: Plan, gate: Gate) -> FloatArray:
     """Run the plan's rounds on one branch; the candidate is the mean over the second half."""
-    weights = np.zeros((plan.features, len(plan.labels)), dtype=np.float32)
+    weights = start
     kept = []
     for round_number in range(1, plan.rounds + 1):
         weights = train_round(

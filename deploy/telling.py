@@ -210,7 +210,9 @@ def results(
     alone = statistics.mean(compared.alone.values())
     ratio = round(learned.macro_f1 / compared.central, 4)
     seconds = round(statistics.median(learned.seconds), 2)
+    shipped = None if compared.shipped is None else round(compared.shipped, 4)
     story.rows += [
+        Row(name="macro-F1 release 0, the public head", value=shipped),
         Row(name="macro-F1 federated, private", value=round(learned.macro_f1, 4)),
         Row(name="macro-F1 each branch alone, private, mean", value=round(alone, 4)),
         *(

@@ -1,4 +1,4 @@
-"""The frozen public text encoder: redacted text in, features of norm one out.
+"""The frozen public text encoder: redacted or published text in, features of norm one out.
 
 all-MiniLM-L6-v2 (Reimers & Gurevych; Apache-2.0), mean of the word pieces, unit length, then a
 constant: `[embedding, 1] / sqrt(2)`. The constant stands in for a bias, and the fixed norm
@@ -25,7 +25,8 @@ import numpy.typing as npt
 from models.encoder_graph import LONGEST, encoder_graph
 from models.errors import EncoderRejected, TextRejected
 from models.features import ENCODER_DIGEST, FEATURES, FEATURES_DIGEST
-from policies.redacted import RedactedText
+from models.pretrained import Tensors, adapted, load_adapter
+from policies.redacted import PublicText, RedactedText
 from policies.vocabulary import Digest
 
 MAX_PIECES = LONGEST
@@ -72,8 +73,16 @@ class Encoder:
     _session: Any
 
     @classmethod
-    def load(cls, path: Path | None = None, *, threads: int = 1) -> Encoder:
+    def load(
+        cls, path: Path | None = None, *, threads: int = 1, adapter: Tensors | None = None
+    ) -> Encoder:
         """Load the encoder from `find_encoder(path)` and check its bytes.
+
+        Args:
+            path: The folder; None looks in the usual places.
+            threads: How many a text may use.
+            adapter: Another adapter than the shipped one, to train or compare: its features
+                have a name of their own, which no release takes.
 
         Raises:
             EncoderRejected: It is not there, its bytes are not the published ones, or its
@@ -81,13 +90,14 @@ class Encoder:
         """
         folder = find_encoder(path)
         data = _checked_bytes(folder / _WEIGHTS)
+        added = load_adapter() if adapter is None else adapter
         return cls(
-            digest=FEATURES_DIGEST,
+            digest=FEATURES_DIGEST if adapter is None else Digest("other"),
             _tokenizer=_load_tokenizer(folder),
-            _session=_start_session(data, threads),
+            _session=_start_session(data, added, threads),
         )
 
-    def encode(self, texts: Sequence[RedactedText]) -> npt.NDArray[np.float32]:
+    def encode(self, texts: Sequence[RedactedText | PublicText]) -> npt.NDArray[np.float32]:
         """Return features `(text, 385)`, each row of norm one, for at most 128 word pieces.
 
         Raises:
@@ -170,13 +180,13 @@ def _load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _start_session(data: bytes, threads: int) -> Any:
-    """Return the network, ready to run, from the checked bytes."""
+def _start_session(data: bytes, adapter: Tensors, threads: int) -> Any:
+    """Return the network with its adapter, ready to run, from the checked bytes."""
     from onnxruntime import InferenceSession, SessionOptions  # noqa: PLC0415 (as above)
     from safetensors.numpy import load  # noqa: PLC0415
 
     options = SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    graph = encoder_graph(load(data))
+    graph = encoder_graph(adapted(load(data), adapter))
     return InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -12,8 +12,15 @@ ENCODER_DIGEST = Digest("53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4f
 """SHA-256 of `model.safetensors` of sentence-transformers/all-MiniLM-L6-v2."""
 FEATURES = 385
 """Numbers of a turn: 384 of the embedding and a constant."""
-FEATURES_DIGEST: Digest = digest({"encoder": ENCODER_DIGEST, "recipe": 2})
-"""What names the features themselves: the encoder's bytes and the recipe that uses them.
+ADAPTER_DIGEST = Digest("e80f748426df388c2b5a098a726efe3dfa3108eaed02358317673a5cd3592d18")
+"""SHA-256 of the shipped `base_model/adapter.safetensors`."""
+HEADS_DIGEST = Digest("3d617ba21ba1ece995fc7b6393a5cfeb097e7bd29c15d4e38cd400add8b1465c")
+"""SHA-256 of the shipped `base_model/heads.safetensors`."""
+FEATURES_DIGEST: Digest = digest(
+    {"adapter": ADAPTER_DIGEST, "encoder": ENCODER_DIGEST, "recipe": 3}
+)
+"""What names the features themselves: the encoder, the adapter, and the recipe that joins them.
 
-Recipes: 1 was 32-bit in torch; 2 is 8-bit, one text at a time (`models.encoder_graph`).
+Recipes: 1 was 32-bit in torch; 2 was 8-bit, one text at a time (`models.encoder_graph`), without
+an adapter; 3 has one.
 """

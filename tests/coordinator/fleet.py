@@ -63,6 +63,7 @@ def make_run(plan: Plan) -> Run:
         plan_digest=digest(plan_to_dict(plan)),
         fab_digest=Digest("f" * 64),
         base_release=ReleaseId("release-0"),
+        start=np.zeros((plan.features, len(plan.labels)), np.float32),
     )
 
 

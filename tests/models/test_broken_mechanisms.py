@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from models.bags import Bags
 from models.noise import SYSTEM_NOISE, Noise

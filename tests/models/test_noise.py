@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from models import noise
 from models.noise import SYSTEM_NOISE, gaussian, noisy_count, poisson_sample

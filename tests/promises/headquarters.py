@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from audit.log import EvidenceLog
 from audit.signing import SigningKey
 from coordinator.budget_ledger import CentralLedger
@@ -47,6 +49,7 @@ class Headquarters:
             plan_digest=digest(plan_to_dict(plan)),
             fab_digest=Digest("f" * 64),
             base_release=ReleaseId("release-0"),
+            start=np.zeros((plan.features, len(plan.labels)), np.float32),
         )
         self.ledger.reserve_run(terms.run, plan)
         self.journal.open_run(terms.run, terms.plan_digest)

@@ -1,0 +1,70 @@
+"""How far a head's confidence can be trusted, and when it had better say "not sure".
+
+Probabilities are `(text, label)`, rows that sum to one; truth is `(text,)` with places of labels.
+What is computed here from people's data at a node stays there, or needs a ledger entry.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.heads import softmax
+
+Probabilities = npt.NDArray[np.float64]
+Truth = npt.NDArray[np.integer[Any]]
+
+_BINS = 15
+_TEMPERATURES = np.exp(np.linspace(-2, 2, 161))
+
+
+def expected_calibration_error(
+    probabilities: Probabilities, truth: Truth, *, bins: int = _BINS
+) -> float:
+    """Return the mean gap of confidence and accuracy over bins of equal width (Guo et al. 2017)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    gaps = np.abs(
+        np.bincount(place, weights=confidence, minlength=bins)
+        - np.bincount(place, weights=right, minlength=bins)
+    )
+    return float(gaps.sum() / max(1, counts.sum()))
+
+
+def best_temperature(logits: npt.NDArray[np.float64], truth: Truth) -> float:
+    """Return the divisor of the logits that makes the truth likeliest (Guo et al. 2017)."""
+    rows = np.arange(len(truth))
+
+    def surprise(temperature: float) -> float:
+        likelihood = softmax(logits / temperature)[rows, truth]
+        return float(-np.log(np.maximum(likelihood, 1e-300)).mean())
+
+    return float(min(_TEMPERATURES, key=surprise))
+
+
+def threshold_at_coverage(probabilities: Probabilities, coverage: float) -> float:
+    """Return the confidence below which a share `1 - coverage` of these texts lies."""
+    return float(np.quantile(probabilities.max(axis=1), 1 - coverage))
+
+
+def risk_coverage(
+    probabilities: Probabilities, truth: Truth
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return coverage and error when only the surest texts are answered, surest first.
+
+    Both are `(text,)`: entry i is for answering i + 1 texts (El-Yaniv & Wiener 2010).
+    """
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    wrong = (probabilities.argmax(axis=1) != truth)[order]
+    answered = np.arange(1, len(truth) + 1)
+    return answered / max(1, len(truth)), np.cumsum(wrong) / answered
+
+
+def error_at_coverage(probabilities: Probabilities, truth: Truth, coverage: float) -> float:
+    """Return the error among the surest share of the texts."""
+    shares, errors = risk_coverage(probabilities, truth)
+    return float(errors[int(np.searchsorted(shares, coverage))])
