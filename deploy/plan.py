@@ -3,7 +3,8 @@
 Clip, momentum, steps, sampling rate and the learning rate from nothing come from
 `tests/bench/tuning.py`, which never reads the airlines. From a shipped head the learning rate is
 smaller, so that noise cannot bury what is known: in proportion to the people, as on MELD 2 was
-best for hundreds at a node and .06 for forty. `nominal_people` is the operator's public declaration, not a count.
+best for hundreds at a node and .06 for forty. `nominal_people` is the operator's public
+declaration, not a count.
 """
 
 from __future__ import annotations
