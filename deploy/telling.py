@@ -261,8 +261,8 @@ def closing(story: Story) -> None:
     )
     if sample:
         story.console.print(
-            "The sample shows the machinery: so few people teach only so much at this budget, as the "
-            "figure without privacy beside it says."
+            "The sample shows the machinery: so few people teach only so much at this budget, as "
+            "the figure without privacy beside it says."
         )
 
 
