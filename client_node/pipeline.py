@@ -56,7 +56,13 @@ class Reads(Protocol):
         ...
 
     def infer(
-        self, features: NDArray[np.float32], *, permit: Permit, subject: SubjectId, now: float
+        self,
+        text: RedactedText,
+        features: NDArray[np.float32],
+        *,
+        permit: Permit,
+        subject: SubjectId,
+        now: float,
     ) -> Reading:
         """Return the reading of the release in force; it may abstain."""
         ...
@@ -163,7 +169,7 @@ class Pipeline:
         if may.read is None:
             return known
         shown: dict[str, Any] = {"permit": may.read, "subject": turn.subject, "now": self.clock()}
-        reading = self.reader.infer(features, **shown)
+        reading = self.reader.infer(redaction.text, features, **shown)
         wanted = turn.explain and not reading.abstained
         why = self.reader.explain(redaction.text, **shown) if wanted else ()
         return replace(known, reading=reading, why=why)

@@ -11,19 +11,13 @@ from client_node.errors import TurnEmpty
 from client_node.releases import Releases
 from models.encoder import Encoder
 from models.errors import TextRejected
-from models.inference import Reading, WordWeight, explain, infer
+from models.inference import Abstention, Reading, WordWeight, explain, infer, silent
+from models.language import Languages
 from policies.permit import Permit
 from policies.redacted import RedactedText
 from policies.vocabulary import ReleaseId, SubjectId
 
-NO_RELEASE = Reading(
-    label=None,
-    emotion=None,
-    confidence=0.0,
-    abstained=True,
-    release_id=ReleaseId("none"),
-    probabilities=(),
-)
+NO_RELEASE = silent(ReleaseId("none"), Abstention.UNTRAINED)
 """What is read before the first release: nothing."""
 
 
@@ -32,6 +26,7 @@ class Reader:
     """Reads redacted text under a permit; abstains until a release is in force."""
 
     encoder: Encoder
+    languages: Languages
     releases: Releases
 
     def encode(self, text: RedactedText) -> NDArray[np.float32]:
@@ -46,9 +41,15 @@ class Reader:
             raise TurnEmpty("the text has nothing that can be read") from None
 
     def infer(
-        self, features: NDArray[np.float32], *, permit: Permit, subject: SubjectId, now: float
+        self,
+        text: RedactedText,
+        features: NDArray[np.float32],
+        *,
+        permit: Permit,
+        subject: SubjectId,
+        now: float,
     ) -> Reading:
-        """Return the reading of the release in force.
+        """Return the reading of the release in force; it abstains on other languages.
 
         Raises:
             PermitInvalid: The permit is not for reading this person's turn now.
@@ -57,7 +58,9 @@ class Reader:
         current = self.releases.current
         if current is None:
             return NO_RELEASE
-        return infer(current, features, permit=permit, subject=subject, now=now)
+        reading = infer(current, features, permit=permit, subject=subject, now=now)
+        supported = self.languages.supports(text)
+        return reading if supported else silent(reading.release_id, Abstention.LANGUAGE)
 
     def explain(
         self, text: RedactedText, *, permit: Permit, subject: SubjectId, now: float

@@ -56,6 +56,7 @@ from client_node.uses.desk import UseDesk
 from client_node.vault import SESSION_S, Vault
 from models.encoder import Encoder
 from models.errors import ModelError
+from models.language import Languages
 from policies.clock import Clock
 from policies.engine import PolicyEngine
 from policies.errors import PolicyError
@@ -219,7 +220,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             gate=gate,
             cache=cache,
             redactor=redactor,
-            reader=Reader(encoder=encoder, releases=releases),
+            reader=Reader(encoder=encoder, languages=Languages.load(), releases=releases),
             uses=uses,
             vault=vault,
             log=log,

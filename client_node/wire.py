@@ -187,6 +187,7 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
             "emotion": reading.emotion,
             "says": None if reading.label is None else f"expressed cues of {reading.label}",
             "confidence": reading.confidence,
+            "because": reading.because,
             "release": reading.release_id,
         }
     if answer.why:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,20 @@ from policies.vocabulary import Action, Emotion, Purpose, ReleaseId, SubjectId
 _WORD = re.compile(r"\S+")
 
 
+class Abstention(StrEnum):
+    """Why nothing was said."""
+
+    UNSURE = "unsure"  # less confident than the release asks for
+    LANGUAGE = "language"  # in a language that is not read
+    UNTRAINED = "untrained"  # no release, or one without weights
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What a release says of one turn.
 
-    `label` and `emotion` (its regulated family) are None when it abstained. `confidence` is
+    `label` and `emotion` (its regulated family) are None when it abstained; `because` then says
+    why, and is None where it did not. `confidence` is
     the largest of `probabilities`, which pair each label with its own; 0 and empty for a
     release without weights.
     """
@@ -36,9 +46,14 @@ class Reading:
     label: str | None
     emotion: Emotion | None
     confidence: float
-    abstained: bool
+    because: Abstention | None
     release_id: ReleaseId
     probabilities: tuple[tuple[str, float], ...]
+
+    @property
+    def abstained(self) -> bool:
+        """Whether nothing was said."""
+        return self.because is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +86,7 @@ def infer(
     permit.cover(action=Action.INFER, purpose=Purpose.SERVICE, subject=subject, now=now)
     release = verified.release
     if release.weights is None:
-        return _not_sure(release)
+        return silent(release.release_id, Abstention.UNTRAINED)
     return _reading(release, _probabilities(release, features))
 
 
@@ -137,7 +152,7 @@ def _reading(release: Release, probabilities: npt.NDArray[np.float64]) -> Readin
         label=None if abstained else label,
         emotion=None if abstained else emotion,
         confidence=confidence,
-        abstained=abstained,
+        because=Abstention.UNSURE if abstained else None,
         release_id=release.release_id,
         probabilities=tuple(
             (name, float(p)) for (name, _), p in zip(release.labels, probabilities, strict=True)
@@ -145,14 +160,14 @@ def _reading(release: Release, probabilities: npt.NDArray[np.float64]) -> Readin
     )
 
 
-def _not_sure(release: Release) -> Reading:
-    """Return the reading of a release without weights."""
+def silent(release_id: ReleaseId, because: Abstention) -> Reading:
+    """Return the reading that says nothing, and why."""
     return Reading(
         label=None,
         emotion=None,
         confidence=0.0,
-        abstained=True,
-        release_id=release.release_id,
+        because=because,
+        release_id=release_id,
         probabilities=(),
     )
 

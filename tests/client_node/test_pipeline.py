@@ -201,3 +201,18 @@ def test_label_needs_a_training_copy(world: Any) -> None:
     turn = say(world, node).json()["turn"]
     said = {"turn": turn, "label": "pleased", "provenance": "customer_rating"}
     assert world.api(node).post("/v1/labels", json=said).status_code == 403
+
+
+def test_turn_in_another_language_is_not_read(world: Any) -> None:
+    """A release that would have an answer has none for German, and says why."""
+    node = opened(world, *BOTH)
+    node.releases.load(
+        world.publish(world.coordinator_log(), world.release(1, weights=world.angry_weights()))
+    )
+    german = "Ich warte seit drei Wochen auf meine Bestellung und niemand antwortet mir."
+    answer = say(world, node, text=german, explain=True).json()
+    assert answer["answer"] == "abstained"
+    assert answer["reading"]["because"] == "language"
+    assert answer["reading"]["emotion"] is None
+    assert "why" not in answer
+    assert say(world, node).json()["reading"]["because"] is None

@@ -1,0 +1,46 @@
+"""Which language a text is in: readings are in English alone, and anything else abstains.
+
+py3langid (Lui & Baldwin 2012, a naive Bayes over byte sequences of 97 languages; BSD). A text of
+few letters is in no language for sure, so it is not judged: its reading abstains by confidence.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from policies.redacted import PublicText, RedactedText
+
+SUPPORTED = ("en",)
+FEWEST_LETTERS = 20
+LEAST_LIKELY = 0.02
+"""Fixed on MAIA's German and Portuguese, its English, GoEmotions and MultiDoGO (train parts)."""
+
+_REMOVED = re.compile(r"<[A-Z_]+>")
+_LONGEST = 2_000  # characters looked at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Languages:
+    """The loaded model, safe to share between threads."""
+
+    _identifier: Any
+
+    @classmethod
+    def load(cls) -> Languages:
+        """Load the model that comes with the library; a third of a second."""
+        from py3langid.langid import (  # noqa: PLC0415 (only who reads pays for it)
+            MODEL_FILE,
+            LanguageIdentifier,
+        )
+
+        return cls(_identifier=LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True))
+
+    def supports(self, text: RedactedText | PublicText) -> bool:
+        """Return False where the text is long enough to tell, and in no supported language."""
+        plain = _REMOVED.sub(" ", text.text[:_LONGEST])
+        if sum(map(str.isalpha, plain)) < FEWEST_LETTERS:
+            return True
+        likely = dict(self._identifier.rank(plain))
+        return sum(float(likely[language]) for language in SUPPORTED) >= LEAST_LIKELY
