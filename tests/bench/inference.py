@@ -1,7 +1,7 @@
 """Speed and memory of reading a turn: `python -m tests.bench.inference [--json]`.
 
 Side by side in one run, on one thread each: our 8-bit encoder, a RoBERTa-base in torch (random
-weights serve for time) and the same journey with redaction. The start is measured in a fresh
+weights serve for time) and the same journey with redaction and language. The start is measured in a fresh
 process, from its first instruction to its first answer, with the memory that it holds then.
 """
 
@@ -20,6 +20,7 @@ from transformers import RobertaConfig, RobertaModel
 from client_node.redaction import Redactor
 from deploy.report import Row, at_least, at_most, rows_to_json
 from models.encoder import Encoder
+from models.language import Languages
 from policies.redacted import RedactedText
 
 TURNS = (
@@ -35,8 +36,10 @@ import client_node.cli
 imported = time.perf_counter()
 from client_node.redaction import Redactor
 from models.encoder import Encoder
-redactor, encoder = Redactor.load(), Encoder.load()
-encoder.encode([redactor.redact("My name is Ada Byron and I am cross.").text])
+from models.language import Languages
+redactor, languages, encoder = Redactor.load(), Languages.load(), Encoder.load()
+text = redactor.redact("My name is Ada Byron and I am cross.").text
+languages.supports(text), encoder.encode([text])
 answered = time.perf_counter()
 rss = next(l for l in open("/proc/self/status") if l.startswith("VmRSS")).split()[1]
 print(imported - started, answered - imported, int(rss) / 1024)
@@ -46,7 +49,7 @@ print(imported - started, answered - imported, int(rss) / 1024)
 def measure() -> list[Row]:
     """Return the rows of this benchmark."""
     torch.set_num_threads(1)
-    encoder, redactor = Encoder.load(), Redactor.load()
+    encoder, languages, redactor = Encoder.load(), Languages.load(), Redactor.load()
     config = RobertaConfig(vocab_size=50_265, max_position_embeddings=514, type_vocab_size=1)
     roberta = RobertaModel(config).eval()
     pieces = {turn: torch.tensor([encoder._tokenizer.encode(turn).ids]) for turn in TURNS}
@@ -55,7 +58,9 @@ def measure() -> list[Row]:
         encoder.encode([RedactedText(text=turn)])
 
     def journey(turn: str) -> None:
-        encoder.encode([redactor.redact(turn).text])
+        text = redactor.redact(turn).text
+        languages.supports(text)
+        encoder.encode([text])
 
     def rival(turn: str) -> None:
         with torch.inference_mode():
