@@ -1,8 +1,8 @@
 """Speed and memory of reading a turn: `python -m tests.bench.inference [--json]`.
 
 Side by side in one run, on one thread each: our 8-bit encoder, a RoBERTa-base in torch (random
-weights serve for time) and the same journey with redaction and language. The start is measured in a fresh
-process, from its first instruction to its first answer, with the memory that it holds then.
+weights serve for time) and the same journey with redaction and language. The start is measured
+in a fresh process, from its first instruction to its first answer, with the memory it holds then.
 """
 
 from __future__ import annotations
