@@ -62,6 +62,7 @@ nightly: $(READY) ## every test, slow ones too
 	$(BIN)/python -m pytest -m 'not bench'
 
 bench: $(READY) ## run the benchmarks
+	$(BIN)/python -m tests.bench.inference --json
 	$(BIN)/python -m tests.bench.foundation --json
 
 clean: ## remove .venv and caches

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from policies.redacted import PublicText, RedactedText
@@ -29,13 +30,8 @@ class Languages:
 
     @classmethod
     def load(cls) -> Languages:
-        """Load the model that comes with the library; a third of a second."""
-        from py3langid.langid import (  # noqa: PLC0415 (only who reads pays for it)
-            MODEL_FILE,
-            LanguageIdentifier,
-        )
-
-        return cls(_identifier=LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True))
+        """Load the model that comes with the library, once a process; a third of a second."""
+        return cls(_identifier=_identifier())
 
     def supports(self, text: RedactedText | PublicText) -> bool:
         """Return False where the text is long enough to tell, and in no supported language."""
@@ -44,3 +40,13 @@ class Languages:
             return True
         likely = dict(self._identifier.rank(plain))
         return sum(float(likely[language]) for language in SUPPORTED) >= LEAST_LIKELY
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid.langid import (  # noqa: PLC0415 (only who reads pays for it)
+        MODEL_FILE,
+        LanguageIdentifier,
+    )
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
