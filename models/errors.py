@@ -41,7 +41,7 @@ class ReleaseInvalid(WeightsInvalid):
 
 
 class TrainingInvalid(ModelError):  # noqa: N818
-    """Reject bags or weights that do not fit together."""
+    """Reject bags or weights that do not fit together, or data that nothing can be taught from."""
 
 
 class AccountingInvalid(ModelError):  # noqa: N818

@@ -44,9 +44,11 @@ from models.calibration import (
 )
 from models.encoder import Encoder, find_encoder
 from models.encoder_graph import WIDTH
+from models.errors import TrainingInvalid
 from models.heads import softmax
 from models.label_sets import GOEMOTIONS, LabelSet, label_sets
 from models.pretrained import ADAPTER, CARD, FOLDER, HEADS, Tensors
+from policies.errors import UndertoneError
 from policies.redacted import PublicText
 
 RANK, ALPHA = 16, 32
@@ -91,13 +93,25 @@ class Comments:
 
 
 def read(path: Path) -> dict[str, Comments]:
-    """Return train, apart (of train) and dev."""
+    """Return train, apart (of train) and dev, of a gzipped CSV with text, labels and split.
+
+    Raises:
+        TrainingInvalid: The file cannot be read, lacks a column or a part, or has a label that
+            GoEmotions has not; says which.
+    """
     parts: dict[str, list[dict[str, str]]] = {"train": [], "apart": [], "dev": []}
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            apart = row["split"] == "train" and _draw(row["text"]) < KEPT_APART
-            parts["apart" if apart else row["split"]].append(row)
-    return {name: _comments(rows) for name, rows in parts.items()}
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                apart = row["split"] == "train" and _draw(row["text"]) < KEPT_APART
+                parts["apart" if apart else row["split"]].append(row)
+        return {name: _comments(rows) for name, rows in parts.items()}
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise TrainingInvalid(f"{path} cannot be read: {type(error).__name__}") from error
+    except KeyError as error:
+        raise TrainingInvalid(
+            f"{path} has no {error}: columns are text, labels, split; splits are train and dev"
+        ) from error
 
 
 def _draw(text: str) -> float:
@@ -105,11 +119,13 @@ def _draw(text: str) -> float:
 
 
 def _comments(rows: Sequence[Mapping[str, str]]) -> Comments:
-    names = label_sets()[GOEMOTIONS].names
-    labels = np.zeros((len(rows), len(names)), np.float32)
-    for place, row in enumerate(rows):
+    places = {name: place for place, name in enumerate(label_sets()[GOEMOTIONS].names)}
+    labels = np.zeros((len(rows), len(places)), np.float32)
+    if not rows:
+        raise TrainingInvalid("no comments in one of the parts: train and dev are needed")
+    for number, row in enumerate(rows):
         for label in row["labels"].split(";"):
-            labels[place, names.index(label)] = 1
+            labels[number, places[label]] = 1
     return Comments(texts=tuple(" ".join(row["text"].split()) for row in rows), labels=labels)
 
 
@@ -477,6 +493,14 @@ def main() -> None:
     parser.add_argument("--seed", default=0, type=int)
     parser.add_argument("--adapter", type=Path, help="go on with an adapter that is there")
     asked = parser.parse_args()
+    try:
+        _make(asked)
+    except (UndertoneError, ModuleNotFoundError, OSError) as error:
+        sys.stderr.write(f"train_base: {error}\n")
+        sys.exit(1)
+
+
+def _make(asked: argparse.Namespace) -> None:
     comments = read(asked.data)  # 1
     if asked.adapter is None:
         adapter = train_adapter(  # 2

@@ -19,6 +19,7 @@ from models.train_base import (
     best_thresholds,
     fit_head,
     gathered,
+    main,
     read,
     train_adapter,
 )
@@ -112,3 +113,34 @@ def test_gathered_gives_the_one_label_or_none() -> None:
     labels[2, NAMES.index("gratitude")] = 1
     sentiment = label_sets()["sentiment"]
     assert gathered(labels, sentiment).tolist() == [0, -1, 2]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (None, "cannot be read"),
+        ("text,split\nhello,train\n", "labels"),
+        ("text,labels\nhello,joy\n", "split"),
+        ("text,labels,split\nhello,joy,test\n", "test"),
+        ("text,labels,split\nhello,bliss,train\n", "bliss"),
+        ("text,labels,split\n", "no comments"),
+    ],
+)
+def test_data_that_is_no_goemotions_is_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    written: str | None,
+    said: str,
+) -> None:
+    """What is missing is named, exit 1, and no text of the data is repeated."""
+    path = tmp_path / "data.csv.gz"
+    if written is not None:
+        path.write_bytes(gzip.compress(written.encode()))
+    monkeypatch.setattr("sys.argv", ["train_base", "--data", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (1, "", 1)
+    assert said in err
+    assert "hello" not in err
