@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -173,3 +174,14 @@ def test_the_one_builder_may_build() -> None:
     """The module that is named may build its type, and others may take it as an argument."""
     assert not stray_builders(module("audit.gate", "Permit(node='n')"))
     assert not stray_builders(module("models.inference", "def infer(permit: Permit): ..."))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_data_file_goes_into_the_wheel(package: str) -> None:
+    """What lies beside the code is found by a pattern of the package that it lies in."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["*"]
+    homes = [init.parent for init in (ROOT / package).rglob("__init__.py")]
+    carried = {path for home in homes for pattern in patterns for path in home.glob(pattern)}
+    there = {p for p in (ROOT / package).rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    assert not {p.name for p in there - carried if p.suffix != ".py"}
