@@ -184,4 +184,4 @@ def test_every_data_file_goes_into_the_wheel(package: str) -> None:
     homes = [init.parent for init in (ROOT / package).rglob("__init__.py")]
     carried = {path for home in homes for pattern in patterns for path in home.glob(pattern)}
     there = {p for p in (ROOT / package).rglob("*") if p.is_file() and "__pycache__" not in p.parts}
-    assert not {p.name for p in there - carried if p.suffix != ".py"}
+    assert not {p.name for p in there - carried if p.suffix not in {".py", ".md"}}
