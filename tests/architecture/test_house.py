@@ -178,10 +178,10 @@ def test_the_one_builder_may_build() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_data_file_goes_into_the_wheel(package: str) -> None:
-    """What lies beside the code is found by a pattern of the package that it lies in."""
+    """What lies beside the code is found by a pattern; every folder counts as a package there."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = settings["tool"]["setuptools"]["package-data"]["*"]
-    homes = [init.parent for init in (ROOT / package).rglob("__init__.py")]
+    homes = [ROOT / package, *(p for p in (ROOT / package).rglob("*") if p.is_dir())]
     carried = {path for home in homes for pattern in patterns for path in home.glob(pattern)}
     there = {p for p in (ROOT / package).rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     assert not {p.name for p in there - carried if p.suffix not in {".py", ".md"}}
