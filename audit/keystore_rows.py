@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from audit.errors import KeystoreUnavailable
+from audit.transaction import transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS data_key (
@@ -95,7 +96,7 @@ class KeyRows:
 
     def add(self, rows: Sequence[KeyRow]) -> None:
         """Make rows durable, all or none."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany("INSERT INTO data_key VALUES (?, ?, ?, ?)", rows)
 
     def replace(
@@ -106,7 +107,7 @@ class KeyRows:
         generation: int,
     ) -> None:
         """Delete rows and re-wrap the others `(wrapped, key_id)`, in one durable transaction."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany(
                 "DELETE FROM data_key WHERE key_id = ?", ((row.key_id,) for row in doomed)
             )
@@ -120,14 +121,3 @@ class KeyRows:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise

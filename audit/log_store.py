@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audit.errors import EntryMissing, EvidenceUnavailable
+from audit.transaction import transaction
 from audit.tree import Node
 
 _TABLES = """
@@ -37,6 +38,12 @@ CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table}
 """
 APPEND_ONLY = ("entry", "node", "checkpoint")
 """Tables in which nothing is ever changed or deleted."""
+
+NEWEST_OF_KIND = (
+    "SELECT idx, leaf FROM entry WHERE json_extract(CAST(leaf AS TEXT), '$.kind') = ? "
+    "ORDER BY idx DESC LIMIT ?"
+)
+"""`(index, leaf)` of one kind, newest first; by kind and how many."""
 
 
 class PayloadRow(NamedTuple):
@@ -139,11 +146,7 @@ class LogStore:
 
     def newest(self, kind: str, limit: int) -> list[tuple[int, bytes]]:
         """Return `(index, leaf)` of one kind, newest first."""
-        return self._rows(
-            "SELECT idx, leaf FROM entry WHERE json_extract(CAST(leaf AS TEXT), '$.kind') = ? "
-            "ORDER BY idx DESC LIMIT ?",
-            (kind, limit),
-        )
+        return self._rows(NEWEST_OF_KIND, (kind, limit))
 
     def payload(self, index: int) -> PayloadRow | None:
         """Return the payload of an entry, or None."""
@@ -167,16 +170,9 @@ class LogStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Open a transaction, commit it, and roll it back on any failure."""
-        with self._writing_lock, self._translating():
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+        """Hold a transaction, by one thread at a time."""
+        with self._writing_lock, self._translating(), transaction(self._writer):
+            yield
 
     @contextmanager
     def _translating(self) -> Iterator[None]:

@@ -11,7 +11,8 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import click
 import typer
@@ -21,6 +22,10 @@ from rich.table import Table
 from policies.errors import UndertoneError
 
 DONE, FAILED, MISUSE = 0, 1, 2
+
+Known = Annotated[
+    Path | None, typer.Option("--known", help="A checkpoint or receipt that you kept earlier.")
+]
 
 _DEBUG = "UNDERTONE_DEBUG"
 

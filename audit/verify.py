@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from audit.errors import (
 from audit.events import Event, EventKind
 from audit.keys import VerifyKey
 from audit.leaf import decode_leaf, read_payload
+from audit.log_store import NEWEST_OF_KIND
 from audit.tree import EMPTY_ROOT, Frontier, extend, leaf_hash, root_of
 
 Progress = Callable[[int, int], None]
@@ -71,11 +72,8 @@ def verify_log(
         CheckpointInvalid, SignatureInvalid: `known_checkpoint` is not one of this log.
     """
     known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key)
-    try:
-        with closing(_open(path)) as database:
-            return _Verification(database, key, known).run(progress)
-    except sqlite3.DatabaseError as error:
-        raise LogTampered(Tampering.FORMAT, f"{path.name} is not a sound log: {error}") from error
+    with _reading(path) as database:
+        return _Verification(database, key, known).run(progress)
 
 
 def read_last(path: Path, kind: EventKind) -> Event | None:
@@ -85,16 +83,19 @@ def read_last(path: Path, kind: EventKind) -> Event | None:
         EvidenceUnavailable: The file cannot be read.
         LogTampered: It is no log.
     """
-    query = (
-        "SELECT leaf FROM entry WHERE json_extract(CAST(leaf AS TEXT), '$.kind') = ? "
-        "ORDER BY idx DESC LIMIT 1"
-    )
+    with _reading(path) as database:
+        row = database.execute(NEWEST_OF_KIND, (kind.value, 1)).fetchone()
+    return None if row is None else decode_leaf(row[1])[0]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a log's file to read; what SQLite finds wrong with it is tampering."""
     try:
         with closing(_open(path)) as database:
-            row = database.execute(query, (kind.value,)).fetchone()
+            yield database
     except sqlite3.DatabaseError as error:
         raise LogTampered(Tampering.FORMAT, f"{path.name} is not a sound log: {error}") from error
-    return None if row is None else decode_leaf(row[0])[0]
 
 
 class _Verification:

@@ -17,7 +17,7 @@ from audit.events import EventKind
 from audit.receipt import checkpoint_in
 from audit.serve import Listener, serve_all
 from audit.signing import VerifyKey
-from audit.terminal import CommandLine, emit
+from audit.terminal import CommandLine, Known, emit
 from audit.verify import read_last, verify_log
 from client_node.access import new_key
 from client_node.api import create_app
@@ -38,9 +38,6 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(key_app, name="key")
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
-Known = Annotated[
-    Path | None, typer.Option("--known", help="A checkpoint or receipt that you kept earlier.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -191,7 +191,7 @@ class Pipeline:
     def _seal(self, turn: Turn, turn_id: str, known: Known, may: Leave) -> tuple[Purpose, ...]:
         copies = [(may.keep, service_copy(turn, known)), (may.train, _bytes(known.features))]
         kept = [(permit, copy) for permit, copy in copies if permit is not None]
-        self.vault.seal_copies(turn_id, kept, subject=turn.subject, now=self.clock())
+        self.vault.seal(turn_id, kept, subject=turn.subject, now=self.clock())
         self.log.append_many([self._sealed(turn_id, permit) for permit, _ in kept])
         return tuple(permit.purpose for permit, _ in kept)
 

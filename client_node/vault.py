@@ -65,12 +65,6 @@ class Vault:
             raise VaultError(f"records {path.name}: {type(error).__name__}") from error
 
     def seal(
-        self, turn: str, plaintext: bytes, *, subject: SubjectId, permit: Permit, now: float
-    ) -> None:
-        """Seal one copy of a turn; as `seal_copies`."""
-        self.seal_copies(turn, [(permit, plaintext)], subject=subject, now=now)
-
-    def seal_copies(
         self, turn: str, copies: Sequence[tuple[Permit, bytes]], *, subject: SubjectId, now: float
     ) -> None:
         """Seal the copies of a turn, each for its permit's purpose: all of them or none.

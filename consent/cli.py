@@ -19,7 +19,7 @@ from audit.errors import CertificateInvalid, KeyInvalid, ServeFailed
 from audit.receipt import checkpoint_in
 from audit.serve import serve as serve_app
 from audit.signing import SigningKey, VerifyKey, seal
-from audit.terminal import FAILED, MISUSE, CommandLine, complain, emit
+from audit.terminal import FAILED, MISUSE, CommandLine, Known, complain, emit
 from audit.verify import verify_log
 from consent.api import create_app
 from consent.errors import RequestInvalid, SettingsInvalid
@@ -39,9 +39,6 @@ Settings = Annotated[Path, typer.Option("--settings", help="The service's TOML f
 Url = Annotated[str, typer.Option("--url", help="The service's address.")]
 Ca = Annotated[Path | None, typer.Option("--ca", help="Authority of its certificate.")]
 OfficerKey = Annotated[Path, typer.Option("--key", help="The officer's signing key file.")]
-Known = Annotated[
-    Path | None, typer.Option("--known", help="A checkpoint or receipt that you kept earlier.")
-]
 LOCAL = "https://127.0.0.1:8443"
 
 

@@ -10,7 +10,6 @@ and run by ONNX Runtime; no file is read twice, no hub is asked.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ import numpy.typing as npt
 from models.encoder_graph import LONGEST, encoder_graph
 from models.errors import EncoderRejected, TextRejected
 from models.features import ENCODER_DIGEST, FEATURES, FEATURES_DIGEST
-from models.pretrained import Tensors, adapted, load_adapter
+from models.pretrained import Tensors, adapted, checked_bytes, load_adapter
 from policies.redacted import PublicText, RedactedText
 from policies.vocabulary import Digest
 
@@ -89,7 +88,7 @@ class Encoder:
                 other files do not fit.
         """
         folder = find_encoder(path)
-        data = _checked_bytes(folder / _WEIGHTS)
+        data = checked_bytes(folder / _WEIGHTS, ENCODER_DIGEST, what="the published encoder")
         added = load_adapter() if adapter is None else adapter
         return cls(
             digest=FEATURES_DIGEST if adapter is None else Digest("other"),
@@ -149,20 +148,6 @@ def _packaged() -> list[Path]:
     """Return the folder inside the wheel, found without running its code."""
     spec = find_spec(_WHEEL)
     return [] if spec is None or spec.origin is None else [Path(spec.origin).parent / "model"]
-
-
-def _checked_bytes(path: Path) -> bytes:
-    """Return the file's bytes if they are the published ones."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise EncoderRejected(f"cannot read {path}: {error.strerror}") from error
-    got = hashlib.sha256(data).hexdigest()
-    if got != ENCODER_DIGEST:
-        raise EncoderRejected(
-            f"{path} is not the published encoder: expected sha256 {ENCODER_DIGEST}, got {got}"
-        )
-    return data
 
 
 def _load_tokenizer(folder: Path) -> Any:

@@ -90,6 +90,9 @@ def encoder_graph(weights: Weights) -> bytes:
         KeyError: A tensor is missing.
     """
     graph = _Graph(weights)
+    graph.constant("heads", np.array([0, HEADS, WIDTH // HEADS]))
+    graph.constant("joined", np.array([0, WIDTH]))
+    graph.constant("root", np.array(np.sqrt(WIDTH // HEADS), np.float32))
     value = _embedded(graph)
     for number in range(LAYERS):
         value = _layer(graph, value, f"encoder.layer.{number}")
@@ -142,10 +145,6 @@ def _attended(graph: _Graph, value: str, name: str) -> str:
     """Return scaled dot-product attention of a layer, heads joined: `(piece, 384)`."""
     parts = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
     graph.add("Split", [graph.linear(value, *parts)], *parts, axis=-1, num_outputs=3)
-    if "heads" not in {constant.name for constant in graph.constants}:
-        graph.constant("heads", np.array([0, HEADS, WIDTH // HEADS]))
-        graph.constant("joined", np.array([0, WIDTH]))
-        graph.constant("root", np.array(np.sqrt(WIDTH // HEADS), np.float32))
     query, key, values = (
         graph.add(
             "Transpose",

@@ -25,7 +25,7 @@ from policies.vocabulary import Digest
 FOLDER = Path(__file__).with_name("base_model")
 ADAPTER, HEADS, CARD = "adapter.safetensors", "heads.safetensors", "card.json"
 SCALE = 2.0
-"""What multiplies B A: alpha / rank of the training, 32 / 16."""
+"""What multiplies B A: alpha / rank of the training."""
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -98,16 +98,23 @@ def _public_heads() -> tuple[PublicHead, ...]:
     )
 
 
-def _load(path: Path, expected: Digest) -> Tensors:
-    from safetensors.numpy import load  # noqa: PLC0415 (only who needs the base pays for it)
+def checked_bytes(path: Path, expected: Digest, *, what: str) -> bytes:
+    """Return the file's bytes if they are those of that SHA-256.
 
+    Raises:
+        EncoderRejected: They are not, or cannot be read; `what` says what was expected there.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise EncoderRejected(f"cannot read {path}: {error.strerror}") from error
     if (got := hashlib.sha256(data).hexdigest()) != expected:
-        raise EncoderRejected(
-            f"{path} is not what was shipped: expected sha256 {expected}, got {got}"
-        )
-    tensors: Tensors = load(data)
+        raise EncoderRejected(f"{path} is not {what}: expected sha256 {expected}, got {got}")
+    return data
+
+
+def _load(path: Path, expected: Digest) -> Tensors:
+    from safetensors.numpy import load  # noqa: PLC0415 (only who needs the base pays for it)
+
+    tensors: Tensors = load(checked_bytes(path, expected, what="what was shipped"))
     return tensors

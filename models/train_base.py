@@ -47,11 +47,11 @@ from models.encoder_graph import WIDTH
 from models.errors import TrainingInvalid
 from models.heads import softmax
 from models.label_sets import GOEMOTIONS, LabelSet, label_sets
-from models.pretrained import ADAPTER, CARD, FOLDER, HEADS, Tensors
+from models.pretrained import ADAPTER, CARD, FOLDER, HEADS, SCALE, Tensors
 from policies.errors import UndertoneError
 from policies.redacted import PublicText
 
-RANK, ALPHA = 16, 32
+RANK = 16
 EPOCHS, BATCH = 3, 64
 ADAPTER_RATE, HEAD_RATE = 8e-4, 2e-3
 SHARPNESS = 20.0
@@ -252,7 +252,7 @@ def _network() -> tuple[Any, Any]:
     )
     low_rank = LoraConfig(
         r=RANK,
-        lora_alpha=ALPHA,
+        lora_alpha=int(SCALE * RANK),
         target_modules=["query", "key", "value", "dense"],
         exclude_modules=r".*pooler.*",
     )

@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from models.bags import Bags
 from models.encoder import Encoder
+from models.label_sets import label_sets
 from policies.redacted import RedactedText
 
 NODES = 6
@@ -35,18 +36,12 @@ NODES = 6
 IntArray = npt.NDArray[np.int64]
 Row = Mapping[str, str]
 
-_SENTIMENTS = {
-    "negative": (
-        *("anger", "annoyance", "disappointment", "disapproval", "disgust", "embarrassment"),
-        *("fear", "grief", "nervousness", "remorse", "sadness"),
-    ),
-    "neutral": ("neutral",),
-    "positive": (
-        *("admiration", "amusement", "approval", "caring", "desire", "excitement"),
-        *("gratitude", "joy", "love", "optimism", "pride", "relief"),
-    ),
+_SENTIMENT = {
+    member: label.name
+    for label in label_sets()["sentiment"].labels
+    for member in (label.members if label.name != "neutral" else {"neutral"})
 }
-_SENTIMENT = {label: sentiment for sentiment, labels in _SENTIMENTS.items() for label in labels}
+"""The shipped gatherings, without what is neither: a comment of surprise has no sentiment here."""
 _GOEMOTIONS_PEOPLE = (400, 600, 800, 900, 1100, 1500)
 _TURNS_EACH = 1.9
 

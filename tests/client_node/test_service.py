@@ -24,6 +24,16 @@ from models.features import FEATURES_DIGEST
 from models.release import release_to_dict
 from policies.vocabulary import Purpose
 
+CONSENT: dict[str, Any] = {
+    "purposes": ["service"],
+    "modalities": ["text"],
+    "notice_version": 1,
+    "act": "ticked a box",
+    "informed": True,
+    "valid_days": 30,
+}
+"""A consent as an integration sends it, but for whose it is."""
+
 
 @pytest.mark.parametrize("name", ["signing_key", "pseudonym_key_file", "api_keys_file"])
 def test_node_refuses_to_start_with_secrets_others_can_read(world: Any, name: str) -> None:
@@ -109,15 +119,7 @@ def test_openapi_has_no_examples(world: Any) -> None:
 def test_consent_travels_under_the_pseudonym(world: Any) -> None:
     """The customer id stays at the branch; the trust service gets the keyed hash."""
     node = world.open()
-    said = {
-        "customer": "c-4711",
-        "purposes": ["service"],
-        "modalities": ["text"],
-        "notice_version": 1,
-        "act": "ticked a box",
-        "informed": True,
-        "valid_days": 30,
-    }
+    said = CONSENT | {"customer": "c-4711"}
     api = world.api(node)
     assert api.post("/v1/consents", json=said).status_code == 201
     assert (
@@ -135,16 +137,8 @@ def test_many_consents_travel_together_under_pseudonyms(world: Any) -> None:
     """One request to the trust service, receipts in the customers' order, and no customer id."""
     node = world.open()
     api = world.api(node)
-    said = {
-        "purposes": ["service"],
-        "modalities": ["text"],
-        "notice_version": 1,
-        "act": "ticked a box",
-        "informed": True,
-        "valid_days": 30,
-    }
     customers = ["c-4711", "c-4712", "c-4713"]
-    body = {"consents": [said | {"customer": customer} for customer in customers]}
+    body = {"consents": [CONSENT | {"customer": customer} for customer in customers]}
     answer = api.post("/v1/consents/batch", json=body)
     assert answer.status_code == 201
     assert len(answer.json()["receipts"]) == 3
@@ -159,15 +153,7 @@ def test_many_consents_travel_together_under_pseudonyms(world: Any) -> None:
 def test_many_consents_are_recorded_all_or_none(world: Any) -> None:
     """A wrong one, too many, or too few receipts: none counts, and the branch hears so."""
     api = world.api(world.open())
-    said = {
-        "purposes": ["service"],
-        "modalities": ["text"],
-        "notice_version": 1,
-        "act": "ticked a box",
-        "informed": True,
-        "valid_days": 30,
-        "customer": "c-4711",
-    }
+    said = CONSENT | {"customer": "c-4711"}
     for wrong in ([], [said, said | {"valid_days": 0}], [said] * 501):
         answer = api.post("/v1/consents/batch", json={"consents": wrong})
         assert answer.status_code == 422

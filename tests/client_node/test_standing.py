@@ -178,7 +178,7 @@ def test_permit_from_before_a_withdrawal_no_longer_stores(world: Any) -> None:
     assert permit is not None
     node.vault.destroy([subject], Purpose.TRAINING, now=world.now)
     with pytest.raises(PermitInvalid, match="withdrawal"):
-        node.vault.seal(turn, b"x", subject=subject, permit=permit, now=world.now)
+        node.vault.seal(turn, [(permit, b"x")], subject=subject, now=world.now)
     assert "training" not in node.vault.purposes_of(subject)
 
 
