@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from models.base_card import figures
 from models.encoder import Encoder
 from models.errors import EncoderRejected
 from models.features import ADAPTER_DIGEST, FEATURES, HEADS_DIGEST
+from models.goemotions import read
+from models.head_fitting import Fitted
 from models.heads import softmax
 from models.label_sets import GOEMOTIONS, label_sets
 from models.pretrained import (
@@ -24,7 +27,7 @@ from models.pretrained import (
     load_adapter,
     public_head,
 )
-from models.train_base import Fitted, features_of, figures, read
+from models.train_base import features_of
 from policies.redacted import RedactedText
 from policies.vocabulary import Digest
 

@@ -10,19 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from models.adapter_training import train_adapter
 from models.encoder import find_encoder
+from models.goemotions import KEPT_APART, Comments, gathered, read
+from models.head_fitting import best_thresholds, fit_head
 from models.label_sets import GOEMOTIONS, label_sets
 from models.pretrained import adapted
-from models.train_base import (
-    KEPT_APART,
-    Comments,
-    best_thresholds,
-    fit_head,
-    gathered,
-    main,
-    read,
-    train_adapter,
-)
+from models.train_base import main
 
 NAMES = label_sets()[GOEMOTIONS].names
 MADE_UP = {
