@@ -2,9 +2,10 @@
 
 The only module that builds `RedactedText`, and the only door to Presidio. Presidio's own
 recognisers are chosen one by one; `client_node.personal_patterns` adds names, addresses and
-references. A spaCy model is used where one is installed, a blank pipeline elsewhere, and
+references that show by their form, `models.token_classifier` those that show by what stands
+around them. A spaCy model is used where one is installed, a blank pipeline elsewhere, and
 nothing is ever fetched from the web. Redaction is not perfect: its recall is measured and
-stated, which is why what it yields is still sealed.
+stated, which is why what it yields is still sealed. What no part of it read does not pass.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from client_node.errors import RedactionUnavailable
 from client_node.lean_import import without
 from client_node.personal_patterns import PersonalPattern, load_patterns
+from models.token_classifier import KINDS, Found, TokenClassifier
 from policies.redacted import RedactedText
 
 with without("torch", "transformers"):
@@ -52,6 +55,10 @@ LOWEST_SCORE = 0.35
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 UNBROKEN = re.compile(r"\S{120,}")
 """No word: a token, a payload, or a text made to slow the patterns down; removed unread."""
+SUREST_BY_CONTEXT = 0.6
+"""What a certain token classifier scores: most patterns know the kind better."""
+UNREAD = "UNREAD"
+"""What lies beyond the token classifier's reach, removed as a whole."""
 NER_KINDS = {
     "PERSON": "NAME",
     "GPE": "LOCATION",
@@ -101,24 +108,41 @@ class Redactor:
     _analyzer: AnalyzerEngine
 
     @classmethod
-    def load(cls, *, models: Sequence[str] = MODELS) -> Redactor:
-        """Build the analyzer once; about half a second, and no connection.
+    def load(cls, encoder_path: Path | None = None, *, models: Sequence[str] = MODELS) -> Redactor:
+        """Build the analyzer once; about a second, and no connection.
 
         Args:
+            encoder_path: The encoder's folder; None looks in the usual places.
             models: spaCy models in order of preference; the first installed one is used.
 
         Raises:
             RedactionUnavailable: Presidio or spaCy cannot be set up.
+            EncoderRejected: The encoder or the token classifier is not the published one.
         """
         installed = next((name for name in models if spacy.util.is_package(name)), None)
+        ours = [
+            _PatternRecognizer(load_patterns()),
+            _ContextRecognizer(TokenClassifier.load(encoder_path)),
+        ]
+        return cls._of([*_of_presidio(with_model=installed is not None), *ours], installed)
+
+    @classmethod
+    def presidio_alone(cls) -> Redactor:
+        """Build one with Presidio's own recognisers, to compare with; no branch uses it.
+
+        Raises:
+            RedactionUnavailable: Presidio or spaCy cannot be set up.
+        """
+        return cls._of(_of_presidio(with_model=False), None)
+
+    @classmethod
+    def _of(cls, recognizers: list[EntityRecognizer], model: str | None) -> Redactor:
         try:
-            registry = RecognizerRegistry(
-                recognizers=_recognizers(with_model=installed is not None),
-                supported_languages=[LANGUAGE],
-            )
             analyzer = AnalyzerEngine(
-                registry=registry,
-                nlp_engine=_OfflineEngine(installed),
+                registry=RecognizerRegistry(
+                    recognizers=recognizers, supported_languages=[LANGUAGE]
+                ),
+                nlp_engine=_OfflineEngine(model),
                 supported_languages=[LANGUAGE],
                 default_score_threshold=LOWEST_SCORE,
             )
@@ -191,8 +215,8 @@ def _replace(text: str, spans: Sequence[Span]) -> str:
     return "".join([*pieces, text[at:]])
 
 
-def _recognizers(*, with_model: bool) -> list[EntityRecognizer]:
-    """Return the recognisers, chosen explicitly: Presidio's by pattern, and ours."""
+def _of_presidio(*, with_model: bool) -> list[EntityRecognizer]:
+    """Return Presidio's recognisers, chosen explicitly, without its look-ups on the web."""
     chosen: list[EntityRecognizer] = [
         _OfflineEmail(),
         PhoneRecognizer(supported_regions=PHONE_REGIONS),
@@ -201,7 +225,6 @@ def _recognizers(*, with_model: bool) -> list[EntityRecognizer]:
         IpRecognizer(),
         UrlRecognizer(),
         UsSsnRecognizer(),
-        _OurRecognizer(load_patterns()),
     ]
     if with_model:
         chosen.append(SpacyRecognizer(supported_entities=sorted(set(NER_KINDS.values()))))
@@ -237,7 +260,7 @@ class _OfflineEmail(EmailRecognizer):  # type: ignore[misc]  # untyped library
         return True if self._suffixes(pattern_text).suffix else None
 
 
-class _OurRecognizer(EntityRecognizer):  # type: ignore[misc]  # untyped library
+class _PatternRecognizer(EntityRecognizer):  # type: ignore[misc]  # untyped library
     """Our own patterns as one Presidio recogniser."""
 
     def __init__(self, patterns: Sequence[PersonalPattern]) -> None:
@@ -257,11 +280,40 @@ class _OurRecognizer(EntityRecognizer):  # type: ignore[misc]  # untyped library
         """Return every value that a pattern of a wanted kind finds."""
         del nlp_artifacts  # patterns need the characters only
         return [
-            RecognizerResult(p.kind, start, end, p.score, **_NOT_ENHANCED)
+            RecognizerResult(p.kind, start, end, p.score)
             for p in self._patterns
             if p.kind in entities
             for start, end in p.find(text)
         ]
 
 
-_NOT_ENHANCED: dict[str, Any] = {}
+class _ContextRecognizer(EntityRecognizer):  # type: ignore[misc]  # untyped library
+    """The token classifier as a Presidio recogniser."""
+
+    def __init__(self, classifier: TokenClassifier) -> None:
+        self._classifier = classifier
+        super().__init__(
+            supported_entities=[*KINDS, UNREAD],
+            name="UndertoneTokens",
+            supported_language=LANGUAGE,
+        )
+
+    def load(self) -> None:
+        """Do nothing: the classifier is loaded already."""
+
+    def analyze(
+        self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
+    ) -> list[RecognizerResult]:
+        """Return every word that is likely personal data, and all that was not read."""
+        del entities, nlp_artifacts  # it has its own pieces, and finds all kinds at once
+        found, reach = self._classifier.find(text)
+        results = [
+            RecognizerResult(f.kind, f.start, f.end, max(f.score, LOWEST_SCORE)) for f in found
+        ]
+        if text[reach:].strip():
+            results.append(RecognizerResult(UNREAD, reach, len(text), 1.0))
+        return results
+
+
+def _score(found: Found) -> float:
+    return max(SUREST_BY_CONTEXT * found.score, LOWEST_SCORE)

@@ -136,7 +136,7 @@ def _open(settings: NodeSettings, parts: Parts) -> NodeService:
         check_certificate(settings.certificate, parts.clock())
         check_private(settings.private_key or settings.certificate)
     encoder = parts.encoder or Encoder.load(settings.encoder_path)  # 4
-    redactor = parts.redactor or Redactor.load()  # 5
+    redactor = parts.redactor or Redactor.load(settings.encoder_path)  # 5
     client = _client(settings, policy, key, parts)
     with ExitStack() as opened:
         node = _assemble(

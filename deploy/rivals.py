@@ -38,7 +38,7 @@ from policies.vocabulary import Action, AgeBand, Modality, NodeId, Purpose, Subj
 
 def measure(turns: Sequence[Turn], labels: Sequence[str], encoder: Path | None) -> Measured:
     """Redact and encode every turn as a node would."""
-    redactor = Redactor.load()
+    redactor = Redactor.load(encoder)
     redactions = [redactor.redact(turn.text) for turn in turns]
     found: Counter[str] = Counter()
     marked: Counter[str] = Counter()

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.encoder import find_encoder
+from models.encoder_files import find_encoder
 from models.encoder_graph import WIDTH
 from models.goemotions import Comments
 from models.pretrained import SCALE

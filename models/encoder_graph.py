@@ -77,7 +77,7 @@ class _Graph:
         )
 
 
-def encoder_graph(weights: Weights) -> bytes:
+def encoder_graph(weights: Weights, *, layers: int = LAYERS) -> bytes:
     """Return the network as a serialised ONNX model.
 
     Input `pieces`: int64 `(piece,)`. Outputs `features`: float32 `(384,)` of norm one, the mean
@@ -85,6 +85,7 @@ def encoder_graph(weights: Weights) -> bytes:
 
     Args:
         weights: The tensors of a `BertModel` of this width, by their published names.
+        layers: How many to run; what is nearer to the words needs few.
 
     Raises:
         KeyError: A tensor is missing.
@@ -94,7 +95,7 @@ def encoder_graph(weights: Weights) -> bytes:
     graph.constant("joined", np.array([0, WIDTH]))
     graph.constant("root", np.array(np.sqrt(WIDTH // HEADS), np.float32))
     value = _embedded(graph)
-    for number in range(LAYERS):
+    for number in range(layers):
         value = _layer(graph, value, f"encoder.layer.{number}")
     graph.add("Identity", [value], "hidden")
     mean = graph.add("ReduceMean", ["hidden", graph.constant("first", np.array([0]))], "mean")

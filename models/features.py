@@ -16,6 +16,8 @@ ADAPTER_DIGEST = Digest("e80f748426df388c2b5a098a726efe3dfa3108eaed02358317673a5
 """SHA-256 of the shipped `base_model/adapter.safetensors`."""
 HEADS_DIGEST = Digest("3d617ba21ba1ece995fc7b6393a5cfeb097e7bd29c15d4e38cd400add8b1465c")
 """SHA-256 of the shipped `base_model/heads.safetensors`."""
+TOKEN_CLASSIFIER_DIGEST = Digest("293d942fa38802aa21e2ad971e7f5a40ce5ab68c476e35d1b12ccb58cd13bc39")
+"""SHA-256 of the shipped `base_model/token_classifier.safetensors`."""
 FEATURES_DIGEST: Digest = digest(
     {"adapter": ADAPTER_DIGEST, "encoder": ENCODER_DIGEST, "recipe": 3}
 )

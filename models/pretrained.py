@@ -55,7 +55,7 @@ def load_adapter() -> Tensors:
     Raises:
         EncoderRejected: The file is not the one that was shipped.
     """
-    return _load(FOLDER / ADAPTER, ADAPTER_DIGEST)
+    return load_tensors(FOLDER / ADAPTER, ADAPTER_DIGEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,7 +86,7 @@ def public_head(labels: tuple[str, ...]) -> PublicHead | None:
 @cache
 def _public_heads() -> tuple[PublicHead, ...]:
     """Return the shipped heads whose labels exclude each other."""
-    tensors = _load(FOLDER / HEADS, HEADS_DIGEST)
+    tensors = load_tensors(FOLDER / HEADS, HEADS_DIGEST)
     return tuple(
         PublicHead(
             labels=labels.names,
@@ -113,7 +113,12 @@ def checked_bytes(path: Path, expected: Digest, *, what: str) -> bytes:
     return data
 
 
-def _load(path: Path, expected: Digest) -> Tensors:
+def load_tensors(path: Path, expected: Digest) -> Tensors:
+    """Return the tensors of a shipped file.
+
+    Raises:
+        EncoderRejected: The file is not the one that was shipped.
+    """
     from safetensors.numpy import load  # noqa: PLC0415 (only who needs the base pays for it)
 
     tensors: Tensors = load(checked_bytes(path, expected, what="what was shipped"))

@@ -24,7 +24,7 @@ from audit.pki import create_authority, issue_server
 from audit.signing import SigningKey
 from client_node.cli import app
 from client_node.connections import install
-from models.encoder import find_encoder
+from models.encoder_files import find_encoder
 from policies.vocabulary import Purpose
 from tests.client_node.conftest import World
 from tests.promises.town import Town, consents, says

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.encoder import MAX_PIECES, Encoder, find_encoder
+from models.encoder import MAX_PIECES, Encoder
+from models.encoder_files import find_encoder
 from models.errors import EncoderRejected, TextRejected
 from models.features import ENCODER_DIGEST, FEATURES, FEATURES_DIGEST
 from policies.redacted import RedactedText

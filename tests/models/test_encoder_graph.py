@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as arrays
 from safetensors.numpy import load
 from transformers import AutoConfig, AutoModel
 
-from models.encoder import Encoder, find_encoder
+from models.encoder import Encoder
+from models.encoder_files import find_encoder
 from models.encoder_graph import encoder_graph, quantised
 from models.pretrained import Tensors, adapted, load_adapter
 from policies.redacted import RedactedText

@@ -22,9 +22,9 @@ from models.pretrained import (
     CARD,
     FOLDER,
     HEADS,
-    _load,
     adapted,
     load_adapter,
+    load_tensors,
     public_head,
 )
 from models.train_base import features_of
@@ -135,6 +135,6 @@ def test_changed_base_is_refused(tmp_path: Path, name: str, expected: Digest) ->
     data[-1] ^= 1
     (tmp_path / name).write_bytes(data)
     with pytest.raises(EncoderRejected, match=f"expected sha256 {expected}, got [0-9a-f]+"):
-        _load(tmp_path / name, expected)
+        load_tensors(tmp_path / name, expected)
     with pytest.raises(EncoderRejected, match="cannot read"):
-        _load(tmp_path / "none", expected)
+        load_tensors(tmp_path / "none", expected)

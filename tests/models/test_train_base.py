@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load
 
 from models.adapter_training import train_adapter
-from models.encoder import find_encoder
+from models.encoder_files import find_encoder
 from models.goemotions import KEPT_APART, Comments, gathered, read
 from models.head_fitting import best_thresholds, fit_head
 from models.label_sets import GOEMOTIONS, label_sets
