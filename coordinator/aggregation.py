@@ -16,6 +16,9 @@ from coordinator.errors import AggregationRejected
 
 Weights = NDArray[np.float32]
 
+LARGEST_WEIGHT = 1e6
+"""No head of features of norm one needs such a number; one node could drown all others by it."""
+
 
 def average(updates: Sequence[Weights]) -> Weights:
     """Return the mean of the updates, computed in float64.
@@ -46,5 +49,5 @@ def candidate(aggregates: Sequence[Weights]) -> Weights:
 
 
 def in_bounds(weights: Weights, *, shape: tuple[int, int]) -> bool:
-    """Return whether the array has the shape and only finite numbers."""
-    return weights.shape == shape and bool(np.isfinite(weights).all())
+    """Return whether the array has the shape and only finite numbers of a sane size."""
+    return weights.shape == shape and bool((np.abs(weights) <= LARGEST_WEIGHT).all())

@@ -85,7 +85,12 @@ def gaussian_curve(*, noise_multiplier: float, sample_rate: float, steps: int) -
 
 
 def round_curve(mechanism: Mechanism) -> RdpCurve:
-    """Return what one round costs a person: all its steps."""
+    """Return what one round costs a person: all its steps.
+
+    Raises:
+        AccountingInvalid: The mechanism is not one that this module knows the curve of.
+    """
+    _check_known(mechanism)
     return gaussian_curve(
         noise_multiplier=mechanism.noise_multiplier,
         sample_rate=mechanism.sample_rate,
@@ -94,7 +99,12 @@ def round_curve(mechanism: Mechanism) -> RdpCurve:
 
 
 def count_curve(mechanism: Mechanism) -> RdpCurve:
-    """Return what the one noisy head count of a run costs a person."""
+    """Return what the one noisy head count of a run costs a person.
+
+    Raises:
+        AccountingInvalid: As `round_curve`.
+    """
+    _check_known(mechanism)
     return gaussian_curve(noise_multiplier=mechanism.count_noise, sample_rate=1.0, steps=1)
 
 
@@ -228,6 +238,14 @@ def second_opinion(plan: Plan) -> float:
     accountant.compose(SelfComposedDpEvent(step, plan.rounds * mechanism.steps))
     accountant.compose(GaussianDpEvent(mechanism.count_noise))
     return float(accountant.get_epsilon(plan.delta))
+
+
+def _check_known(mechanism: Mechanism) -> None:
+    """Raise unless it is the one mechanism there is; a subclass may mean another one."""
+    if type(mechanism) is not Mechanism:
+        raise AccountingInvalid(
+            f"unknown mechanism {type(mechanism).__name__}: its cost is not known, refuse it"
+        )
 
 
 def _conversion(order: float, delta: float) -> float:

@@ -3,15 +3,10 @@
 Private training takes a `Noise` as an argument. The product passes `SYSTEM_NOISE`; there is
 no seed to set, to store or to leak. Tests pass fixed implementations of their own.
 
-Position on floating point. Textbook Gaussian noise in binary floating point leaks through
-its gaps and low bits (Mironov 2012; Jin et al. 2022). Three things stand against that here:
-(1) each value is the sum of four independent Box-Muller draws, halved, so that its grid is
-far too fine to be inverted (Holohan & Braghin 2021, section 5; Opacus' secure mode does the
-same); (2) noise is added in float64 to a sum of at most a few thousand clipped gradients;
-(3) what leaves is the float32 rounding of many steps, not one noisy sum. Together these are
-a mitigation and no proof. An exact sampler exists, and was measured: OpenDP 0.16 takes
-160 ms for the 2,695 values of one step in float64 and 38 ms on integers, that is 1.1 to 4.8 s
-for the thirty steps of a round against 0.03 s here, where a node has a second to reply.
+Floating point and the generator are answered in `docs/decisions/0010-floating-point-and-the-
+generator.md`. In short: what leaves lies on a public grid, to which the sum and the noise are
+rounded each on their own, so that noise is added in exact integers and its low bits, through
+which textbook noise leaks (Mironov 2012), are gone.
 """
 
 from __future__ import annotations
@@ -27,6 +22,8 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 _BITS = 53
 _DRAWS = 4
+_GRID_BITS = 30
+"""A sum is rounded to 2**-30 of its sensitivity; below 2**22 numbers, that is 2**-19 of it."""
 
 
 class Noise(Protocol):
@@ -40,7 +37,10 @@ class Noise(Protocol):
 
 
 def gaussian(shape: tuple[int, ...], *, std: float) -> npt.NDArray[np.float64]:
-    """Return normal noise from the operating system's generator (module docstring, (1)).
+    """Return normal noise from the operating system's generator.
+
+    Each value is the sum of four independent Box-Muller draws, halved, so that it cannot be
+    traced back to the random bits (Holohan & Braghin 2021, section 5).
 
     Box & Muller 1958: the root of -2 ln u1 times the cosine of 2 pi u2 is standard normal for
     u1, u2 uniform. The largest value that can come out is 17 standard deviations; what lies
@@ -85,12 +85,26 @@ class SystemNoise:
 SYSTEM_NOISE = SystemNoise()
 
 
-def noisy_count(count: int, *, std: float, noise: Noise = SYSTEM_NOISE) -> float:
-    """Return a head count with Gaussian noise; one person moves the count by at most one.
+def with_noise(
+    values: npt.NDArray[np.float64], *, sensitivity: float, multiplier: float, noise: Noise
+) -> npt.NDArray[np.float64]:
+    """Return the values plus Gaussian noise of `multiplier * sensitivity`, on a public grid.
+
+    Rounding the noise to the grid is the same as rounding the noisy sum, which is
+    post-processing; rounding the values first may move neighbours apart by one step of the
+    grid a number, which `models.person_gradients.SLACK` leaves room for.
+    """
+    grid = math.ldexp(1.0, math.frexp(sensitivity)[1] - 1 - _GRID_BITS)
+    drawn = noise.gaussian(values.shape, std=multiplier * sensitivity)
+    return np.asarray((np.rint(values / grid) + np.rint(drawn / grid)) * grid)
+
+
+def noisy_count(count: int, *, std: float, noise: Noise = SYSTEM_NOISE) -> int:
+    """Return a head count with Gaussian noise, a whole number; one person moves it by one.
 
     The caller charges `models.accounting.count_curve` before it looks at the result.
     """
-    return float(count + noise.gaussian((1,), std=std)[0])
+    return count + round(float(noise.gaussian((1,), std=std)[0]))
 
 
 def _words(count: int) -> npt.NDArray[np.uint64]:

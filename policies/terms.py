@@ -13,6 +13,9 @@ from typing import Any
 from policies.errors import PolicyInvalid, TermsRefused
 from policies.vocabulary import Digest, Emotion, NodeId, ReleaseId, RunId
 
+LARGEST_EPSILON = 20.0
+"""Beyond it a guarantee says nothing: odds may change by a factor of 5 * 10**8."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mechanism:
@@ -168,26 +171,32 @@ def check_plan(plan: Plan) -> None:
     m = plan.mechanism
     in_range = {
         "labels": len({name for name, _ in plan.labels}) == len(plan.labels) >= 2,  # noqa: PLR2004
-        "features": plan.features > 0,
-        "rounds": plan.rounds > 0,
-        "epsilon": 0 < plan.epsilon < float("inf"),
-        "delta": 0 < plan.delta < 1,
+        "features": _whole(plan.features),
+        "rounds": _whole(plan.rounds),
+        "epsilon": 0 < plan.epsilon <= LARGEST_EPSILON,
+        # At delta = 1 / people, publishing one of them outright would count as private.
+        "delta": 0 < plan.delta < 1 / max(1, m.nominal_people),
         "clip": 0 < m.clip < float("inf"),
         "noise_multiplier": 0 < m.noise_multiplier < float("inf"),
         "sample_rate": 0 < m.sample_rate <= 1,
-        "nominal_people": m.nominal_people > 0,
-        "steps": m.steps > 0,
+        "nominal_people": _whole(m.nominal_people),
+        "steps": _whole(m.steps),
         "learning_rate": 0 < m.learning_rate < float("inf"),
         "momentum": 0 <= m.momentum < 1,
-        "max_turns": m.max_turns > 0,
+        "max_turns": _whole(m.max_turns),
         "count_noise": 0 < m.count_noise < float("inf"),
-        "minimum_people": plan.minimum_people > 0,
-        "minimum_nodes": plan.minimum_nodes > 0,
+        "minimum_people": _whole(plan.minimum_people),
+        "minimum_nodes": _whole(plan.minimum_nodes),
         "deadline_s": 0 < plan.deadline_s < float("inf"),
     }
     wrong = [name for name, ok in in_range.items() if not ok]
     if wrong:
         raise PolicyInvalid(f"plan {plan.name!r} is out of range in {', '.join(wrong)}")
+
+
+def _whole(number: object) -> bool:
+    """Tell whether it is an integer of at least one; half a step is none."""
+    return type(number) is int and number > 0
 
 
 def terms_to_dict(terms: RoundTerms) -> dict[str, Any]:
@@ -218,13 +227,13 @@ def node_policy_to_dict(policy: NodePolicy) -> dict[str, Any]:
 
 
 def node_policy_from_dict(value: dict[str, Any]) -> NodePolicy:
-    """Rebuild a node policy.
+    """Rebuild and check a node policy.
 
     Raises:
-        PolicyInvalid: A field is missing or unknown.
+        PolicyInvalid: A field is missing or unknown, or a number is out of range.
     """
     try:
-        return NodePolicy(
+        policy = NodePolicy(
             **(
                 value
                 | {
@@ -237,3 +246,21 @@ def node_policy_from_dict(value: dict[str, Any]) -> NodePolicy:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(f"not a node policy: {type(error).__name__}: {error}") from error
+    _check_node_policy(policy)
+    return policy
+
+
+def _check_node_policy(policy: NodePolicy) -> None:
+    """Raise unless each limit limits: one that is not a number would let everything pass."""
+    in_range = {
+        "minimum_noise_multiplier": 0 < policy.minimum_noise_multiplier < float("inf"),
+        "maximum_epsilon": 0 < policy.maximum_epsilon <= LARGEST_EPSILON,
+        "maximum_delta": 0 < policy.maximum_delta < 1 / max(1, policy.minimum_people),
+        "minimum_people": _whole(policy.minimum_people),
+        "period_s": _whole(policy.period_s),
+    }
+    wrong = [name for name, ok in in_range.items() if not ok]
+    if wrong:
+        raise PolicyInvalid(
+            f"policy {policy.version} of node {policy.node} is out of range in {', '.join(wrong)}"
+        )

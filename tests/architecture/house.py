@@ -70,7 +70,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "jinja2": frozenset({"audit.portal.*", "consent.privacy_centre.*"}),
     # learning
     "torch": frozenset({"models.*", "coordinator.aggregation"}),
-    "opacus": frozenset({"models.private_training", "models.accounting"}),
+    "opacus": frozenset({"models.module_gradients", "models.accounting"}),
     "dp_accounting": frozenset({"models.accounting"}),
     "opendp": frozenset({"models.noise"}),
     "transformers": frozenset({"models.adapter_training"}),

@@ -95,6 +95,14 @@ def not_finite(play: Play, payload: bytes) -> bytes:
     return seal("update", value, node.key)
 
 
+def integers(play: Play, payload: bytes) -> bytes:
+    """Sign a list of integers for weights."""
+    node = play.nodes[WEST]
+    value = update_to_dict(node.update(unseal("terms", payload, node.coordinator)))
+    value["weights"] = {"shape": [5, 3], "float32": [1] * 15}
+    return seal("update", value, node.key)
+
+
 def replayed(play: Play, payload: bytes) -> bytes:
     """Send the first round's correctly signed update in every round."""
     node = play.nodes[WEST]
@@ -117,6 +125,8 @@ CHEATS: list[tuple[str, Callable[[Play, bytes], bytes], str]] = [
     ("other round", changed(round_number=9), "terms"),
     ("other shape", changed(weights=np.zeros((4, 3), np.float32)), "shape"),
     ("NaN", not_finite, "weights"),
+    ("huge", changed(weights=np.full((5, 3), 1e30, np.float32)), "weights"),
+    ("integers", integers, "weights"),
     ("refusal", refused, "refused"),
     ("not an envelope", lambda _play, _payload: b"\x00garbage", "malformed"),
     ("unknown kind", lambda play, _: seal("ready", {}, play.nodes[WEST].key), "malformed"),

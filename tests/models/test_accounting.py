@@ -217,3 +217,21 @@ def test_filter_refuses_a_budget_that_is_none(budget: float, delta: float) -> No
     """A budget no order can meet is an error, never a silent yes."""
     with pytest.raises(AccountingInvalid):
         within(NOTHING_SPENT, epsilon=budget, delta=delta)
+
+
+@pytest.mark.parametrize("budget", [-1.0, 0.0, math.nan, math.inf])
+def test_calibrate_refuses_an_epsilon_that_is_none(budget: float) -> None:
+    """A negative, absent or boundless epsilon has no noise."""
+    with pytest.raises(AccountingInvalid):
+        calibrate(epsilon=budget, delta=DELTA, rounds=1, steps=1, sample_rate=0.1, count_noise=50.0)
+
+
+def test_unknown_mechanism_has_no_curve() -> None:
+    """What a node does not know how to account for is an error, never a free ride."""
+
+    class Other:
+        noise_multiplier, sample_rate, steps, count_noise = 1.0, 0.1, 1, 50.0
+
+    for curve in (round_curve, count_curve):
+        with pytest.raises(AccountingInvalid, match="unknown mechanism"):
+            curve(Other())  # type: ignore[arg-type]

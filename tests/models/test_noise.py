@@ -11,7 +11,9 @@ import pytest
 from scipy import stats
 
 from models import noise
-from models.noise import SYSTEM_NOISE, gaussian, noisy_count, poisson_sample
+from models.noise import SYSTEM_NOISE, gaussian, noisy_count, poisson_sample, with_noise
+from models.person_gradients import SLACK
+from models.update import LARGEST_SIZE
 from tests.models.fakes import Silence
 
 DRAWS = 100_000
@@ -46,6 +48,38 @@ def test_gaussian_noise_never_repeats() -> None:
     assert not np.intersect1d(first, second).size
 
 
+def test_all_randomness_is_the_operating_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system's generator repeats itself so does the noise: nothing else goes in."""
+
+    def drawn(first: int) -> tuple[bytes, bytes]:
+        stream = np.random.default_rng(first)
+        monkeypatch.setattr(noise, "os", SimpleNamespace(urandom=stream.bytes))
+        return gaussian((50,), std=1.0).tobytes(), poisson_sample(500, rate=0.5).tobytes()
+
+    first, again, other = drawn(1), drawn(1), drawn(2)
+    assert first == again
+    assert first[0] != other[0]
+    assert first[1] != other[1]
+
+
+def test_noise_is_added_on_a_public_grid() -> None:
+    """What leaves is a multiple of the grid: no low bit of the sum or of the noise is left."""
+    values = np.random.default_rng(0).normal(size=(300, 7))
+    for sensitivity in (0.3, 0.5, 1.0, 7.0):
+        grid = 2.0 ** (np.floor(np.log2(sensitivity)) - 30)
+        noisy = with_noise(values, sensitivity=sensitivity, multiplier=2.0, noise=SYSTEM_NOISE)
+        assert (noisy / grid == np.rint(noisy / grid)).all()
+        alone = with_noise(values, sensitivity=sensitivity, multiplier=2.0, noise=Silence())
+        assert np.abs(alone - values).max() <= grid / 2
+
+
+def test_the_grid_moves_neighbours_apart_by_less_than_the_slack() -> None:
+    """Sums of people a clip apart stay a clip apart on the grid, for the largest head of all."""
+    grid, clip = 2.0**-31, 0.5
+    apart = np.sqrt(LARGEST_SIZE) * grid
+    assert apart <= clip * SLACK / 4
+
+
 def test_gaussian_noise_takes_four_draws_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     """The floating-point mitigation: four pairs of 64 random bits go into each value."""
     asked: list[int] = []
@@ -61,9 +95,18 @@ def test_gaussian_noise_takes_four_draws_a_value(monkeypatch: pytest.MonkeyPatch
 
 def test_noise_takes_no_seed() -> None:
     """No function or method of the product's noise has a parameter that could be a seed."""
-    callables = [gaussian, poisson_sample, noisy_count, *vars(noise.SystemNoise).values()]
+    callables = [
+        gaussian,
+        poisson_sample,
+        noisy_count,
+        with_noise,
+        *vars(noise.SystemNoise).values(),
+    ]
     names = {p for c in callables if inspect.isfunction(c) for p in inspect.signature(c).parameters}
-    assert names <= {"self", "shape", "std", "count", "rate", "noise"}
+    assert names <= {
+        *{"self", "shape", "std", "count", "rate", "noise"},
+        *{"values", "sensitivity", "multiplier"},
+    }
     assert not any(hasattr(noise, word) for word in ("seed", "default_rng", "manual_seed"))
 
 
@@ -103,5 +146,5 @@ def test_system_noise_keeps_shape_and_deviation() -> None:
 
 def test_noisy_count_adds_noise_to_the_count() -> None:
     """Without noise it is the count, with noise it is hardly ever."""
-    assert noisy_count(41, std=5.0, noise=Silence()) == 41.0
-    assert noisy_count(41, std=5.0) != 41.0
+    assert noisy_count(41, std=5.0, noise=Silence()) == 41
+    assert {noisy_count(41, std=50.0) for _ in range(20)} != {41}

@@ -119,21 +119,21 @@ def test_refusal_of_terms_names_every_weakening() -> None:
 NAN, INFINITE = float("nan"), float("inf")
 OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "labels": ((LABELS[0],), (LABELS[0], LABELS[0])),
-    "features": (0,),
-    "rounds": (0, -1),
-    "epsilon": (0.0, -1.0, NAN, INFINITE),
-    "delta": (0.0, 1.0, NAN),
-    "minimum_people": (0,),
-    "minimum_nodes": (0,),
+    "features": (0, 1.5, True),
+    "rounds": (0, -1, 2.5),
+    "epsilon": (0.0, -1.0, NAN, INFINITE, 20.1, 1e9),
+    "delta": (0.0, 1.0, NAN, 0.5, 1 / 500),
+    "minimum_people": (0, 1.5, True),
+    "minimum_nodes": (0, 1.5, True),
     "deadline_s": (0.0, NAN, INFINITE),
     "clip": (0.0, NAN, INFINITE),
     "noise_multiplier": (0.0, -1.0, NAN, INFINITE),
     "sample_rate": (0.0, 1.01, NAN),
-    "nominal_people": (0,),
-    "steps": (0,),
+    "nominal_people": (0, 1.5, True),
+    "steps": (0, 1.5, True),
     "learning_rate": (0.0, NAN, INFINITE),
     "momentum": (-0.1, 1.0, NAN),
-    "max_turns": (0,),
+    "max_turns": (0, 1.5, True),
     "count_noise": (0.0, NAN, INFINITE),
 }
 
@@ -183,3 +183,19 @@ def test_node_policy_that_lacks_a_field_is_rejected(name: str) -> None:
     value = node_policy_to_dict(POLICY)
     with pytest.raises(PolicyInvalid):
         node_policy_from_dict({k: v for k, v in value.items() if k != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("maximum_epsilon", value) for value in (0.0, -2.0, NAN, INFINITE, 1e6)),
+        *(("maximum_delta", value) for value in (0.0, -1e-6, NAN, 0.5)),
+        *(("minimum_noise_multiplier", value) for value in (0.0, -1.0, NAN, INFINITE)),
+        *(("minimum_people", value) for value in (0, 2.5)),
+        *(("period_s", value) for value in (0, -1, NAN)),
+    ],
+)
+def test_node_policy_out_of_range_is_rejected(name: str, value: Any) -> None:
+    """A limit that limits nothing (NaN, infinite, absurd) is no limit, and is named."""
+    with pytest.raises(PolicyInvalid, match=name):
+        node_policy_from_dict(node_policy_to_dict(POLICY) | {name: value})

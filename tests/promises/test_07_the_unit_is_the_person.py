@@ -73,6 +73,24 @@ def test_neighbours_leave_the_same_bytes_where_only_noise_may_differ(world: Worl
     }
 
 
+def test_neighbours_leave_the_same_bytes_but_for_the_weights(world: World) -> None:
+    """With the noise held, a person who *is* sampled shows in the noisy weights and nowhere else.
+
+    The reply's other fields, its length and the number of replies are the same to the byte; the
+    signature covers the weights and so differs with them.
+    """
+    few, more = left(world, Held(), ("anna", "ben"), ("anna", "ben", "carl"))
+    differ = {what for what in few if few[what] != more[what]}
+    assert differ == {"round 1", "round 2"}
+    for what in differ:
+        one, other = json.loads(few[what]), json.loads(more[what])
+        assert one["body"]["weights"] != other["body"]["weights"]
+        for envelope in (one, other):
+            del envelope["body"]["weights"]["float32"], envelope["signature"]
+        assert json.dumps(one) == json.dumps(other)
+        assert len(few[what]) == len(more[what])
+
+
 def test_nobody_and_many_leave_replies_of_one_size_and_shape(world: World) -> None:
     """An empty branch answers like a full one: same kinds, same fields, same sizes."""
     none, many = left(world, Held(), (), ("anna", "ben", "carl", "dora"))
