@@ -3,7 +3,7 @@
     GET  /healthz                anyone
     GET  /v1/status              release, age of standing, log, training
     GET  /v1/budget              what a person at this node may have lost, and may still
-    POST /v1/turns               a turn of conversation (`client_node.pipeline`)
+    POST /v1/turns               a turn of conversation, and its trend (`client_node.pipeline`)
     POST /v1/labels              a customer's own label
     POST /v1/uses/{use}          act on a kept turn; a refusal is an answer
     POST /v1/consents            a person's consent, under their pseudonym

@@ -11,8 +11,9 @@ the promise; its numbers stand beside the steps.
 4. infer        features, and a reading if service was allowed
 5. gate(use)    may the branch act on the reading, if it asked to?
 6. use          the act, as the gate allowed it
-7. seal         one copy and one key for each person and purpose; the text itself is dropped
-8. answer       what was read, what was removed, what was kept, and by which rules
+7. seal         one copy and one key for each person and purpose; the text itself is dropped,
+                and what was read moves the conversation's course, in memory
+8. answer       what was read and where it is going, what was removed, what was kept, by which rules
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from numpy.typing import NDArray
 from audit.events import Event, EventKind
 from audit.gate import Gate
 from audit.log import Draft, EvidenceLog
+from client_node.conversations import Conversations
 from client_node.redaction import Redaction, Redacts
 from client_node.standing_cache import StandingCache
 from client_node.turn import Answer, AnswerKind, Ruling, Turn, UseAnswer, receive
 from client_node.uses.asked import AskedUse, Uses, leave, purpose_of, refusal
 from client_node.vault import LITTLE_FLOAT, Vault
+from models.conversation import Outlook
 from models.inference import Reading, WordWeight
 from policies.clock import Clock
 from policies.decision import UseRequest
@@ -105,6 +108,7 @@ class Pipeline:
     reader: Reads
     uses: Uses
     vault: Vault
+    conversations: Conversations
     log: EvidenceLog
     clock: Clock
     new_id: Callable[[], str]
@@ -126,11 +130,13 @@ class Pipeline:
         known = self._infer(turn, redaction, may)  # 4
         used = self._use(turn, known.reading)  # 5, 6
         sealed_for = self._seal(turn, turn_id, known, may)  # 7
+        outlook = self._follow(turn, turn_id, known.reading, may)
         return Answer(  # 8
             turn=turn_id,
             answer=_kind(known.reading),
             ruling=may.ruling,
             reading=known.reading,
+            outlook=outlook,
             why=known.why,
             use=used,
             redacted=redaction.counts,
@@ -150,6 +156,8 @@ class Pipeline:
         read, keep, train = self.gate.open_many(asked, standing, self.cache.governance)
         ruling = refusal(read.decision) if read.permit is None else leave(read.permit)
         kept = None if read.permit is None else keep.permit  # nothing read, nothing to keep
+        if kept is None:
+            self.conversations.drop([turn.subject])
         return Leave(read=read.permit, keep=kept, train=train.permit, ruling=ruling)
 
     def _request(self, turn: Turn, action: Action, purpose: Purpose) -> UseRequest:
@@ -194,6 +202,20 @@ class Pipeline:
         self.vault.seal(turn_id, kept, subject=turn.subject, now=self.clock())
         self.log.append_many([self._sealed(turn_id, permit) for permit, _ in kept])
         return tuple(permit.purpose for permit, _ in kept)
+
+    def _follow(
+        self, turn: Turn, turn_id: str, reading: Reading | None, may: Leave
+    ) -> Outlook | None:
+        if reading is None or may.keep is None:
+            return None
+        return self.conversations.follow(
+            turn.conversation,
+            turn_id,
+            reading,
+            permit=may.keep,
+            subject=turn.subject,
+            now=self.clock(),
+        )
 
     def _sealed(self, turn_id: str, permit: Permit) -> Draft:
         fields = {

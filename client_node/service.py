@@ -29,6 +29,7 @@ from audit.signing import SigningKey
 from client_node.access import ApiKeys
 from client_node.budget_ledger import BudgetLedger
 from client_node.connections import ConnectionPolicy
+from client_node.conversations import Conversations
 from client_node.errors import LedgerRolledBack, NodeError, StartRefused
 from client_node.labels import Labels
 from client_node.notice import require_notice
@@ -173,6 +174,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         EvidenceLog(folder / "log.db", key, origin=origin, clock=clock, keystore=keystore),
     )
     vault = _closing(opened, Vault(folder / "records.db", keystore))
+    conversations = Conversations(rule=settings.conversation_rule(), pause_s=settings.pause_s)
     cache = StandingCache(folder / "standing.db", node=node, key=trust_key, clock=clock)
     opened.callback(cache.close)
     ledger = BudgetLedger(folder / "budget.db", limits=limits_of(policy), clock=clock)
@@ -194,10 +196,11 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         client=client,
         cache=cache,
         vault=vault,
+        conversations=conversations,
         log=log,
         clock=clock,
         poll_s=settings.poll_s,
-        also=lambda: _expire(vault, clock),
+        also=lambda: _expire(vault, conversations, clock),
     )
     uses = Uses(node=node, gate=gate, cache=cache)
     service = NodeService(
@@ -223,6 +226,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             reader=Reader(encoder=encoder, languages=Languages.load(), releases=releases),
             uses=uses,
             vault=vault,
+            conversations=conversations,
             log=log,
             clock=clock,
             new_id=parts.new_id,
@@ -311,5 +315,6 @@ def _pseudonym_key(path: Path) -> bytes:
     return key
 
 
-def _expire(vault: Vault, clock: Clock) -> None:
+def _expire(vault: Vault, conversations: Conversations, clock: Clock) -> None:
+    conversations.expire(now=clock())
     vault.expire(Purpose.SERVICE, before=clock() - SESSION_S)

@@ -19,6 +19,7 @@ from audit.errors import AuditError
 from audit.settings import ServiceSettings
 from audit.signing import SigningKey, VerifyKey, unseal
 from client_node.errors import StartRefused
+from models.conversation import STANDARD, RiskCurve, Rule
 from policies.errors import PolicyInvalid
 from policies.terms import NodePolicy, node_policy_from_dict
 
@@ -26,7 +27,12 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class NodeSettings(ServiceSettings):
-    """One node's settings; `load` reads them."""
+    """One node's settings; `load` reads them.
+
+    After `pause_s` without a turn a conversation is over, and at the latest with the session
+    (rule 16). When it is warned of is `models.conversation.Rule`; a risk is stated only with a
+    curve (`risk_slope`, `risk_shift`) that the operator fitted.
+    """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_NODE_", extra="forbid", frozen=True)
 
@@ -50,6 +56,26 @@ class NodeSettings(ServiceSettings):
     encoder_path: Path | None = None
     socket_path: Path
     poll_s: float = Field(default=2.0, gt=0)
+    pause_s: float = Field(default=1800.0, gt=0)
+    half_life_turns: float = Field(default=STANDARD.half_life_turns, gt=0, le=1000)
+    warn_at: float = Field(default=STANDARD.warn_at, ge=-1, le=1)
+    calm_at: float = Field(default=STANDARD.calm_at, ge=-1, le=1)
+    risk_slope: float | None = Field(default=None, allow_inf_nan=False)
+    risk_shift: float = Field(default=0.0, allow_inf_nan=False)
+
+    def conversation_rule(self) -> Rule:
+        """Return when a conversation's course is warned of.
+
+        Raises:
+            ThresholdInvalid: `calm_at` is not below `warn_at`.
+        """
+        slope, shift = self.risk_slope, self.risk_shift
+        return Rule(
+            half_life_turns=self.half_life_turns,
+            warn_at=self.warn_at,
+            calm_at=self.calm_at,
+            curve=None if slope is None else RiskCurve(slope=slope, shift=shift),
+        )
 
     @classmethod
     def load(cls, path: Path) -> NodeSettings:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from client_node.errors import TurnEmpty, TurnInvalid, TurnTooLong, TurnUndecodable
 from client_node.uses.queue import QueueState
+from models.conversation import Outlook
 from models.inference import Reading, WordWeight
 from policies.vocabulary import (
     Channel,
@@ -86,6 +87,7 @@ class Answer:
     answer: AnswerKind
     ruling: Ruling
     reading: Reading | None = None
+    outlook: Outlook | None = None
     why: tuple[WordWeight, ...] = ()
     use: UseAnswer | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)

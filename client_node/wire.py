@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from client_node.turn import Answer, Turn, UseAnswer
 from client_node.uses.queue import QueueState, WaitingCall
+from models.conversation import Outlook
 from policies.vocabulary import (
     AgeBand,
     Channel,
@@ -190,6 +191,8 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
             "because": reading.because,
             "release": reading.release_id,
         }
+    if answer.outlook is not None:
+        value["conversation"] = outlook_to_dict(answer.outlook)
     if answer.why:
         value["why"] = [{"words": w.words, "weight": w.weight} for w in answer.why]
     if answer.use is not None:
@@ -197,6 +200,20 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
     if answer.text_redacted is not None:
         value["text_redacted"] = answer.text_redacted
     return value
+
+
+def outlook_to_dict(outlook: Outlook) -> dict[str, Any]:
+    """Return where a conversation is going as JSON values; its turns by their ids."""
+    return {
+        "trend": outlook.trend,
+        "says": None if outlook.trend is None else f"expressed cues are {outlook.trend}",
+        "warning": outlook.warning,
+        "silent": outlook.silent,
+        "level": outlook.level,
+        "risk": outlook.risk,
+        "turns": outlook.turns,
+        "because": [{"turn": m.turn, "cue": m.cue, "strain": m.strain} for m in outlook.because],
+    }
 
 
 def use_to_dict(answer: UseAnswer) -> dict[str, Any]:

@@ -8,7 +8,8 @@ ModelError
 │   └── ReleaseInvalid   ... inside a release, or its card
 ├── TrainingInvalid      bags or weights that do not fit together
 ├── AccountingInvalid    a privacy figure that cannot be computed or reached
-└── EvaluationInvalid    labels and predictions that cannot be compared
+├── EvaluationInvalid    labels and predictions that cannot be compared
+└── ThresholdInvalid     thresholds or limits that contradict each other
 """
 
 from __future__ import annotations
@@ -50,3 +51,7 @@ class AccountingInvalid(ModelError):  # noqa: N818
 
 class EvaluationInvalid(ModelError):  # noqa: N818
     """Reject labels and predictions that cannot be compared."""
+
+
+class ThresholdInvalid(ModelError):  # noqa: N818
+    """Reject thresholds or limits that contradict each other."""

@@ -6,6 +6,7 @@ Weights are fitted on train; whatever is chosen is chosen on the comments kept a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +117,7 @@ def best_thresholds(logits: FloatArray, labels: npt.NDArray[np.float32]) -> Floa
 
 
 def _best_threshold(logits: FloatArray, truth: npt.NDArray[np.float32]) -> float:
-    slope, shift = _platt(logits, truth)
+    slope, shift = logistic_curve(logits, truth)
     order = np.argsort(-logits)
     likely = expit(slope * logits[order] + shift)
     answered = np.arange(1, len(logits) + 1)
@@ -125,8 +126,11 @@ def _best_threshold(logits: FloatArray, truth: npt.NDArray[np.float32]) -> float
     return float(logits[order][last : last + 2].mean())
 
 
-def _platt(logits: FloatArray, truth: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Return slope and shift of the likeliest logistic curve, drawn a little to (1, 0)."""
+def logistic_curve(logits: FloatArray, truth: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return slope and shift of the likeliest logistic curve, drawn a little to (1, 0).
+
+    After Platt (1999); scores and truth, 0 or 1, are `(text,)`.
+    """
 
     def surprise(curve: FloatArray) -> float:
         drawn = curve[0] * logits + curve[1]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from models.encoder import Encoder
 from models.errors import ReleaseInvalid, WeightsInvalid
 from models.heads import LinearHead
+from models.label_sets import valences
 from models.release import Release, VerifiedRelease
 from policies.permit import Permit
 from policies.redacted import RedactedText
@@ -40,7 +41,8 @@ class Reading:
     `label` and `emotion` (its regulated family) are None when it abstained; `because` then says
     why, and is None where it did not. `confidence` is
     the largest of `probabilities`, which pair each label with its own; 0 and empty for a
-    release without weights.
+    release without weights. `valence` in [-1, 1] is what these probabilities expect, None
+    without any; `cue` is the unpleasant label that weighs most in it, if one weighs anything.
     """
 
     label: str | None
@@ -49,6 +51,8 @@ class Reading:
     because: Abstention | None
     release_id: ReleaseId
     probabilities: tuple[tuple[str, float], ...]
+    valence: float | None = None
+    cue: str | None = None
 
     @property
     def abstained(self) -> bool:
@@ -148,6 +152,8 @@ def _reading(release: Release, probabilities: npt.NDArray[np.float64]) -> Readin
     confidence = float(probabilities[best])
     abstained = confidence < release.abstain_below
     label, emotion = release.labels[best]
+    pleasant = np.array(valences(release.labels)) * probabilities
+    worst = int(pleasant.argmin())
     return Reading(
         label=None if abstained else label,
         emotion=None if abstained else emotion,
@@ -157,6 +163,8 @@ def _reading(release: Release, probabilities: npt.NDArray[np.float64]) -> Readin
         probabilities=tuple(
             (name, float(p)) for (name, _), p in zip(release.labels, probabilities, strict=True)
         ),
+        valence=float(pleasant.sum()),
+        cue=release.labels[worst][0] if pleasant[worst] < 0 else None,
     )
 
 

@@ -7,10 +7,11 @@ label, so that rules act on families whichever set a plan names.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from types import MappingProxyType
 
 from policies.vocabulary import Emotion
@@ -71,3 +72,24 @@ def _read(name: str, table: Mapping[str, Mapping[str, object]]) -> LabelSet:
         for label, said in sorted(table.items())
     ]
     return LabelSet(name=name, labels=tuple(labels))
+
+
+def valences(labels: Sequence[tuple[str, Emotion]]) -> tuple[float, ...]:
+    """Return how pleasant each label is, in [-1, 1].
+
+    By the shipped set that has exactly these labels, else by the mean of each label's family
+    over the GoEmotions labels.
+    """
+    for known in label_sets().values():
+        places = {label.name: label.valence for label in known.labels}
+        if set(places) == {name for name, _ in labels}:
+            return tuple(places[name] for name, _ in labels)
+    return tuple(_family_valences()[family] for _, family in labels)
+
+
+@cache
+def _family_valences() -> Mapping[Emotion, float]:
+    found: dict[Emotion, list[float]] = {}
+    for label in label_sets()[GOEMOTIONS].labels:
+        found.setdefault(label.family, []).append(label.valence)
+    return MappingProxyType({family: fmean(values) for family, values in found.items()})

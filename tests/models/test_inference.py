@@ -12,6 +12,7 @@ from models.encoder import Encoder
 from models.errors import ReleaseInvalid, WeightsInvalid
 from models.heads import LinearHead
 from models.inference import explain, infer
+from models.label_sets import valences
 from models.release import Release, VerifiedRelease, abstaining_release
 from policies.errors import PermitInvalid
 from policies.permit import Permit
@@ -75,6 +76,23 @@ def test_reading_names_label_family_and_probabilities() -> None:
     assert not reading.abstained
 
 
+def test_reading_says_how_pleasant_its_probabilities_are() -> None:
+    """Valence is expected under the probabilities; the cue is what weighs most against it."""
+    angry, happy = (
+        infer(verified(), np.array(row), permit=LEAVE, subject=ANNA, now=NOW)
+        for row in ([2.0, 0, 0], [0, 0, 2.0])
+    )
+    places = dict(zip((name for name, _ in LABELS), valences(LABELS), strict=True))
+    for reading in (angry, happy):
+        assert reading.valence == pytest.approx(
+            sum(p * places[n] for n, p in reading.probabilities)
+        )
+    assert angry.valence is not None
+    assert happy.valence is not None
+    assert angry.valence < 0 < happy.valence
+    assert angry.cue == "frustration"
+
+
 @pytest.mark.parametrize(("threshold", "abstained"), [(0.0, False), (0.34, True), (1.0, True)])
 def test_reading_abstains_below_the_threshold(threshold: float, abstained: bool) -> None:  # noqa: FBT001
     """Under the release's threshold there is no label and no family, only "not sure"."""
@@ -89,7 +107,7 @@ def test_release_without_weights_always_abstains() -> None:
     """Release 0 reads nothing from anything."""
     reading = infer(verified(weights=None), np.ones(385), permit=LEAVE, subject=ANNA, now=NOW)
     assert reading.abstained
-    assert reading.probabilities == ()
+    assert (reading.probabilities, reading.valence, reading.cue) == ((), None, None)
     text, encoder = RedactedText(text="I am angry"), cast("Encoder", CountingWords())
     assert explain(encoder, verified(weights=None), text, permit=LEAVE, subject=ANNA, now=NOW) == ()
 

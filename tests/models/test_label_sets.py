@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy.sample import load_sample
-from models.label_sets import GOEMOTIONS, label_sets
+from models.label_sets import GOEMOTIONS, label_sets, valences
 from policies.vocabulary import NEGATIVE, Emotion
 
 
@@ -51,3 +51,14 @@ def test_text_in_two_gatherings_teaches_nothing() -> None:
 def test_service_set_is_that_of_the_sample() -> None:
     """The built-in sample begins with the shipped head."""
     assert {turn.label.value for turn in load_sample()} == set(label_sets()["service"].names)
+
+
+def test_valences_follow_the_set_or_else_the_family() -> None:
+    """A shipped set has its own places, in any order; unknown labels have their family's."""
+    service = label_sets()["service"]
+    backward = [(label.name, label.family) for label in service.labels[::-1]]
+    assert valences(backward) == tuple(label.valence for label in service.labels[::-1])
+    angry, pleased = valences([("cross", Emotion.ANGER), ("pleased", Emotion.JOY)])
+    assert angry < 0 < pleased
+    every = valences([(family.value, family) for family in Emotion])
+    assert all(-1 <= valence <= 1 for valence in every)
