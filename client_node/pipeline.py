@@ -197,7 +197,8 @@ class Pipeline:
         return self.uses.ask(asked)
 
     def _seal(self, turn: Turn, turn_id: str, known: Known, may: Leave) -> tuple[Purpose, ...]:
-        copies = [(may.keep, service_copy(turn, known)), (may.train, _bytes(known.features))]
+        train = None if known.redaction.text.foreign else may.train  # nothing to learn from
+        copies = [(may.keep, service_copy(turn, known)), (train, _bytes(known.features))]
         kept = [(permit, copy) for permit, copy in copies if permit is not None]
         self.vault.seal(turn_id, kept, subject=turn.subject, now=self.clock())
         self.log.append_many([self._sealed(turn_id, permit) for permit, _ in kept])

@@ -12,7 +12,6 @@ from client_node.releases import Releases
 from models.encoder import Encoder
 from models.errors import TextRejected
 from models.inference import Abstention, Reading, WordWeight, explain, infer, silent
-from models.language import Languages
 from policies.permit import Permit
 from policies.redacted import RedactedText
 from policies.vocabulary import ReleaseId, SubjectId
@@ -26,7 +25,6 @@ class Reader:
     """Reads redacted text under a permit; abstains until a release is in force."""
 
     encoder: Encoder
-    languages: Languages
     releases: Releases
 
     def encode(self, text: RedactedText) -> NDArray[np.float32]:
@@ -59,8 +57,7 @@ class Reader:
         if current is None:
             return NO_RELEASE
         reading = infer(current, features, permit=permit, subject=subject, now=now)
-        supported = self.languages.supports(text)
-        return reading if supported else silent(reading.release_id, Abstention.LANGUAGE)
+        return silent(reading.release_id, Abstention.LANGUAGE) if text.foreign else reading
 
     def explain(
         self, text: RedactedText, *, permit: Permit, subject: SubjectId, now: float

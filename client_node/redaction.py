@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from client_node.errors import RedactionUnavailable
 from client_node.lean_import import without
 from client_node.personal_patterns import PersonalPattern, load_patterns
+from models.language import Languages
 from models.token_classifier import KINDS, Found, TokenClassifier
 from policies.redacted import RedactedText
 
@@ -106,6 +107,7 @@ class Redactor:
     """Find personal data with Presidio and replace each piece by `<KIND>`."""
 
     _analyzer: AnalyzerEngine
+    _languages: Languages
 
     @classmethod
     def load(cls, encoder_path: Path | None = None, *, models: Sequence[str] = MODELS) -> Redactor:
@@ -150,7 +152,7 @@ class Redactor:
             raise RedactionUnavailable(
                 f"Presidio cannot be set up ({type(error).__name__}): reinstall presidio-analyzer"
             ) from error
-        redactor = cls(analyzer)
+        redactor = cls(analyzer, Languages.load())
         redactor.redact("My name is Ada Byron.")  # first call compiles: not during a person's turn
         return redactor
 
@@ -169,7 +171,10 @@ class Redactor:
             raise RedactionUnavailable(f"redaction failed ({type(error).__name__})") from None
         spans = merge([*blobs, *map(_span, results)])
         kinds = tuple(span.kind for span in spans)
-        return Redaction(text=RedactedText(text=_replace(plain, spans), kinds=kinds), spans=spans)
+        left = RedactedText(
+            text=_replace(plain, spans), kinds=kinds, foreign=not self._languages.supports(plain)
+        )
+        return Redaction(text=left, spans=spans)
 
 
 def merge(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -57,7 +57,6 @@ from client_node.uses.desk import UseDesk
 from client_node.vault import SESSION_S, Vault
 from models.encoder import Encoder
 from models.errors import ModelError
-from models.language import Languages
 from policies.clock import Clock
 from policies.engine import PolicyEngine
 from policies.errors import PolicyError
@@ -223,7 +222,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             gate=gate,
             cache=cache,
             redactor=redactor,
-            reader=Reader(encoder=encoder, languages=Languages.load(), releases=releases),
+            reader=Reader(encoder=encoder, releases=releases),
             uses=uses,
             vault=vault,
             conversations=conversations,

@@ -2,23 +2,20 @@
 
 py3langid (Lui & Baldwin 2012, a naive Bayes over byte sequences of 97 languages; BSD). A text of
 few letters is in no language for sure, so it is not judged: its reading abstains by confidence.
+It is asked of raw words, in memory: what redaction leaves of a foreign text is no language.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-
-from policies.redacted import PublicText, RedactedText
 
 SUPPORTED = ("en",)
 FEWEST_LETTERS = 20
 LEAST_LIKELY = 0.02
 """Fixed on MAIA's German and Portuguese, its English, GoEmotions and MultiDoGO (train parts)."""
 
-_REMOVED = re.compile(r"<[A-Z_]+>")
 _LONGEST = 2_000  # characters looked at
 
 
@@ -33,9 +30,9 @@ class Languages:
         """Load the model that comes with the library, once a process; a third of a second."""
         return cls(_identifier=_identifier())
 
-    def supports(self, text: RedactedText | PublicText) -> bool:
+    def supports(self, text: str) -> bool:
         """Return False where the text is long enough to tell, and in no supported language."""
-        plain = _REMOVED.sub(" ", text.text[:_LONGEST])
+        plain = text[:_LONGEST]
         if sum(map(str.isalpha, plain)) < FEWEST_LETTERS:
             return True
         likely = dict(self._identifier.rank(plain))

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 class RedactedText:
     """Text after redaction, with the kinds that were removed, in order of appearance.
 
+    `foreign` says that it is in a language that nothing here reads: only the raw words show it.
     `client_node.redaction` alone builds one (a test reads every module to see that).
     """
 
     text: str
     kinds: tuple[str, ...] = ()
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

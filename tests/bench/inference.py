@@ -20,7 +20,6 @@ from transformers import RobertaConfig, RobertaModel
 from client_node.redaction import Redactor
 from deploy.report import Row, at_least, at_most, rows_to_json
 from models.encoder import Encoder
-from models.language import Languages
 from policies.redacted import RedactedText
 
 TURNS = (
@@ -36,10 +35,9 @@ import client_node.cli
 imported = time.perf_counter()
 from client_node.redaction import Redactor
 from models.encoder import Encoder
-from models.language import Languages
-redactor, languages, encoder = Redactor.load(), Languages.load(), Encoder.load()
+redactor, encoder = Redactor.load(), Encoder.load()
 text = redactor.redact("My name is Ada Byron and I am cross.").text
-languages.supports(text), encoder.encode([text])
+encoder.encode([text])
 answered = time.perf_counter()
 rss = next(l for l in open("/proc/self/status") if l.startswith("VmRSS")).split()[1]
 print(imported - started, answered - imported, int(rss) / 1024)
@@ -49,7 +47,7 @@ print(imported - started, answered - imported, int(rss) / 1024)
 def measure() -> list[Row]:
     """Return the rows of this benchmark."""
     torch.set_num_threads(1)
-    encoder, languages, redactor = Encoder.load(), Languages.load(), Redactor.load()
+    encoder, redactor = Encoder.load(), Redactor.load()
     config = RobertaConfig(vocab_size=50_265, max_position_embeddings=514, type_vocab_size=1)
     roberta = RobertaModel(config).eval()
     pieces = {turn: torch.tensor([encoder._tokenizer.encode(turn).ids]) for turn in TURNS}
@@ -59,7 +57,6 @@ def measure() -> list[Row]:
 
     def journey(turn: str) -> None:
         text = redactor.redact(turn).text
-        languages.supports(text)
         encoder.encode([text])
 
     def rival(turn: str) -> None:

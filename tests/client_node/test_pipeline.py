@@ -215,4 +215,5 @@ def test_turn_in_another_language_is_not_read(world: Any) -> None:
     assert answer["reading"]["because"] == "language"
     assert answer["reading"]["emotion"] is None
     assert "why" not in answer
+    assert answer["sealed_for"] == ["service"]
     assert say(world, node).json()["reading"]["because"] is None
