@@ -18,7 +18,9 @@ from audit.tree import HASH_BYTES
 MAX_NOTE_BYTES = 128 * 1024
 """Room for the 16 signatures of up to 5 kB that signed-note asks a verifier to accept."""
 
-_DASH = "\N{EM DASH} "
+DASH = "\N{EM DASH} "
+"""What each signature line begins with."""
+
 _KEY_ID_BYTES = 4
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -42,7 +44,7 @@ def sign_note(text: str, key: SigningKey) -> str:
     if not text.endswith("\n") or _CONTROL.search(text):
         raise CheckpointInvalid("a note ends with a newline and has no control characters")
     signature = key.verify_key.key_id + key.sign(text.encode())
-    return f"{text}\n{_DASH}{key.name} {base64.b64encode(signature).decode()}\n"
+    return f"{text}\n{DASH}{key.name} {base64.b64encode(signature).decode()}\n"
 
 
 def open_note(note: str, key: VerifyKey) -> str:
@@ -52,14 +54,8 @@ def open_note(note: str, key: VerifyKey) -> str:
         CheckpointInvalid: Not a signed note.
         SignatureInvalid: The key signed nothing here, or signed something else.
     """
-    if len(note.encode()) > MAX_NOTE_BYTES or _CONTROL.search(note) or not note.endswith("\n"):
-        raise CheckpointInvalid("not a signed note: too large, cut off, or control characters")
-    body, separator, signatures = note.rpartition("\n\n")
-    if not separator:
-        raise CheckpointInvalid("not a signed note: no empty line before the signatures")
-    text, found = body + "\n", False
-    for line in signatures.removesuffix("\n").split("\n"):
-        name, signature = _signature(line)
+    text, found = text_of(note), False
+    for name, signature in signatures_of(note):
         # signed-note: ignore unknown keys, even if they share a name or ID with a known one
         if (name, signature[:_KEY_ID_BYTES]) == (key.name, key.key_id):
             key.verify(text.encode(), signature[_KEY_ID_BYTES:])
@@ -67,6 +63,33 @@ def open_note(note: str, key: VerifyKey) -> str:
     if not found:
         raise SignatureInvalid(f"the note has no signature of {key.name} ({key.key_id.hex()})")
     return text
+
+
+def text_of(note: str) -> str:
+    """Return what was signed, up to and with the last line break before the empty line.
+
+    Raises:
+        CheckpointInvalid: Not a signed note.
+    """
+    return _split(note)[0]
+
+
+def signatures_of(note: str) -> list[tuple[str, bytes]]:
+    """Return each signature line's key name, and its key id with the signature; unverified.
+
+    Raises:
+        CheckpointInvalid: Not a signed note.
+    """
+    return [_signature(line) for line in _split(note)[1]]
+
+
+def unverified_checkpoint(note: str) -> Checkpoint:
+    """Return what a note claims, to look its log's key up; nothing is verified.
+
+    Raises:
+        CheckpointInvalid: Not a checkpoint.
+    """
+    return _read(text_of(note))
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:
@@ -99,14 +122,24 @@ def open_checkpoint(note: str, key: VerifyKey, *, origin: str | None = None) -> 
     return checkpoint
 
 
+def _split(note: str) -> tuple[str, list[str]]:
+    """Return a note's text and its signature lines."""
+    if len(note.encode()) > MAX_NOTE_BYTES or _CONTROL.search(note) or not note.endswith("\n"):
+        raise CheckpointInvalid("not a signed note: too large, cut off, or control characters")
+    body, separator, signatures = note.rpartition("\n\n")
+    if not separator:
+        raise CheckpointInvalid("not a signed note: no empty line before the signatures")
+    return body + "\n", signatures.removesuffix("\n").split("\n")
+
+
 def _signature(line: str) -> tuple[str, bytes]:
     """Return key name and key id with signature of one signature line."""
-    name, _, encoded = line.removeprefix(_DASH).partition(" ")
+    name, _, encoded = line.removeprefix(DASH).partition(" ")
     try:
         signature = base64.b64decode(encoded, validate=True)
     except (ValueError, binascii.Error) as error:
         raise CheckpointInvalid("a signature line of the note is malformed") from error
-    if not line.startswith(_DASH) or not name or len(signature) <= _KEY_ID_BYTES:
+    if not line.startswith(DASH) or not name or len(signature) <= _KEY_ID_BYTES:
         raise CheckpointInvalid("a signature line of the note is malformed")
     return name, signature
 

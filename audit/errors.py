@@ -11,6 +11,8 @@ AuditError
 ├── ProofInvalid            a Merkle proof or receipt that does not hold
 ├── CheckpointInvalid       text that is no signed checkpoint
 ├── LogTampered             the log is not what was signed; says what and where
+├── WitnessRefused          a checkpoint that a witness does not cosign; says why
+├── PeerUnavailable         another service's witness that does not answer: asked again later
 ├── KeystoreError
 │   ├── KeystoreUnavailable the keystore cannot be opened, read or written
 │   ├── KeyDestroyed        the key is gone, and with it what it sealed
@@ -24,7 +26,7 @@ AuditError
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from policies.errors import UndertoneError
 
@@ -90,6 +92,29 @@ class LogTampered(AuditError):  # noqa: N818
         super().__init__(f"{what}: {message}")
         self.what = what
         self.index = index
+
+
+class Refusal(IntEnum):
+    """Why a witness does not cosign; the value is the HTTP status of C2SP tlog-witness."""
+
+    MALFORMED = 400  # no submission, or an old size beyond the new one
+    UNTRUSTED = 403  # not signed by a key of its log
+    UNKNOWN_LOG = 404  # the origin is none that this witness knows
+    CONFLICT = 409  # the old size is not the one cosigned last
+    INCONSISTENT = 422  # not shown to continue the one cosigned last
+
+
+class WitnessRefused(AuditError):  # noqa: N818
+    """Say why a checkpoint is not cosigned; `size` is the one cosigned last, in a conflict."""
+
+    def __init__(self, why: Refusal, message: str, *, size: int | None = None) -> None:
+        super().__init__(message)
+        self.why = why
+        self.size = size
+
+
+class PeerUnavailable(AuditError):  # noqa: N818
+    """Report that another service's witness does not answer; it is asked again later."""
 
 
 class KeystoreError(AuditError):

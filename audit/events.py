@@ -55,6 +55,7 @@ class EventKind(StrEnum):
     RUN_ENDED = "run-ended"
     ROUND_CLOSED = "round-closed"
     WITNESSED = "witnessed"
+    WITNESS_ALARM = "witness-alarm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.RUN_ENDED: _shape("run state", "rounds weights_digest"),
         EventKind.ROUND_CLOSED: _shape("run round state replies weights_digest"),
         EventKind.WITNESSED: _shape("origin size root"),
+        EventKind.WITNESS_ALARM: _shape("origin what note_digest"),
     }
 )
 

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from audit.drafts import Draft, Payloads, Pending
 from audit.errors import (
     CheckpointInvalid,
     EntryMissing,
     EvidenceUnavailable,
-    KeyDestroyed,
-    KeystoreError,
     LogTampered,
     SignatureInvalid,
     Tampering,
@@ -30,8 +29,8 @@ from audit.errors import (
 from audit.events import Event, EventKind
 from audit.group_commit import GroupCommit
 from audit.keys import SigningKey
-from audit.keystore import EVIDENCE, Keystore, key_id_of
-from audit.leaf import commit_payload, decode_leaf, encode_leaf, read_payload
+from audit.keystore import Keystore
+from audit.leaf import decode_leaf, read_payload
 from audit.log_store import Group, LogStore, PayloadRow
 from audit.private_files import Ownership
 from audit.receipt import make_receipt
@@ -48,6 +47,8 @@ from audit.tree import (
 from policies.clock import Clock
 from policies.vocabulary import SubjectId
 
+__all__ = ["Draft", "Entry", "EvidenceLog"]
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -56,22 +57,6 @@ class Entry:
     index: int
     leaf: bytes
     event: Event
-
-
-class Draft(NamedTuple):
-    """An event to append, with what to commit to beside it and whose it is."""
-
-    event: Event
-    private: Mapping[str, Any] | None = None
-    subject: SubjectId | None = None
-
-
-class _Pending(NamedTuple):
-    """A draft as bytes, made in its caller's thread."""
-
-    leaf: bytes
-    key_id: bytes | None
-    body: bytes | None
 
 
 class _Head(NamedTuple):
@@ -108,10 +93,12 @@ class EvidenceLog:
             EvidenceUnavailable: Another owner holds it, or the disk refuses.
             LogTampered: Its end is not what this key last signed for this origin.
         """
+        self.path = path
         self.key = key
         self.origin = origin
         self.clock = clock
-        self._keystore = keystore
+        self._payloads = Payloads(keystore)
+        self._shut: LogTampered | None = None
         _make_folder(path.parent)
         self._ownership = Ownership(path.with_name(path.name + ".lock"))
         try:
@@ -120,7 +107,7 @@ class EvidenceLog:
         except BaseException:
             self._ownership.release()
             raise
-        self._writer = GroupCommit[Sequence[_Pending], int](self._write, name=f"log-{path.stem}")
+        self._writer = GroupCommit[Sequence[Pending], int](self._write, name=f"log-{path.stem}")
 
     def append(
         self,
@@ -151,8 +138,9 @@ class EvidenceLog:
         """
         if not drafts:
             return range(0)
-        self._make_keys(drafts)
-        pending = [self._prepare(draft) for draft in drafts]
+        if self._shut is not None:
+            raise EvidenceUnavailable(f"nothing is recorded any more: {self._shut}") from self._shut
+        pending = self._payloads.prepare(drafts)
         first = self._writer.submit(pending).result()
         return range(first, first + len(pending))
 
@@ -165,15 +153,16 @@ class EvidenceLog:
         Raises:
             EvidenceUnavailable: The keystore cannot say whose is whose, or the disk refuses.
         """
-        if self._keystore is None:
-            return 0
-        try:
-            alive = self._keystore.key_ids()
-        except KeystoreError as error:
-            raise EvidenceUnavailable("the keystore cannot say which keys live") from error
-        used = self._store.payload_key_ids()
-        doomed = frozenset(key_id for key_id in used if alive.get(key_id) in {None, subject})
+        doomed = self._payloads.doomed(subject, self._store.payload_key_ids())
         return self._store.delete_payloads(doomed) if doomed else 0
+
+    def shut(self, why: LogTampered) -> LogTampered:
+        """Record nothing more: somebody holds a later history of ours; return the reason.
+
+        To go on would fork the log for good. Reading and proving go on.
+        """
+        self._shut = why
+        return why
 
     @property
     def size(self) -> int:
@@ -195,6 +184,17 @@ class EvidenceLog:
     def checkpoint(self) -> str:
         """Return the newest checkpoint as a signed note; every commit stores one."""
         return self._head.note
+
+    def checkpoint_at(self, size: int) -> str:
+        """Return the checkpoint that was signed at a size.
+
+        Raises:
+            EntryMissing: None was; not every size has one.
+        """
+        note = self._store.checkpoint_at(size)
+        if note is None:
+            raise EntryMissing(f"no checkpoint was signed at size {size}")
+        return note
 
     def entry(self, index: int) -> Entry:
         """Return one entry.
@@ -229,7 +229,7 @@ class EvidenceLog:
         row = self._store.payload(index)
         if row is None or commitment is None:
             return None
-        body = row.body if row.key_id is None else self._unseal(row, commitment)
+        body = self._payloads.open(row, commitment)
         return None if body is None else read_payload(body, commitment)
 
     def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
@@ -303,33 +303,7 @@ class EvidenceLog:
             )
         return _Head(size, frontier, note)
 
-    def _make_keys(self, drafts: Sequence[Draft]) -> None:
-        """Make the keys that are missing for the people of several drafts, all at once."""
-        people = {d.subject for d in drafts if d.private is not None and d.subject is not None}
-        if self._keystore is None or len(people) < 2:  # noqa: PLR2004 (one makes its own)
-            return
-        try:
-            self._keystore.prepare([(subject, EVIDENCE) for subject in people])
-        except KeystoreError as error:
-            raise EvidenceUnavailable("the payloads cannot be sealed") from error
-
-    def _prepare(self, draft: Draft) -> _Pending:
-        """Encode a draft: commit to its payload and seal it."""
-        if draft.private is None:
-            return _Pending(encode_leaf(draft.event, None), None, None)
-        commitment, body = commit_payload(draft.private)
-        leaf = encode_leaf(draft.event, commitment)
-        if draft.subject is None:
-            return _Pending(leaf, None, body)
-        if self._keystore is None:
-            return _Pending(leaf, None, None)
-        try:
-            sealed = self._keystore.seal(draft.subject, EVIDENCE, body, context=commitment)
-        except KeystoreError as error:
-            raise EvidenceUnavailable("the payload cannot be sealed") from error
-        return _Pending(leaf, key_id_of(sealed), sealed)
-
-    def _write(self, works: Sequence[Sequence[_Pending]]) -> list[int]:
+    def _write(self, works: Sequence[Sequence[Pending]]) -> list[int]:
         """Make a group durable (writer thread only); return the first index of each work.
 
         The head moves only after the commit. Should a commit succeed and report failure, the
@@ -354,20 +328,6 @@ class EvidenceLog:
     def _sign(self, size: int, frontier: Frontier) -> str:
         checkpoint = Checkpoint(origin=self.origin, size=size, root=root_of(frontier))
         return sign_checkpoint(checkpoint, self.key)
-
-    def _unseal(self, row: PayloadRow, commitment: bytes) -> bytes | None:
-        """Open a sealed payload; None when its key is destroyed."""
-        if self._keystore is None:
-            return None
-        try:
-            owner = self._keystore.owner(row.body)
-            if owner is None:
-                return None
-            return self._keystore.open(*owner, row.body, context=commitment)
-        except KeyDestroyed:
-            return None
-        except KeystoreError as error:
-            raise EvidenceUnavailable("the payload's seal cannot be opened") from error
 
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:

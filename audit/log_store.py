@@ -158,6 +158,11 @@ class LogStore:
         rows = self._rows("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
         return (int(rows[0][0]), str(rows[0][1])) if rows else None
 
+    def checkpoint_at(self, size: int) -> str | None:
+        """Return the note signed at a size, or None."""
+        rows = self._rows("SELECT note FROM checkpoint WHERE size = ?", (size,))
+        return str(rows[0][0]) if rows else None
+
     def close(self) -> None:
         """Close both connections."""
         with self._reading, self._writing_lock:

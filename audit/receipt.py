@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audit.checkpoint import MAX_NOTE_BYTES, Checkpoint, open_checkpoint
+from audit.cosignature import require_witnesses
 from audit.errors import ProofInvalid
 from audit.keys import VerifyKey
 from audit.tree import leaf_hash, verify_inclusion
@@ -20,6 +21,7 @@ from audit.tree import leaf_hash, verify_inclusion
 _HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
 _MOST_HASHES = 63
+_MOST_BYTES = MAX_NOTE_BYTES + 4096
 
 
 def make_receipt(index: int, proof: Sequence[bytes], checkpoint: str) -> str:
@@ -52,18 +54,32 @@ def verify_receipt(receipt: str, leaf: bytes, key: VerifyKey) -> int:
 
 
 def open_receipt(
-    receipt: str, leaf: bytes, key: VerifyKey, *, origin: str | None = None
+    receipt: str,
+    leaf: bytes,
+    key: VerifyKey,
+    *,
+    origin: str | None = None,
+    witnesses: Sequence[VerifyKey] = (),
+    at_least: int = 0,
 ) -> tuple[int, Checkpoint]:
     """Return index and checkpoint of a receipt that holds for the leaf.
 
+    Args:
+        receipt: The tlog-proof.
+        leaf: The entry, to the byte.
+        key: The log's.
+        origin: The log's origin where the caller knows it.
+        witnesses: Witnesses that the caller knows; a line of theirs that does not hold spoils all.
+        at_least: How many of them must have cosigned.
+
     Raises:
         ProofInvalid: Not a receipt, or it is for another leaf.
-        CheckpointInvalid, SignatureInvalid: The log's key did not sign its checkpoint, or it
-            is of another log than `origin`.
+        CheckpointInvalid, SignatureInvalid: The log's key did not sign its checkpoint, it is of
+            another log than `origin`, or too few witnesses cosigned it.
     """
     head, separator, note = receipt.partition("\n\n")
     lines = head.split("\n")
-    if not separator or len(receipt) > MAX_NOTE_BYTES or len(lines) < 2:  # noqa: PLR2004
+    if not separator or len(receipt) > _MOST_BYTES or len(lines) < 2:  # noqa: PLR2004
         raise ProofInvalid(f"not a receipt: expected {_HEADER}")
     index = _INDEX.fullmatch(lines[1])
     if lines[0] != _HEADER or index is None or len(lines) > _MOST_HASHES + 2:
@@ -73,5 +89,6 @@ def open_receipt(
     except (ValueError, binascii.Error) as error:
         raise ProofInvalid("a hash of the receipt is malformed") from error
     checkpoint = open_checkpoint(note, key, origin=origin)
+    require_witnesses(note, witnesses, at_least=at_least)
     verify_inclusion(leaf_hash(leaf), int(index[1]), checkpoint.size, proof, checkpoint.root)
     return int(index[1]), checkpoint

@@ -44,11 +44,12 @@ _PROGRESS_EVERY = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedLog:
-    """What was verified: entries, the 32-byte root over them, and stored checkpoints."""
+    """What was verified: entries, the root over them, stored checkpoints, and the newest's note."""
 
     size: int
     root: bytes
     checkpoints: int
+    note: str
 
 
 def verify_log(
@@ -131,7 +132,9 @@ class _Verification:
         self._check_known(self._root_if_known(known_root))  # 6
         if progress is not None:
             progress(self._size, total)
-        return VerifiedLog(size=self._size, root=root_of(self._frontier), checkpoints=seen)
+        return VerifiedLog(
+            size=self._size, root=root_of(self._frontier), checkpoints=seen, note=self._note()
+        )
 
     def _grow(self, index: int, leaf: bytes, stored_hash: bytes | None) -> None:
         """Add a leaf and compare every node that it completes."""
@@ -213,6 +216,13 @@ class _Verification:
             except (LogTampered, EventInvalid) as error:
                 text = f"the payload of entry {index} is not the one committed to"
                 raise LogTampered(Tampering.PAYLOAD, text, index=index) from error
+
+    def _note(self) -> str:
+        """Return the newest checkpoint, which `_check_end` found to cover all."""
+        row = self._database.execute(
+            "SELECT note FROM checkpoint WHERE size = ?", (self._size,)
+        ).fetchone()
+        return str(row[0])
 
     def _root_if_known(self, found: bytes | None) -> bytes | None:
         """Keep the root at the size of the known checkpoint when the pass comes by."""

@@ -171,6 +171,7 @@ def node_status(service: NodeService) -> dict[str, Any]:
         "keys_destroyed": service.keeper.keys_destroyed,
         "log_size": service.log.size,
         "checkpoint": service.log.checkpoint(),
+        "witnesses": service.witnesses.status(),
         "training": service.ledger.fault or "ready",
     }
 

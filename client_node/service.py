@@ -25,12 +25,14 @@ from audit.gate import Gate
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.pki import check_certificate
-from audit.signing import SigningKey
+from audit.signing import SigningKey, VerifyKey
+from audit.witnessing import Witnessing
 from client_node.access import ApiKeys
 from client_node.budget_ledger import BudgetLedger
 from client_node.connections import ConnectionPolicy
 from client_node.conversations import Conversations
 from client_node.errors import LedgerRolledBack, NodeError, StartRefused
+from client_node.gateway_client import GatewayClient
 from client_node.labels import Labels
 from client_node.notice import require_notice
 from client_node.people import People
@@ -55,6 +57,7 @@ from client_node.trust_client import TrustClient
 from client_node.uses.asked import Uses
 from client_node.uses.desk import UseDesk
 from client_node.vault import SESSION_S, Vault
+from client_node.witnesses import Witnesses
 from models.encoder import Encoder
 from models.errors import ModelError
 from policies.clock import Clock
@@ -64,7 +67,7 @@ from policies.terms import NodePolicy
 from policies.vocabulary import NodeId, Purpose
 
 VERSION = "0.1.0"
-_Part = TypeVar("_Part", Keystore, EvidenceLog, Vault, RoundAnswers)
+_Part = TypeVar("_Part", Keystore, EvidenceLog, Vault, RoundAnswers, Witnessing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,7 @@ class Parts:
     encoder: Encoder | None = None
     redactor: Redacts | None = None
     transport: httpx.BaseTransport | None = None
+    gateway_transport: httpx.BaseTransport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,7 @@ class NodeService:
     labels: Labels
     desk: UseDesk
     training: Training
+    witnesses: Witnesses
     opened: ExitStack
 
     def start(self) -> None:
@@ -191,6 +196,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
     opened.callback(releases.close)
     engine = PolicyEngine.load()
     gate = Gate(engine=engine, log=log, clock=clock, batch_key=key.derive("batch"))
+    witnesses = _witnesses(settings, policy, log, client, trust_key, log_key, parts, opened)
     keeper = StandingKeeper(
         client=client,
         cache=cache,
@@ -199,7 +205,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         log=log,
         clock=clock,
         poll_s=settings.poll_s,
-        also=lambda: _expire(vault, conversations, clock),
+        also=lambda: _after_poll(vault, conversations, witnesses, clock),
     )
     uses = Uses(node=node, gate=gate, cache=cache)
     service = NodeService(
@@ -254,6 +260,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             clock=clock,
             encoder_digest=encoder.digest,
         ),
+        witnesses=witnesses,
         opened=opened,
     )
     _make_ready(service, engine)
@@ -266,6 +273,7 @@ def _make_ready(service: NodeService, engine: PolicyEngine) -> None:
     with suppress(LedgerRolledBack):  # the ledger refuses from now on, and status says why
         service.ledger.verify(str(logged[0].event.fields["head"]) if logged else None)
     _hear(service)
+    service.witnesses.meet()  # before anything is added to a log that may have been put back
     require_notice(
         service.client, service.cache.governance, service.settings.folder / "notice.version"
     )  # 7
@@ -301,6 +309,48 @@ def _client(
     )
 
 
+def _witnesses(  # noqa: PLR0917 (one call, in the order of the module's text)
+    settings: NodeSettings,
+    policy: NodePolicy,
+    log: EvidenceLog,
+    client: TrustClient,
+    trust_key: VerifyKey,
+    coordinator_log_key: VerifyKey,
+    parts: Parts,
+    opened: ExitStack,
+) -> Witnesses:
+    """Join the node to the witnessing of the three logs; without a gateway, of two."""
+    known = {key.name: key for key in (trust_key, coordinator_log_key)}
+    witnessing = _closing(
+        opened,
+        Witnessing(
+            settings.folder / "witness.db",
+            log,
+            clock=parts.clock,
+            find_log=known.get,
+            find_witness={trust_key.name: trust_key}.get,
+        ),
+    )
+    gateway = None
+    if settings.coordinator_url is not None:
+        gateway = GatewayClient(
+            settings.coordinator_url,
+            connections=ConnectionPolicy(allowed=policy.connections),
+            authority=settings.coordinator_ca,
+            transport=parts.gateway_transport,
+        )
+        opened.callback(gateway.close)
+    return Witnesses(
+        witnessing,
+        trust=client,
+        trust_key=trust_key,
+        coordinator=gateway,
+        coordinator_log_key=coordinator_log_key,
+        clock=parts.clock,
+        period_s=settings.witness_s,
+    )
+
+
 def _closing(opened: ExitStack, part: _Part) -> _Part:
     """Let the part be closed with the node, or when its start is refused."""
     opened.callback(part.close)
@@ -314,6 +364,9 @@ def _pseudonym_key(path: Path) -> bytes:
     return key
 
 
-def _expire(vault: Vault, conversations: Conversations, clock: Clock) -> None:
+def _after_poll(
+    vault: Vault, conversations: Conversations, witnesses: Witnesses, clock: Clock
+) -> None:
     conversations.expire(now=clock())
     vault.expire(Purpose.SERVICE, before=clock() - SESSION_S)
+    witnesses.meet_when_due()

@@ -51,11 +51,14 @@ class NodeSettings(ServiceSettings):
     trust_key: str
     coordinator_key: str
     coordinator_log_key: str | None = None
+    coordinator_url: str | None = Field(default=None, pattern=r"^https://")
+    coordinator_ca: Path | None = None
     operator_key: str
     policy_file: Path
     encoder_path: Path | None = None
     socket_path: Path
     poll_s: float = Field(default=2.0, gt=0)
+    witness_s: float = Field(default=60.0, gt=0)
     pause_s: float = Field(default=1800.0, gt=0)
     half_life_turns: float = Field(default=STANDARD.half_life_turns, gt=0, le=1000)
     warn_at: float = Field(default=STANDARD.warn_at, ge=-1, le=1)

@@ -17,6 +17,7 @@ import httpx
 from audit.signing import SigningKey, sign_request
 from client_node.connections import ConnectionPolicy
 from client_node.errors import ConnectionForbidden, TrustUnavailable
+from client_node.gateway_client import carry
 from policies.clock import Clock
 
 TIMEOUT_S = 10.0
@@ -115,6 +116,15 @@ class TrustClient:
             TrustUnavailable: As in `standing`; the withdrawal was not recorded.
         """
         return _object(self._send("POST", "/v1/withdrawals", body))
+
+    def witness(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """Carry one call to the service's witness; return status and body (`audit.exchange`).
+
+        Raises:
+            PeerUnavailable: No answer.
+        """
+        headers = sign_request(self._key, method=method, path=path, body=body, now=self._clock())
+        return carry(self._http, method, path, body, headers)
 
     def close(self) -> None:
         """Close the connections."""

@@ -13,6 +13,7 @@
     POST /v1/decisions               node         {request}
     GET  /v1/checkpoint              anyone       the log's signed note, as text
     GET  /v1/log/{index}             anyone       {index, leaf, receipt}
+    *    /v1/witness/...             anyone       `audit.witnessing`, as text
 
 "node" means a request signed with an enrolled node's key. Errors are problem+json (RFC 9457).
 """
@@ -37,6 +38,7 @@ from audit.errors import (
     SignatureInvalid,
 )
 from audit.http import BodyLimit, install_error_handlers
+from audit.witnessing import MAX_BYTES, PREFIX
 from consent import wire
 from consent.acts import Person
 from consent.errors import (
@@ -72,12 +74,13 @@ _S = TypeVar("_S", bound=wire.OnSomeone)
 def create_app(service: TrustService) -> FastAPI:
     """Return the application over a service, which stays the caller's to close."""
     app = FastAPI(title="Undertone trust service", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(BodyLimit, limit_bytes=MOST_BODY_BYTES)
+    app.add_middleware(BodyLimit, limit_bytes=MOST_BODY_BYTES, by_prefix={PREFIX: MAX_BYTES})
     install_error_handlers(app, STATUS)
     _add_public(app, service)
     _add_officer(app, service)
     _add_people(app, service)
     _add_nodes(app, service)
+    _add_witness(app, service)
     return app
 
 
@@ -104,7 +107,7 @@ def _add_public(app: FastAPI, service: TrustService) -> None:
         return {
             "index": index,
             "leaf": base64.b64encode(entry.leaf).decode(),
-            "receipt": service.log.receipt(index),
+            "receipt": service.witnessing.receipt(index),
         }
 
     @app.get("/v1/notices/{version}")
@@ -213,6 +216,22 @@ def _add_nodes(app: FastAPI, service: TrustService) -> None:
         node, body = await _signed_by_node(service, request)
         said = wire.DecisionIn.read(body)
         return await run_in_threadpool(service.decide, node, said)
+
+
+def _add_witness(app: FastAPI, service: TrustService) -> None:
+    @app.api_route(PREFIX + "/{rest:path}", methods=["GET", "POST"])
+    async def witness(request: Request, rest: str) -> Response:
+        body = await request.body()
+        answer = await run_in_threadpool(
+            lambda: service.witness(
+                request.headers,
+                method=request.method,
+                path=f"/{rest}",
+                query=request.url.query,
+                body=body,
+            )
+        )
+        return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
 
 
 async def _await_news(service: TrustService, company: str, after: int, wait_s: float) -> None:

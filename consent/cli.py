@@ -15,12 +15,14 @@ from typing import Annotated
 
 import typer
 
+from audit.auditor import Auditor
 from audit.errors import CertificateInvalid, KeyInvalid, ServeFailed
 from audit.receipt import checkpoint_in
 from audit.serve import serve as serve_app
 from audit.signing import SigningKey, VerifyKey, seal
 from audit.terminal import FAILED, MISUSE, CommandLine, Known, complain, emit
 from audit.verify import verify_log
+from audit.witnessing import write_cosignatures
 from consent.api import create_app
 from consent.errors import RequestInvalid, SettingsInvalid
 from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_body
@@ -90,6 +92,31 @@ def verify(
         verified = verify_log(log, VerifyKey.parse(key), known_checkpoint=kept)
         emit(
             {"verified": True, "size": verified.size, "root": verified.root.hex()},
+            as_json=as_json,
+        )
+
+
+@app.command()
+def audit(
+    *,
+    log: Annotated[Path, typer.Option("--log", help="A copy of the log's database file.")],
+    key: Annotated[str, typer.Option("--key", help="The log's verify key.")],
+    own_key: Annotated[Path, typer.Option("--own-key", help="The auditor's signing key file.")],
+    memory: Annotated[Path, typer.Option("--memory", help="What was cosigned before.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify a copy, also against the last one, and cosign its newest checkpoint."""
+    with _misuse_is_told():
+        if not log.is_file():
+            raise SettingsInvalid(f"--log {log} is not a file")
+        auditor = Auditor(memory, SigningKey.load(own_key), clock=time.time)
+        with closing(auditor):
+            found = auditor.audit(log, VerifyKey.parse(key))
+        brought = write_cosignatures(found.size, [found.cosignature]).decode()
+        emit(
+            {"size": found.size, "checkpoint": found.note, "cosignatures": brought}
+            if as_json
+            else found.note + found.cosignature,
             as_json=as_json,
         )
 

@@ -6,15 +6,20 @@ import hmac
 import threading
 from collections.abc import Mapping
 
-from audit.errors import KeyInvalid
+from audit.errors import KeyInvalid, WitnessRefused
 from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.signing import ReplayGuard, VerifyKey, verify_request
+from audit.submission import read_submission
+from audit.witnessing import origin_hash
 from consent.errors import Conflict, NotAuthenticated, RequestInvalid
 from consent.ledger import Ledger
 from consent.tables import NodeRow
 from consent.wire import NodeIn
 from policies.clock import Clock
+
+NODE_ORIGIN = "undertone/"
+"""What every node's log's origin begins with."""
 
 
 class Enrolment:
@@ -114,6 +119,36 @@ class Enrolment:
     def _find_key(self, name: str) -> VerifyKey | None:
         row = self._by_key.get(name)
         return None if row is None else VerifyKey.parse(row.vkey)
+
+    def find_log(self, origin: str) -> VerifyKey | None:
+        """Return the key of the log with this origin: a node's, or the coordinator's.
+
+        A node's log is `undertone/NODE`, whatever its key is called; another's is its key's name.
+        """
+        node = origin.removeprefix(NODE_ORIGIN)
+        if node == origin:
+            return self._find_key(origin)
+        rows = (row for row in self._by_key.values() if row.node == node)
+        return next((VerifyKey.parse(row.vkey) for row in rows), None)
+
+    def owns(self, node: NodeRow, submission: bytes) -> bool:
+        """Return whether a submission to a witness is of this node's own log."""
+        try:
+            key = self.find_log(read_submission(submission).claimed.origin)
+        except WitnessRefused:
+            return False
+        return key is not None and str(key) == node.vkey
+
+    def owner_of(self, path: str) -> NodeRow | None:
+        """Return the node whose log's checkpoint lies at a witness's path; None for no node's."""
+        for row in self._by_key.values():
+            if path.startswith(f"/{origin_hash(NODE_ORIGIN + row.node)}/"):
+                return row
+        return None
+
+    def find_witness(self, name: str) -> VerifyKey | None:
+        """Return the key of an enrolled node that may witness our log."""
+        return self._find_key(name)
 
     def count(self) -> int:
         """Return how many nodes are enrolled."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,6 +16,7 @@ from audit.gate import Gate
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.signing import SigningKey, VerifyKey
+from audit.witnessing import PREFIX, Answer, Witnessing
 from consent.acknowledgement import Acknowledgements
 from consent.acts import Acts, Person
 from consent.bell import Bell
@@ -67,6 +69,7 @@ class TrustService:
         with ExitStack() as opening:
             self._open_stores(opening)
             self._compose(officer_key, admin_token, randomness, sample)
+            self._open_witness(opening)
             self.acts.finish_erasures()
             self._log_start()
             self._stores = opening.pop_all()
@@ -141,6 +144,18 @@ class TrustService:
             ledger=self.ledger, log=self.log, challenges=challenges, clock=self._clock
         )
 
+    def _open_witness(self, opening: ExitStack) -> None:
+        """Witness the nodes' and the coordinator's logs; nodes and auditors witness ours."""
+        auditors = {key.name: key for key in _keys("auditors", self.settings.auditors)}
+        self.witnessing = Witnessing(
+            self.settings.folder / "witness.db",
+            self.log,
+            clock=self._clock,
+            find_log=self.enrolment.find_log,
+            find_witness=lambda name: self.enrolment.find_witness(name) or auditors.get(name),
+        )
+        opening.callback(self.witnessing.close)
+
     def _log_start(self) -> None:
         fields = {
             "service": NAME,
@@ -159,6 +174,30 @@ class TrustService:
     ) -> NodeRow:
         """Return the enrolled node that signed the request; see `Enrolment.authenticate`."""
         return self.enrolment.authenticate(headers, method=method, path=path, body=body)
+
+    def witness(
+        self, headers: Mapping[str, str], *, method: str, path: str, query: str, body: bytes
+    ) -> Answer:
+        """Answer a call to our witness, which anyone may make; see `audit.witnessing`.
+
+        A request signed by a node is the word of that node's own log, at the second it says. A
+        node's checkpoint, whose size tells how busy the branch is, goes to that node alone: how
+        much a branch does is private towards coordinator and other nodes (promise 7).
+
+        Raises:
+            SignatureInvalid, RequestExpired: It is signed, and the signature does not hold.
+            EvidenceUnavailable: Nothing could be remembered.
+        """
+        said_at, node = None, None
+        if "undertone-signature" in headers:
+            whole = f"{PREFIX}{path}" + (f"?{query}" if query else "")
+            node = self.authenticate(headers, method=method, path=whole, body=body)
+            if self.enrolment.owns(node, body):
+                said_at = float(headers["undertone-time"])
+        owner = self.enrolment.owner_of(path)
+        if owner is not None and (node is None or node.node != owner.node):
+            return Answer(HTTPStatus.NOT_FOUND, b"nothing here\n")
+        return self.witnessing.answer(method, path, query, body, said_at=said_at)
 
     def whom(self, said: OnSomeone, node: NodeRow | None) -> Person:
         """Return whom an act concerns: by manage token, or by pseudonym through a node.
@@ -216,7 +255,8 @@ class TrustService:
         Raises:
             LedgerUnavailable: The ledger did not answer.
         """
-        alarms, governance = self.ledger.alarms(), self.officer.governance()
+        alarms = self.ledger.alarms() + len(self.witnessing.alarms())
+        governance = self.officer.governance()
         status = "alarm" if alarms else "stopped" if governance.stopped else "ok"
         return {
             "status": status,
@@ -240,6 +280,13 @@ def _signing_key(settings: TrustSettings) -> SigningKey:
         return SigningKey.load(settings.signing_key)
     except KeyInvalid as error:
         raise SettingsInvalid(f"signing_key {settings.signing_key}: {error}") from error
+
+
+def _keys(name: str, texts: Sequence[str]) -> list[VerifyKey]:
+    try:
+        return [VerifyKey.parse(text) for text in texts]
+    except KeyInvalid as error:
+        raise SettingsInvalid(f"{name}: {error}") from error
 
 
 def _officer_key(settings: TrustSettings) -> VerifyKey:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Response
+from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp
 from audit.errors import KeyInvalid
 from audit.http import BodyLimit, install_error_handlers
 from audit.signing import VerifyKey
+from audit.witnessing import MAX_BYTES, PREFIX, Witnessing
 from coordinator.courier import CourierQueue
 from coordinator.errors import (
     BudgetRefused,
@@ -224,8 +226,16 @@ def _add_releases(app: FastAPI, service: CoordinatorService, guarded: list[Any])
         return _release(service, published) | {"body": published.body, "bundle": bundle}
 
 
-def create_courier_app(queue: CourierQueue, *, long_poll_s: float = LONG_POLL_S) -> ASGIApp:
-    """Return the application for the courier, to be served on the Unix socket."""
+def create_courier_app(
+    queue: CourierQueue,
+    *,
+    witnessing: Witnessing | None = None,
+    long_poll_s: float = LONG_POLL_S,
+) -> ASGIApp:
+    """Return the application for the Unix socket: the courier's calls, and witnesses'.
+
+    The gateway lets only the second through (`coordinator.gateway`).
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     install_error_handlers(app, STATUSES)
 
@@ -244,7 +254,18 @@ def create_courier_app(queue: CourierQueue, *, long_poll_s: float = LONG_POLL_S)
         replies = {int(n): base64.b64decode(p) for n, p in delivered.replies.items()}
         return {"expected": queue.deliver(delivered.exchange, replies)}
 
-    return BodyLimit(app, limit_bytes=REPLIES_BYTES)
+    if witnessing is not None:
+        _add_witness(app, witnessing)
+    return BodyLimit(app, limit_bytes=REPLIES_BYTES, by_prefix={PREFIX: MAX_BYTES})
+
+
+def _add_witness(app: FastAPI, witnessing: Witnessing) -> None:
+    @app.api_route(PREFIX + "/{rest:path}", methods=["GET", "POST"])
+    async def witness(request: Request, rest: str) -> Response:
+        """Answer a witness, which anyone may be."""
+        body, query = await request.body(), request.url.query
+        answer = await run_in_threadpool(witnessing.answer, request.method, f"/{rest}", query, body)
+        return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
 
 
 def _bearer(token: str) -> Callable[[str | None], None]:

@@ -1,10 +1,11 @@
-"""The only door for nodes: a TLS proxy that lets `/v1/fleet/*` and `/health` through.
+"""The only door for nodes: a TLS proxy that lets `/v1/fleet/*`, `/v1/witness/*`, `/health` through.
 
 The SuperLink serves its Control, Fleet and Runtime interfaces on one port, and Control asks
 for no password. So the SuperLink listens on loopback and this process stands in front.
-Everything else is answered 403 here and never reaches it; `/v1/witness` is 501 until it is
-built. Bodies stream through in both directions, bounded; nothing is stored. Each call is one
-JSON line: time, path, status, bytes in, bytes out.
+Everything else is answered 403 here and never reaches it. What witnesses of the coordinator's
+log ask (`audit.witnessing`) goes to the coordinator's Unix socket instead. Bodies stream through
+in both directions, bounded; nothing is stored. Each call is one JSON line: time, path, status,
+bytes in, bytes out.
 
 Its own process, and small: `python -m coordinator.gateway --help`.
 """
@@ -33,6 +34,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MAXIMUM_BODY_BYTES = 64 * 1024 * 1024
 _FLEET = re.compile(r"/v1/fleet/[a-z0-9-]{1,64}")
 """One plain segment: no dots, escapes or second slash that two parsers could read two ways."""
+_WITNESS = re.compile(r"/v1/witness/(request|cosignatures|add-checkpoint|[0-9a-f]{64}/checkpoint)")
+_WITNESS_QUERY = re.compile(r"(old=[0-9]{1,19}(&size=[0-9]{1,19})?)?")
 _HOP_BY_HOP = frozenset(
     {b"connection", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
@@ -68,6 +71,7 @@ class _Call:
 
     method: str
     path: str
+    query: str
     headers: list[tuple[bytes, bytes]]
     receive: Receive
     send: Send
@@ -115,9 +119,15 @@ class Gateway:
     """The ASGI application: decide by path, then pass through or refuse."""
 
     def __init__(
-        self, upstream: httpx.AsyncClient, log: AccessLog, *, limit: int = MAXIMUM_BODY_BYTES
+        self,
+        upstream: httpx.AsyncClient,
+        log: AccessLog,
+        *,
+        witness: httpx.AsyncClient,
+        limit: int = MAXIMUM_BODY_BYTES,
     ) -> None:
-        self._upstream, self._log, self._limit = upstream, log, limit
+        self._upstream, self._witness = upstream, witness
+        self._log, self._limit = log, limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call and log it."""
@@ -127,6 +137,7 @@ class Gateway:
         call = _Call(
             method=scope["method"],
             path=raw.decode("ascii", errors="replace"),
+            query=scope.get("query_string", b"").decode("ascii", errors="replace"),
             headers=[(k, v) for k, v in scope["headers"] if k.lower() not in _HOP_BY_HOP],
             receive=receive,
             send=send,
@@ -145,16 +156,16 @@ class Gateway:
     async def _route(self, call: _Call) -> None:
         fleet = call.method == "POST" and _FLEET.fullmatch(call.path) is not None
         if fleet or (call.method == "GET" and call.path == "/health"):
-            await self._pass_through(call)
-        elif call.path == "/v1/witness":
-            await call.answer(501, "witnessing is not built yet")
+            await self._pass_through(call, self._upstream, call.path)
+        elif _is_witness(call):
+            await self._pass_through(call, self._witness, f"{call.path}?{call.query}")
         else:
             await call.answer(403, "this gateway serves nodes only")
 
-    async def _pass_through(self, call: _Call) -> None:
+    async def _pass_through(self, call: _Call, to: httpx.AsyncClient, path: str) -> None:
         try:
-            async with self._upstream.stream(
-                call.method, call.path, headers=call.headers, content=call.body()
+            async with to.stream(
+                call.method, path, headers=call.headers, content=call.body()
             ) as answer:
                 headers = [(k, v) for k, v in answer.headers.raw if k.lower() not in _HOP_BY_HOP]
                 await call.start(answer.status_code, headers)
@@ -169,10 +180,15 @@ class Gateway:
             await call.answer(502, "the coordinator cannot be reached")
 
 
+def _is_witness(call: _Call) -> bool:
+    known = _WITNESS.fullmatch(call.path) and _WITNESS_QUERY.fullmatch(call.query)
+    return call.method in {"GET", "POST"} and known is not None
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="coordinator.gateway", description=__doc__)
     parser.add_argument("--upstream", required=True, help="host:port of the SuperLink")
-    for name in ("authority", "certificate", "private-key", "log"):
+    for name in ("authority", "certificate", "private-key", "log", "socket"):
         parser.add_argument(f"--{name}", required=True, type=Path)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True, type=int)
@@ -188,9 +204,15 @@ def main() -> None:
         timeout=httpx.Timeout(60.0, connect=5.0),
         trust_env=False,
     )
+    witness = httpx.AsyncClient(
+        base_url="http://coordinator",
+        transport=httpx.AsyncHTTPTransport(uds=str(options.socket)),
+        timeout=httpx.Timeout(60.0, connect=5.0),
+        trust_env=False,
+    )
     with options.log.open("a", encoding="ascii") as file:
         uvicorn.run(
-            Gateway(upstream, AccessLog(file, time.time)),
+            Gateway(upstream, AccessLog(file, time.time), witness=witness),
             host=options.host,
             port=options.port,
             ssl_certfile=options.certificate,

@@ -15,7 +15,9 @@ from typing import Protocol
 
 import httpx
 
+from audit.errors import PeerUnavailable
 from audit.signing import SigningKey, sign_request
+from audit.witnessing import MAX_BYTES
 from coordinator.errors import SettingsInvalid, TrustUnavailable
 from coordinator.governance import GovernanceCopy
 from policies.clock import Clock
@@ -96,6 +98,23 @@ class TrustClient:
         if len(answer.content) > MAX_ANSWER_BYTES:
             raise TrustUnavailable("the trust service's answer is too large")
         return answer.content
+
+    def witness(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """Carry one call to the trust service's witness; return status and body.
+
+        Raises:
+            PeerUnavailable: No answer, or one that is too large.
+        """
+        headers = sign_request(self._key, method=method, path=path, body=body, now=self._clock())
+        try:
+            answer = self._http.request(
+                method, path, content=body, headers=headers, timeout=TIMEOUT_S
+            )
+        except (httpx.HTTPError, ssl.SSLError, RuntimeError) as error:
+            raise PeerUnavailable(f"no answer about our log ({type(error).__name__})") from error
+        if len(answer.content) > MAX_BYTES:
+            raise PeerUnavailable("the answer about our log is too large")
+        return answer.status_code, answer.content
 
     def close(self) -> None:
         """Close the connection."""

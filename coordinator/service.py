@@ -16,6 +16,7 @@ from typing import Any
 
 from audit.errors import AuditError
 from audit.events import Event, EventKind, Value
+from audit.exchange import Peer
 from audit.gate import Gate
 from audit.log import EvidenceLog
 from audit.signing import SigningKey, VerifyKey
@@ -48,6 +49,7 @@ from coordinator.rounds import Centre, Run, close_run, hold_run, refusal_line
 from coordinator.settings import CoordinatorSettings
 from coordinator.tables import open_store
 from coordinator.traffic import Traffic, TrafficMeter
+from coordinator.witnesses import Witnesses
 from models.release import Release
 from policies.clock import Clock
 from policies.engine import PolicyEngine
@@ -115,8 +117,21 @@ class CoordinatorService:
         )
         engine_of_rules = PolicyEngine.load()
         self._policy_digest = engine_of_rules.policy_digest
-        self._copy, self.keeper = _governance(
-            settings, self._key, clock, trust, also=self._heed_governance
+        vouches = _trust_key(settings)
+        if vouches is None:
+            trust = None
+        elif trust is None and settings.trust_url is not None:
+            trust = TrustClient(
+                settings.trust_url, authority=settings.trust_ca, key=self._key, clock=clock
+            )
+        self._copy, self.keeper = _governance(settings, trust, vouches, clock, also=self._tend)
+        self.witnesses = Witnesses(
+            settings.folder / "witness.db",
+            self.log,
+            registry=self.registry,
+            trust=trust if isinstance(trust, Peer) else None,
+            trust_key=vouches,
+            clock=clock,
         )
         self.permission = Permission(
             name=NodeId(settings.name),
@@ -156,6 +171,7 @@ class CoordinatorService:
             "policy_digest": self._policy_digest,
             "key": str(self._key.verify_key),
         }
+        self.witnesses.meet()  # before anything is added to a log that may have been put back
         self._record(Event(kind=EventKind.SERVICE_STARTED, at=self._clock(), fields=fields))
         for run in self.journal.unfinished():
             centre = self._centre(threading.Event(), lambda: None)  # only to close
@@ -179,6 +195,7 @@ class CoordinatorService:
         if self._deliverer.is_alive():
             self._deliverer.join(STOP_S)
         self.fleet.stop()
+        self.witnesses.close()
         self.log.close()
 
     def governance(self) -> Governance | None:
@@ -389,6 +406,11 @@ class CoordinatorService:
         )
         return self.releases.publish(unnamed, permit, approved_by=approved_by)
 
+    def _tend(self) -> None:
+        """Do what follows each question to the trust service."""
+        self._heed_governance()
+        self.witnesses.meet_when_due()
+
     def _heed_governance(self) -> None:
         """End the exchange at hand when the rules stop the run: a round may be long."""
         active = self._active
@@ -438,23 +460,25 @@ def _open_log(settings: CoordinatorSettings, clock: Clock) -> tuple[SigningKey, 
         raise SettingsInvalid(f"the coordinator cannot start: {error}") from error
 
 
+def _trust_key(settings: CoordinatorSettings) -> VerifyKey | None:
+    if settings.trust_key is None:
+        return None
+    try:
+        return VerifyKey.parse(settings.trust_key)
+    except AuditError as error:
+        raise SettingsInvalid(f"trust_key: {error}") from error
+
+
 def _governance(
     settings: CoordinatorSettings,
-    key: SigningKey,
-    clock: Clock,
     trust: Trust | None,
+    vouches: VerifyKey | None,
+    clock: Clock,
     *,
     also: Callable[[], None],
 ) -> tuple[GovernanceCopy | None, GovernanceKeeper | None]:
     """Return what hears of governance; nothing without a trust service in the settings."""
-    if settings.trust_url is None or settings.trust_ca is None or settings.trust_key is None:
+    if trust is None or vouches is None:
         return None, None
-    try:
-        vouches = VerifyKey.parse(settings.trust_key)
-    except AuditError as error:
-        raise SettingsInvalid(f"trust_key: {error}") from error
     copy = GovernanceCopy(name=NodeId(settings.name), key=vouches, clock=clock)
-    client = trust or TrustClient(
-        settings.trust_url, authority=settings.trust_ca, key=key, clock=clock
-    )
-    return copy, GovernanceKeeper(client, copy, poll_s=settings.trust_poll_s, also=also)
+    return copy, GovernanceKeeper(trust, copy, poll_s=settings.trust_poll_s, also=also)

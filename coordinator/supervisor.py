@@ -275,4 +275,5 @@ def _gateway(settings: CoordinatorSettings) -> list[str]:
         f"--host={settings.gateway_host}",
         f"--port={settings.gateway_port}",
         f"--log={settings.access_log.absolute()}",
+        f"--socket={settings.socket.absolute()}",
     ]

@@ -112,7 +112,9 @@ def seal_node_policies(identities: Identities, plan: Plan, plan_digest: Digest) 
             allowed_fabs=frozenset({fab_digest()}),
             labels=plan.labels,
             period_s=PERIOD_S,
-            connections=frozenset({f"localhost:{identities.trust_port}"}),
+            connections=frozenset(
+                {f"localhost:{identities.trust_port}", f"localhost:{identities.gateway_port}"}
+            ),
         )
         envelope = seal("node-policy", node_policy_to_dict(policy), identities.operator)
         (node.folder / "policy.json").write_bytes(envelope)

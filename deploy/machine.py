@@ -181,6 +181,8 @@ class Machine:
             "trust_ca": str(ids.authority),
             "trust_key": str(ids.trust.verify_key),
             "coordinator_key": str(ids.coordinator.verify_key),
+            "coordinator_url": f"https://localhost:{ids.gateway_port}",
+            "coordinator_ca": str(ids.authority),
             "operator_key": str(ids.operator.verify_key),
             "policy_file": str(node.folder / "policy.json"),
             "socket_path": str(node.socket),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from audit.cosignature import cosign, cosigner_vkey
 from audit.events import Event
 from audit.log import Draft, EvidenceLog
 from audit.signing import SigningKey
@@ -70,10 +71,12 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "verifier"
 
 
-def _judge(verifier: Path, folder: Path, key: str, proofs: dict[str, Any]) -> tuple[int, str]:
+def _judge(
+    verifier: Path, folder: Path, key: str, proofs: dict[str, Any], *witnesses: str
+) -> tuple[int, str]:
     claimed = folder.with_suffix(".json")
     claimed.write_text(json.dumps(proofs), encoding="ascii")
-    command = [str(verifier), str(folder), key, str(claimed)]
+    command = [str(verifier), str(folder), key, str(claimed), *witnesses]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return done.returncode, done.stdout + done.stderr
 
@@ -140,6 +143,23 @@ def test_go_agrees_with_three_levels_of_tiles(
     claims = _claims(log, [0, 255, 256, 65_535, 65_536, SIZE - 1], [1, 256, 65_535, 65_536, SIZE])
     status, said = _judge(verifier, tmp_path / "tiles", str(key.verify_key), claims)
     assert status == 0, said
+
+
+def test_go_agrees_with_a_witnesss_cosignature(
+    verifier: Path, tmp_path: Path, log: EvidenceLog, key: SigningKey, event: Callable[[int], Event]
+) -> None:
+    """Go opens a cosigned checkpoint with both keys; a cosignature of another note it refuses."""
+    log.append_many([Draft(event(number)) for number in range(3)])
+    folder, own = tmp_path / "tiles", SigningKey.generate("witness.example/w1")
+    TileFolder(folder).publish(log)
+    note, claims, vkey = log.checkpoint(), _claims(log, [1], [2]), cosigner_vkey(own.verify_key)
+    (folder / "checkpoint").write_text(note + cosign(note, own, at_s=1_700_000_000))
+    assert _judge(verifier, folder, str(key.verify_key), claims, vkey)[0] == 0
+    other = cosign(note.replace("3", "4", 1), own, at_s=1_700_000_000)
+    (folder / "checkpoint").write_text(note + other)
+    assert _judge(verifier, folder, str(key.verify_key), claims, vkey)[0] == 1
+    (folder / "checkpoint").write_text(note)
+    assert _judge(verifier, folder, str(key.verify_key), claims, vkey)[0] == 1
 
 
 def test_go_refuses_what_was_changed(

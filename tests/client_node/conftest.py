@@ -181,6 +181,8 @@ class FakeTrust:
         if self.away:
             raise httpx.ConnectError("away")
         path = request.url.raw_path.decode()
+        if path.startswith("/v1/witness"):
+            return httpx.Response(404)  # this one is no witness
         verify_request(
             request.headers,
             method=request.method,

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from audit.cosignature import verify_cosignature
 from audit.pki import create_authority, issue_server
 from audit.signing import SigningKey, sign_request, unseal
 from consent.errors import SettingsInvalid
@@ -185,6 +186,32 @@ def test_verify_tells_a_good_log_from_a_wrong_key(
     assert err.count("\n") == 1
     assert_misuse(run(capsys, "verify", "--log", "none.db", "--key", key), "not a file")
     assert_misuse(run(capsys, "verify", "--log", log, "--key", "nonsense"), "verify key")
+
+
+def test_auditor_cosigns_a_copy_and_the_service_takes_its_word(
+    make_world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a copy and public keys: cosigned, brought to the service, and next time held to it."""
+    own = SigningKey.generate("auditor.example")
+    own.save(tmp_path / "auditor.key")
+    world = make_world(auditors=(str(own.verify_key),))
+    log, key = world.folder / "state" / "log.db", world.service.key.verify_key
+    old = tmp_path / "old"
+    with closing(sqlite3.connect(log)) as source:
+        source.execute("VACUUM INTO ?", (str(old),))
+    world.publish()
+    common = ("--key", key, "--own-key", tmp_path / "auditor.key", "--memory", tmp_path / "m.db")
+    code, out, _ = run(capsys, "audit", "--log", log, *common, "--json")
+    found = json.loads(out)
+    assert (code, found["size"]) == (0, world.service.log.size)
+    brought = found["cosignatures"].encode()
+    assert world.send("POST", "/v1/witness/cosignatures", brought).status_code == 200
+    receipt = world.send("GET", "/v1/log/0").json()["receipt"]
+    assert verify_cosignature(receipt.partition("\n\n")[2], own.verify_key) > 0
+    code, out, err = run(capsys, "audit", "--log", old, *common)
+    assert (code, out) == (1, "")
+    assert "truncated" in err
+    assert_misuse(run(capsys, "audit", "--log", "none.db", *common), "not a file")
 
 
 @pytest.mark.parametrize("kept", ["checkpoint", "receipt"])

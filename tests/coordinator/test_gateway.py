@@ -47,15 +47,20 @@ def ask(
     *,
     body: Any = None,
     limit: int = 1000,
+    witness: Upstream | None = None,
     headers: dict[str, str] | None = None,
 ) -> tuple[httpx.Response, dict[str, Any]]:
     """Ask the gateway once; return the answer and the line of its log."""
     log = io.StringIO()
+    own = witness or Upstream()
 
     async def once() -> httpx.Response:
         transport = httpx.MockTransport(upstream)
-        async with httpx.AsyncClient(transport=transport, base_url="https://link") as client:
-            gateway = Gateway(client, AccessLog(log, lambda: 12.5), limit=limit)
+        async with (
+            httpx.AsyncClient(transport=transport, base_url="https://link") as client,
+            httpx.AsyncClient(transport=httpx.MockTransport(own), base_url="http://own") as centre,
+        ):
+            gateway = Gateway(client, AccessLog(log, lambda: 12.5), witness=centre, limit=limit)
             return await _ask(gateway, method, path, body, headers)
 
     answer = asyncio.run(once())
@@ -102,6 +107,11 @@ def test_fleet_call_passes_with_its_body_and_headers() -> None:
         "/V1/FLEET/pull-messages",
         "//v1/fleet/pull-messages",
         "/v1/fleetx/pull-messages",
+        "/v1/witness",
+        "/v1/witness/",
+        "/v1/witness/../courier/next",
+        "/v1/witness/request/",
+        "/courier/next",
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
@@ -126,7 +136,8 @@ def test_other_path_never_reaches_the_superlink(method: str, path: str) -> None:
     async def once() -> None:
         transport = httpx.MockTransport(upstream)
         async with httpx.AsyncClient(transport=transport, base_url="https://link") as client:
-            await Gateway(client, AccessLog(io.StringIO(), lambda: 0.0))(scope, receive, send)
+            log = AccessLog(io.StringIO(), lambda: 0.0)
+            await Gateway(client, log, witness=client)(scope, receive, send)
 
     asyncio.run(once())
     assert sent[0]["status"] == 403
@@ -140,11 +151,32 @@ def test_fleet_path_is_for_post_only() -> None:
     assert upstream.seen == []
 
 
-def test_witness_is_not_built_yet() -> None:
-    """The witness path says so and reaches nothing."""
-    upstream = Upstream()
-    assert ask(upstream, "POST", "/v1/witness", body=b"x")[0].status_code == 501
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/witness/request?old=7"),
+        ("GET", "/v1/witness/request?old=7&size=9"),
+        ("GET", f"/v1/witness/{'0a' * 32}/checkpoint"),
+        ("POST", "/v1/witness/cosignatures"),
+        ("POST", "/v1/witness/add-checkpoint"),
+    ],
+)
+def test_witness_call_reaches_the_coordinator_and_not_the_superlink(method: str, path: str) -> None:
+    """What a witness asks goes to the coordinator's own socket, query and body with it."""
+    upstream, own = Upstream(), Upstream()
+    answer, line = ask(upstream, method, path, body=b"x", witness=own)
+    assert (answer.status_code, line["status"]) == (200, 200)
     assert upstream.seen == []
+    assert [(m, p, b) for m, p, b, _ in own.seen] == [(method, path.partition("?")[0], b"x")]
+
+
+@pytest.mark.parametrize("query", ["old=7&evil=1", "old=7%00", "size=3", "old=-1"])
+def test_witness_call_with_another_query_reaches_nobody(query: str) -> None:
+    """Only the two numbers that the call has go through."""
+    upstream, own = Upstream(), Upstream()
+    answer, _ = ask(upstream, "GET", f"/v1/witness/request?{query}", witness=own)
+    assert answer.status_code == 403
+    assert upstream.seen == own.seen == []
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -1,8 +1,13 @@
 // Checks a log of ours with golang.org/x/mod/sumdb/{note,tlog}: nothing here is ours but the
-// reading of files. Arguments: a folder of tiles, the log's verify key, a file of proofs.
+// reading of files, and cosignatures by their specification. Arguments: a folder of tiles, the
+// log's verify key, a file of proofs, and the vkeys of witnesses that must have cosigned.
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -70,14 +75,55 @@ func fail(what string, err error) {
 	}
 }
 
+// cosigner is a note.Verifier for c2sp.org/tlog-cosignature, Ed25519 (type 0x04).
+type cosigner struct {
+	name   string
+	public ed25519.PublicKey
+}
+
+func (c cosigner) Name() string { return c.name }
+
+func (c cosigner) KeyHash() uint32 {
+	id := sha256.Sum256([]byte(c.name + "\n\x04" + string(c.public)))
+	return binary.BigEndian.Uint32(id[:4])
+}
+
+func (c cosigner) Verify(msg, sig []byte) bool {
+	if len(sig) != 8+ed25519.SignatureSize {
+		return false
+	}
+	at := binary.BigEndian.Uint64(sig[:8])
+	signed := fmt.Sprintf("cosignature/v1\ntime %d\n%s", at, msg)
+	return at > 0 && ed25519.Verify(c.public, []byte(signed), sig[8:])
+}
+
+// witness reads a vkey of type 0x04: name+keyid+base64.
+func witness(vkey string) cosigner {
+	parts := strings.SplitN(vkey, "+", 3)
+	key, err := base64.StdEncoding.DecodeString(parts[2])
+	fail("witness", err)
+	found := cosigner{parts[0], key[1:]}
+	if key[0] != 4 || fmt.Sprintf("%08x", found.KeyHash()) != parts[1] {
+		fail("witness", fmt.Errorf("its key id is not %s", parts[1]))
+	}
+	return found
+}
+
 // head opens the checkpoint as a signed note and reads its size and root.
-func head(folder, key string) tlog.Tree {
+func head(folder, key string, witnesses []string) tlog.Tree {
 	verifier, err := note.NewVerifier(key)
 	fail("key", err)
+	known := []note.Verifier{verifier}
+	for _, vkey := range witnesses {
+		known = append(known, witness(vkey))
+	}
 	text, err := os.ReadFile(filepath.Join(folder, "checkpoint"))
 	fail("checkpoint", err)
-	opened, err := note.Open(text, note.VerifierList(verifier))
+	opened, err := note.Open(text, note.VerifierList(known...))
 	fail("note", err)
+	if len(opened.Sigs) != len(known) {
+		fail("note", fmt.Errorf("%d of %d known signatures", len(opened.Sigs), len(known)))
+	}
 	lines := strings.Split(opened.Text, "\n")
 	size, err := strconv.ParseInt(lines[1], 10, 64)
 	fail("size", err)
@@ -100,7 +146,7 @@ func same(a, b []tlog.Hash) bool {
 
 func main() {
 	folder, key := os.Args[1], os.Args[2]
-	tree := head(folder, key)
+	tree := head(folder, key, os.Args[4:])
 	data, err := os.ReadFile(os.Args[3])
 	fail("proofs", err)
 	var proofs Proofs
