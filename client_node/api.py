@@ -17,7 +17,6 @@ Errors are problem+json (RFC 9457): one line, no personal text, no traceback.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
@@ -28,6 +27,7 @@ from audit.errors import EntryMissing
 from audit.http import BodyLimit, install_error_handlers
 from audit.telemetry import span
 from client_node import wire
+from client_node.budget_words import remaining, to_dict
 from client_node.errors import (
     AccessDenied,
     LabelUnknown,
@@ -40,6 +40,7 @@ from client_node.errors import (
     TurnUnknown,
 )
 from client_node.service import VERSION, NodeService
+from client_node.training import limits_of
 from policies.errors import PermitInvalid, UndertoneError
 from policies.vocabulary import RunId, Use
 
@@ -177,14 +178,6 @@ def node_status(service: NodeService) -> dict[str, Any]:
 
 
 def node_budget(service: NodeService) -> dict[str, Any]:
-    """Return what each person at this node may have lost in the period, and the limits."""
-    limits = service.policy
-    spent = service.ledger.epsilon_spent()
-    return {
-        "epsilon_spent": spent if math.isfinite(spent) else None,
-        "epsilon_limit": limits.maximum_epsilon,
-        "delta": limits.maximum_delta,
-        "period_s": limits.period_s,
-        "entries": len(service.ledger.entries()),
-        "training": service.ledger.fault or "ready",
-    }
+    """Return what each person at this node may have lost in the period, in figures and words."""
+    limits, ledger = limits_of(service.policy), service.ledger
+    return to_dict(remaining(ledger, limits, clock=service.log.clock), fault=ledger.fault)

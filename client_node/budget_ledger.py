@@ -1,19 +1,30 @@
 """What this node has spent of each person's privacy, and what it still may (promise 6).
 
 One bound for everybody at the node: whoever took part in everything has spent this much, and
-nobody more. An entry is on disk before any record is opened for the computation it pays for;
-a crash or retry can waste budget, never forget it. Entries are chained by digest, and the
-head of the chain goes to the log with each spending: a ledger put back from yesterday's copy
-no longer contains what the log says was spent, and the node stops training.
+nobody more. It holds over all runs, models, metrics and analytics together, in any stretch of
+one period; entries name their purpose so that people can be told what for.
+
+    reserve   a whole run, at its enrolment, so that no later run can strand it half way
+    spend     one computation, before any record is opened for it; a retry spends again
+    confirm   one answer for each spending (`client_node.round_answers`)
+
+An entry is on disk on return; a crash can waste budget, never forget it. Entries are chained by
+digest, and the head of the chain goes to the log with each spending: a ledger put back from
+yesterday's copy no longer contains what the log says was spent, and the node stops training.
+A clock that is set back does not bring budget back: time in the ledger never runs backwards. A
+clock set forward makes standing stale, and the gate closes.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
@@ -26,8 +37,17 @@ from policies.errors import BudgetExhausted
 from policies.vocabulary import Digest, Purpose, RunId
 
 GENESIS = "0" * 64
+RESERVED_S = 86_400
+"""How long a run may keep what it reserved and did not spend."""
 ENROLMENT = 0
 """The round number under which a run's head count is charged."""
+
+
+class EntryKind(StrEnum):
+    """What an entry says."""
+
+    RESERVED = "reserved"
+    SPENT = "spent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +71,20 @@ class Spending:
 class BudgetLedger:
     """Spends, and refuses before it spends; thread-safe."""
 
-    def __init__(
-        self, path: Path, *, limits: Limits, clock: Clock, purpose: Purpose = Purpose.TRAINING
-    ) -> None:
+    def __init__(self, path: Path, *, limits: Limits, clock: Clock) -> None:
         """Open the ledger; nothing can be spent before `verify` found it whole.
 
-        Raises:
-            LedgerRolledBack: The file cannot be opened.
+        A file that cannot be opened is a fault like any other: the node serves, and does not
+        train.
         """
-        self._limits, self._clock, self._purpose = limits, clock, purpose
+        self._limits, self._clock = limits, clock
         self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._fault: str | None = "the budget ledger was not verified yet"
         try:
             self._engine = open_store(path, [BudgetEntry])
         except (SQLAlchemyError, OSError) as error:
-            raise LedgerRolledBack(
-                f"the budget ledger cannot be opened: {type(error).__name__}"
-            ) from error
-        self._fault: str | None = "the budget ledger was not verified yet"
+            self._fault = str(_unreadable(error))
 
     @property
     def fault(self) -> str | None:
@@ -83,48 +100,90 @@ class BudgetLedger:
             logged_head: The head of the log's last BUDGET_SPENT, None where there is none.
 
         Raises:
-            LedgerRolledBack: A changed entry, or a ledger put back to an earlier state; from
-                here on nothing can be spent.
+            LedgerRolledBack: A changed entry, a file that is cut, or a ledger put back to an
+                earlier state; from here on nothing can be spent.
         """
         try:
-            entries = self.entries()
+            entries = self._all()
             _verify_chain(entries)
             _verify_head(entries, logged_head)
-        except SQLAlchemyError as error:
-            self._fault = f"the budget ledger cannot be read: {type(error).__name__}"
-            raise LedgerRolledBack(self._fault) from error
         except LedgerRolledBack as error:
             self._fault = str(error)
             raise
         self._fault = None
 
     def entries(self) -> list[BudgetEntry]:
-        """Return all entries, oldest first."""
-        with Session(self._engine, expire_on_commit=False) as session:
-            return list(session.exec(select(BudgetEntry).order_by(col(BudgetEntry.number))))
+        """Return all spendings, oldest first.
 
-    def spent(self) -> RdpCurve:
-        """Return what the current period holds."""
-        since = self._clock() - self._limits.period_s
-        curves = (_curve(e) for e in self.entries() if e.spent_at > since)
+        Raises:
+            LedgerRolledBack: The file cannot be read.
+        """
+        return [entry for entry in self._all() if entry.kind == EntryKind.SPENT]
+
+    def spent(self, purpose: Purpose | None = None) -> RdpCurve:
+        """Return what the current period holds, for one purpose or for all together.
+
+        Raises:
+            LedgerRolledBack: The file cannot be read.
+        """
+        entries = self._all()
+        since = self._now(entries) - self._limits.period_s
+        curves = (
+            _curve(entry)
+            for entry in entries
+            if entry.kind == EntryKind.SPENT
+            and entry.spent_at > since
+            and purpose in (None, entry.purpose)
+        )
         return sum(curves, start=NOTHING_SPENT)
 
-    def epsilon_spent(self) -> float:
-        """Return the epsilon of the current period at the policy's delta."""
-        spent = self.spent()
+    def epsilon_spent(self, purpose: Purpose | None = None) -> float:
+        """Return the epsilon of the current period at the policy's delta.
+
+        Raises:
+            LedgerRolledBack: The file cannot be read.
+        """
+        spent = self.spent(purpose)
         return 0.0 if spent == NOTHING_SPENT else epsilon(spent, delta=self._limits.delta)
 
-    def covers(self, curve: RdpCurve) -> bool:
-        """Say whether the budget would cover one more computation; spends nothing.
+    @staticmethod
+    def curve_of(entry: BudgetEntry) -> RdpCurve:
+        """Return what an entry cost."""
+        return _curve(entry)
+
+    def covers(self, curve: RdpCurve, *, run: RunId) -> bool:
+        """Say whether the budget would cover one more computation of a run; spends nothing.
 
         Raises:
             LedgerRolledBack: The ledger cannot be trusted.
         """
         self._check()
-        return within(self.spent() + curve, epsilon=self._limits.epsilon, delta=self._limits.delta)
+        return self._within(self._held(self._all(), run, curve))
+
+    def reserve(self, curve: RdpCurve, *, run: RunId, terms_digest: Digest) -> Spending:
+        """Set a whole run aside, so that its last round fits if its first does.
+
+        Raises:
+            BudgetExhausted: It does not fit beside what is spent and set aside already.
+            LedgerRolledBack: The ledger cannot be trusted.
+        """
+        return self._enter(
+            EntryKind.RESERVED,
+            curve,
+            run=run,
+            round_number=ENROLMENT,
+            terms_digest=terms_digest,
+            purpose=Purpose.TRAINING,
+        )
 
     def spend(
-        self, curve: RdpCurve, *, run: RunId, round_number: int, terms_digest: Digest
+        self,
+        curve: RdpCurve,
+        *,
+        run: RunId,
+        round_number: int,
+        terms_digest: Digest,
+        purpose: Purpose = Purpose.TRAINING,
     ) -> Spending:
         """Record one spending; it is on disk on return. A retry spends again.
 
@@ -132,15 +191,52 @@ class BudgetLedger:
             BudgetExhausted: It does not fit, or cannot be written; nothing may be computed.
             LedgerRolledBack: The ledger cannot be trusted.
         """
+        return self._enter(
+            EntryKind.SPENT,
+            curve,
+            run=run,
+            round_number=round_number,
+            terms_digest=terms_digest,
+            purpose=purpose,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def _enter(
+        self,
+        kind: EntryKind,
+        curve: RdpCurve,
+        *,
+        run: RunId,
+        round_number: int,
+        terms_digest: Digest,
+        purpose: Purpose,
+    ) -> Spending:
+        """Add an entry if all that would then be spent or set aside stays within the limits."""
         self._check()
         with self._lock:
-            after = self.spent() + curve
-            if not within(after, epsilon=self._limits.epsilon, delta=self._limits.delta):
+            entries = self._all()
+            entry = BudgetEntry(
+                number=len(entries),
+                kind=kind.value,
+                purpose=purpose.value,
+                run=run,
+                round_number=round_number,
+                curve=json.dumps(curve.values),
+                terms_digest=terms_digest,
+                spent_at=self._now(entries),
+                previous=entries[-1].head if entries else GENESIS,
+                head="",
+            )
+            if not self._within(self._held([*entries, entry])):
                 raise BudgetExhausted(
                     f"round {round_number} of {run} would pass the node's privacy budget: "
                     "wait for the period to end"
                 )
-            entry = self._next(curve, run, round_number, terms_digest)
+            entry.head = _head(entry)
             try:
                 with Session(self._engine, expire_on_commit=False) as session:
                     session.add(entry)
@@ -150,36 +246,62 @@ class BudgetLedger:
                     f"the spending cannot be written: {type(error).__name__}"
                 ) from error
         return Spending(
-            number=entry.number,
-            head=Digest(entry.head),
-            epsilon_after=epsilon(after, delta=self._limits.delta),
+            number=entry.number, head=Digest(entry.head), epsilon_after=self.epsilon_spent()
         )
 
-    def close(self) -> None:
-        """Close the file."""
-        self._engine.dispose()
+    def _held(
+        self, entries: Sequence[BudgetEntry], run: RunId | None = None, more: RdpCurve | None = None
+    ) -> RdpCurve:
+        """Return what is spent or set aside in the period: of each run the larger of the two.
+
+        `more` is a spending of `run` that is thought of and not yet entered.
+        """
+        now = self._now(entries)
+        spent: dict[str, RdpCurve] = {} if run is None or more is None else {run: more}
+        reserved: dict[str, RdpCurve] = {}
+        for entry in entries:
+            if entry.kind == EntryKind.SPENT and entry.spent_at > now - self._limits.period_s:
+                spent[entry.run] = spent.get(entry.run, NOTHING_SPENT) + _curve(entry)
+            elif entry.kind == EntryKind.RESERVED and entry.spent_at > now - RESERVED_S:
+                reserved[entry.run] = _curve(entry)
+        runs = {*spent, *reserved}
+        return sum(
+            (_larger(spent.get(r, NOTHING_SPENT), reserved.get(r, NOTHING_SPENT)) for r in runs),
+            start=NOTHING_SPENT,
+        )
+
+    def _within(self, curve: RdpCurve) -> bool:
+        return within(curve, epsilon=self._limits.epsilon, delta=self._limits.delta)
+
+    def _now(self, entries: Sequence[BudgetEntry]) -> float:
+        """Return the time, never before that of the last entry."""
+        return max(self._clock(), entries[-1].spent_at) if entries else self._clock()
+
+    def _all(self) -> list[BudgetEntry]:
+        if self._engine is None:
+            raise LedgerRolledBack(self._fault)
+        try:
+            with Session(self._engine, expire_on_commit=False) as session:
+                return list(session.exec(select(BudgetEntry).order_by(col(BudgetEntry.number))))
+        except SQLAlchemyError as error:
+            self._fault = str(_unreadable(error))
+            raise _unreadable(error) from error
 
     def _check(self) -> None:
         if self._fault is not None:
             raise LedgerRolledBack(self._fault)
 
-    def _next(
-        self, curve: RdpCurve, run: RunId, round_number: int, terms_digest: Digest
-    ) -> BudgetEntry:
-        entries = self.entries()
-        entry = BudgetEntry(
-            number=len(entries),
-            purpose=self._purpose.value,
-            run=run,
-            round_number=round_number,
-            curve=json.dumps(curve.values),
-            terms_digest=terms_digest,
-            spent_at=self._clock(),
-            previous=entries[-1].head if entries else GENESIS,
-            head="",
-        )
-        entry.head = _head(entry)
-        return entry
+
+def _unreadable(error: Exception) -> LedgerRolledBack:
+    return LedgerRolledBack(
+        f"the budget ledger cannot be read ({type(error).__name__}): "
+        "restore the newest ledger; until then no training"
+    )
+
+
+def _larger(one: RdpCurve, other: RdpCurve) -> RdpCurve:
+    """Return the larger at each order."""
+    return RdpCurve(values=tuple(map(max, one.values, other.values)))
 
 
 def _curve(entry: BudgetEntry) -> RdpCurve:

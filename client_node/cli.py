@@ -22,6 +22,7 @@ from audit.verify import read_last, verify_log
 from client_node.access import new_key
 from client_node.api import create_app
 from client_node.budget_ledger import BudgetLedger
+from client_node.budget_words import remaining, to_dict
 from client_node.connections import ConnectionGuard, ConnectionPolicy, install
 from client_node.internal_api import create_internal_app
 from client_node.service import open_node
@@ -88,23 +89,23 @@ def status(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FB
 
 @budget_app.command("show")
 def budget_show(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FBT002 (typer)
-    """Show what each person at this node may have lost in the period, and the limit."""
+    """Say what each person at this node may have lost in the period, and what is left."""
     loaded = NodeSettings.load(settings)
-    policy = load_policy(loaded)
+    limits = limits_of(load_policy(loaded))
     log = loaded.folder / "log.db"
     logged = read_last(log, EventKind.BUDGET_SPENT) if log.exists() else None
-    ledger = BudgetLedger(loaded.folder / "budget.db", limits=limits_of(policy), clock=time.time)
+    ledger = BudgetLedger(loaded.folder / "budget.db", limits=limits, clock=time.time)
     try:
         ledger.verify(None if logged is None else str(logged.fields["head"]))
-        value = {
-            "epsilon_spent": ledger.epsilon_spent(),
-            "epsilon_limit": policy.maximum_epsilon,
-            "delta": policy.maximum_delta,
-            "entries": len(ledger.entries()),
-        }
+        value = to_dict(remaining(ledger, limits, clock=time.time), fault=ledger.fault)
     finally:
         ledger.close()
-    emit(value, as_json=as_json)
+    if as_json:
+        emit(value, as_json=True)
+        return
+    for sentence in value.pop("words"):
+        typer.echo(sentence)
+    emit(value, as_json=False)
 
 
 @policy_app.command("check")

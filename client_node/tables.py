@@ -55,11 +55,12 @@ class StandingEntry(Row, table=True):
 
 
 class BudgetEntry(Row, table=True):
-    """One spending of privacy budget; `head` chains it to all before it."""
+    """One spending or reservation of privacy budget; `head` chains it to all before it."""
 
     __tablename__ = "budget_entry"
 
     number: int = Field(primary_key=True)
+    kind: str
     purpose: str
     run: str
     round_number: int

@@ -39,7 +39,7 @@ from client_node.errors import (
 from client_node.round_answers import RoundAnswers
 from client_node.standing_cache import StandingCache
 from client_node.vault import TrainingRecord, Vault
-from models.accounting import RdpCurve, count_curve, round_curve
+from models.accounting import RdpCurve, count_curve, plan_curve, plan_epsilon, round_curve
 from models.bags import Bags
 from models.errors import ModelError
 from models.features import FEATURES
@@ -222,14 +222,16 @@ class Training:
             raise RoundRefused(RoundRefusal.TERMS, str(error)) from error
         if digest(plan_to_dict(terms.plan)) != terms.plan_digest:
             raise RoundRefused(RoundRefusal.TERMS, "the plan is not the one its digest names")
+        _check_cost(terms)
         if (terms.plan.features, terms.plan.encoder_digest) != (FEATURES, self.encoder_digest):
             raise RoundRefused(RoundRefusal.MODEL, "the plan is for another encoder")
         return terms, digest(terms_to_dict(terms)), body
 
     def _count(self, terms: RoundTerms, terms_digest: Digest) -> str:
-        """Charge, count with noise, and record the answer."""
+        """Set the run's budget aside, charge the count, count with noise, record the answer."""
         curve = count_curve(terms.plan.mechanism)
-        permit = self._permit(terms, curve, ENROLMENT)
+        permit = self._permit(terms, plan_curve(terms.plan), ENROLMENT)
+        self._reserve(terms, terms_digest)
         spending = self._spend(terms, terms_digest, curve, ENROLMENT, permit)
         count = noisy_count(
             len(permit.subjects), std=terms.plan.mechanism.count_noise, noise=self.noise
@@ -258,6 +260,25 @@ class Training:
             )
         except (Refused, PolicyUnavailable) as error:
             raise RoundRefused(RoundRefusal.STOPPED, str(error)) from error
+        except AuditError as error:
+            raise RoundRefused(RoundRefusal.NOT_READY, type(error).__name__) from error
+
+    def _reserve(self, terms: RoundTerms, terms_digest: Digest) -> None:
+        """Set the whole run aside, and say so in the log."""
+        try:
+            reserved = self.ledger.reserve(
+                plan_curve(terms.plan), run=terms.run, terms_digest=terms_digest
+            )
+            self._record(
+                EventKind.BUDGET_RESERVED,
+                ledger=Purpose.TRAINING.value,
+                run=terms.run,
+                epsilon=terms.plan.epsilon,
+                delta=terms.plan.delta,
+                head=reserved.head,
+            )
+        except (BudgetExhausted, LedgerRolledBack) as error:
+            raise RoundRefused(RoundRefusal.BUDGET, str(error)) from error
         except AuditError as error:
             raise RoundRefused(RoundRefusal.NOT_READY, type(error).__name__) from error
 
@@ -302,7 +323,7 @@ class Training:
     def _check_budget(self, terms: RoundTerms, curve: RdpCurve, round_number: int) -> None:
         """Refuse, and log it, where the budget does not cover one more computation."""
         try:
-            if self.ledger.covers(curve):
+            if self.ledger.covers(curve, run=terms.run):
                 return
             detail = "the privacy budget does not cover it"
         except LedgerRolledBack as error:
@@ -349,6 +370,19 @@ def bags_of(records: Sequence[TrainingRecord], labels: Sequence[str]) -> Bags:
         labels=np.array([index[record.label] for record in known], np.int64),
         owners=np.array([owners[record.subject] for record in known], np.int64),
     )
+
+
+def _check_cost(terms: RoundTerms) -> None:
+    """Refuse a plan that costs a person more than it declares, or what cannot be computed."""
+    try:
+        cost = plan_epsilon(terms.plan)
+    except ModelError as error:
+        raise RoundRefused(RoundRefusal.TERMS, str(error)) from error
+    if cost > terms.plan.epsilon:
+        raise RoundRefused(
+            RoundRefusal.TERMS,
+            f"the plan declares epsilon {terms.plan.epsilon:g} and costs {cost:.3f}",
+        )
 
 
 def _weights(terms: RoundTerms, body: Mapping[str, Any]) -> bytes:

@@ -121,7 +121,11 @@ def test_budget_is_on_disk_before_any_record_is_opened(
             )._engine
         ) as session:
             seen.append(
-                len(session.connection().exec_driver_sql("select 1 from budget_entry").all())
+                len(
+                    session.connection()
+                    .exec_driver_sql("select 1 from budget_entry where kind = 'spent'")
+                    .all()
+                )
             )
         raise VaultError("power cut")
 
@@ -183,6 +187,31 @@ def test_plan_under_a_listed_digest_must_be_that_plan(make_world: Any) -> None:
     with pytest.raises(RoundRefused, match="its digest names") as caught:
         node.training.take_part(world.ask_round(plan_digest=listed))
     assert reason(caught) is RoundRefusal.TERMS
+
+
+def test_plan_that_costs_more_than_it_declares_is_refused(make_world: Any) -> None:
+    """The node computes the cost itself: a plan that declares less opens and spends nothing."""
+    world = make_world(plan_changes={"epsilon": 0.5})
+    node = trained(world, "a")
+    with pytest.raises(RoundRefused, match=r"declares epsilon 0.5 and costs") as caught:
+        node.training.enrol(world.ask_enrolment())
+    assert reason(caught) is RoundRefusal.TERMS
+    assert node.ledger.entries() == []
+
+
+def test_run_that_could_not_end_is_refused_at_its_start(make_world: Any) -> None:
+    """A run whose last round would not fit beside what is spent is refused before its first."""
+    world = make_world(policy_changes={"maximum_epsilon": 4.0})
+    node = trained(world, "a")
+    while node.ledger.covers(round_curve(world.plan().mechanism), run=RUN):
+        node.ledger.spend(
+            round_curve(world.plan().mechanism), run=RUN, round_number=1, terms_digest=ZERO
+        )
+    before = len(node.ledger.entries())
+    with pytest.raises(RoundRefused) as caught:
+        node.training.enrol(world.ask_enrolment())
+    assert reason(caught) is RoundRefusal.BUDGET
+    assert len(node.ledger.entries()) == before
 
 
 def test_stop_switch_refuses_a_round_unspent(world: Any) -> None:
@@ -326,7 +355,7 @@ def test_ledger_with_a_changed_entry_is_refused(world: Any) -> None:
     """Entries are chained: a smaller curve written over an old one is found."""
     ledger = ledger_of(world)
     with pytest.raises(LedgerRolledBack, match="not verified"):
-        ledger.covers(round_curve(world.plan().mechanism))
+        ledger.covers(round_curve(world.plan().mechanism), run=RUN)
     ledger.verify(None)
     curve = round_curve(world.plan().mechanism)
     ledger.spend(curve, run=RUN, round_number=1, terms_digest=ZERO)
@@ -347,7 +376,7 @@ def test_ledger_forgets_only_what_is_older_than_the_period(world: Any) -> None:
     ledger = ledger_of(world, epsilon=1.5)
     ledger.verify(None)
     curve = round_curve(world.plan().mechanism)
-    while ledger.covers(curve):
+    while ledger.covers(curve, run=RUN):
         ledger.spend(curve, run=RUN, round_number=1, terms_digest=ZERO)
     count = len(ledger.entries())
     world.now += 99

@@ -83,6 +83,7 @@ def test_budget_that_cannot_be_written_opens_nothing(
     """Where the disk is full, the round is refused and no record is opened."""
     node = ready(world)
     monkeypatch.setattr(Vault, "open_batch", lambda *_, **__: pytest.fail("a record was opened"))
+    assert node.ledger._engine is not None
     with node.ledger._engine.begin() as database:
         database.exec_driver_sql(
             "CREATE TRIGGER full BEFORE INSERT ON budget_entry "
