@@ -1,6 +1,6 @@
 """Publish models: build the release and its card, log it, prove it, sign it.
 
-    1. build    weights, labels, threshold, encoder and card
+    1. build    weights, labels, threshold, encoder and card, held to the organisation's standard
        permit   shown: leave of the gate for exactly this release (promise 1)
     2. log      a RELEASE_PUBLISHED leaf with the digest of its canonical bytes
     3. prove    the leaf's tlog-proof, so that a node can tell without the log
@@ -9,8 +9,9 @@
 
 The permit comes before anything is logged or signed, and steps 2 to 4 come in this
 order so that nothing is signed that is not logged. A release is
-made by hand and names who approved it. Its card carries no accuracy: whoever measured it on
-people's data would have to spend for it, so the harness or a private evaluation prints that.
+made by hand and names who approved it. Its card carries figures of public or consented sets
+alone (`coordinator.standard`): whoever measured it on people's data at the nodes would have to
+spend for it, so the harness or a private evaluation prints that.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from coordinator.aggregation import Weights
 from coordinator.errors import ReleaseRejected
 from coordinator.plan import Preview
 from coordinator.registry import Published, Registry
+from coordinator.standard import Standard
 from models.card import Card
 from models.release import (
     Release,
@@ -103,9 +105,16 @@ class ReleaseBook:
     """Publish releases and keep them."""
 
     def __init__(
-        self, registry: Registry, *, log: EvidenceLog, key: SigningKey, clock: Clock
+        self,
+        registry: Registry,
+        *,
+        log: EvidenceLog,
+        key: SigningKey,
+        clock: Clock,
+        standard: Standard | None = None,
     ) -> None:
         self._registry, self._log, self._key, self._clock = registry, log, key, clock
+        self._standard = standard or Standard()
 
     def upcoming(self) -> ReleaseId:
         """Return the name that the next release will have; ask the gate for it."""
@@ -116,12 +125,13 @@ class ReleaseBook:
 
         Raises:
             PermitInvalid: The permit is not for this release, or its seconds are over.
-            ReleaseRejected: The approver is not one word (an id or an address).
+            ReleaseRejected: The approver is not one word (an id or an address), or the release
+                does not meet the standard; that is logged.
             EvidenceUnavailable: The log cannot record; nothing is published.
         """
         if _PERSON.fullmatch(approved_by) is None:
             raise ReleaseRejected("approved_by is one word: a person's id or address")
-        release = replace(unnamed, release_id=self.upcoming())  # 1
+        release = self._held(replace(unnamed, release_id=self.upcoming()))  # 1
         permit.cover(
             action=Action.RELEASE,
             purpose=Purpose.TRAINING,
@@ -141,6 +151,15 @@ class ReleaseBook:
         )
         self._registry.add_release(published, number=len(self.all()))  # 5
         return published
+
+    def _held(self, release: Release) -> Release:
+        try:
+            return self._standard.hold(release)
+        except ReleaseRejected:
+            fields = {"release": release.release_id, "reason": "below-standard"}
+            kind = EventKind.RELEASE_REFUSED
+            self._log.append(Event(kind=kind, at=self._clock(), fields=fields))
+            raise
 
     def _bundle(self, release: Release, value: Mapping[str, Any], approved_by: str) -> bytes:
         fields = {

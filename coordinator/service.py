@@ -47,6 +47,7 @@ from coordinator.release import (
 )
 from coordinator.rounds import Centre, Run, close_run, hold_run, refusal_line
 from coordinator.settings import CoordinatorSettings
+from coordinator.standard import read_standard
 from coordinator.tables import open_store
 from coordinator.traffic import Traffic, TrafficMeter
 from coordinator.witnesses import Witnesses
@@ -145,7 +146,13 @@ class CoordinatorService:
             governance=self.governance,
             clock=clock,
         )
-        self.releases = ReleaseBook(self.registry, log=self.log, key=self._key, clock=clock)
+        self.releases = ReleaseBook(
+            self.registry,
+            log=self.log,
+            key=self._key,
+            clock=clock,
+            standard=read_standard(settings),
+        )
         self.queue = CourierQueue(self._addresses, grace_s=settings.grace_s)
         self.fleet = make_fleet(settings, self.queue)
         self.delivery = Delivery(

@@ -27,6 +27,7 @@ _PATHS = (
     "authority",
     "socket",
     "trust_ca",
+    "evaluation_set",
 )
 
 
@@ -41,7 +42,9 @@ class CoordinatorSettings(ServiceSettings):
     SuperNodes poll every 3 s. `trust_url`, `trust_ca` (PEM) and `trust_key` (its vkey) reach the
     trust service, under whose governance alone anything is trained or released: without all
     three, nothing is; `trust_poll_s` is the longest wait for its news. `flower` false leaves
-    the Flower processes to another supervisor.
+    the Flower processes to another supervisor. No release is published whose calibration error
+    or gap between groups is above `most_calibration_error` or `most_gap`, as its card states or
+    as measured on `evaluation_set` (`python -m models.evaluation_set` makes one).
     """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_COORDINATOR_", extra="forbid")
@@ -67,6 +70,9 @@ class CoordinatorSettings(ServiceSettings):
     trust_ca: Path | None = None
     trust_key: str | None = None
     trust_poll_s: float = Field(default=2.0, gt=0, le=60)
+    evaluation_set: Path | None = None
+    most_calibration_error: float | None = Field(default=None, ge=0, le=1)
+    most_gap: float | None = Field(default=None, ge=0, le=1)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -28,6 +28,10 @@ ABOUT = {
         "English only; irony, and coarse but friendly words, are read by their surface.",
         "Raters disagree on GoEmotions: its labels are one person's guess at another's words.",
         "Reddit is not a service desk: requests are rarer there, thanks and complaints franker.",
+        (
+            "What students of 16 countries told (ISEAR) it read unlike: "
+            "error .55 for women, .64 for men, .35 to .80 by country."
+        ),
         "grief, relief, pride and nervousness were taught by fewer than two hundred texts each.",
     ],
 }

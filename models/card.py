@@ -13,10 +13,18 @@ from typing import Any
 from models.errors import ReleaseInvalid
 from policies.vocabulary import Digest
 
+CALIBRATION_ERROR, ERROR, MACRO_F1 = "calibration error", "error", "macro-F1"
+ABSTAINED = "abstained"
+GAP = "gap in"
+"""Names of figures that a limit may be set on; a gap is `gap in error by sex`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One measured figure, and who measured it on what."""
+    """One measured figure, and who measured it on what.
+
+    Never of people's data at the nodes, unless it was charged to their budget.
+    """
 
     name: str
     value: float

@@ -8,8 +8,9 @@ of rank 16, and the adapted matrix is W + 2 B A. `base_model/card.json` says how
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.card import CALIBRATION_ERROR, ERROR, MACRO_F1
 from models.errors import EncoderRejected
 from models.features import ADAPTER_DIGEST, HEADS_DIGEST
 from models.label_sets import label_sets
@@ -26,6 +28,8 @@ FOLDER = Path(__file__).with_name("base_model")
 ADAPTER, HEADS, CARD = "adapter.safetensors", "heads.safetensors", "card.json"
 SCALE = 2.0
 """What multiplies B A: alpha / rank of the training."""
+
+_FIGURES = {"calibration_error": CALIBRATION_ERROR, "error": ERROR, "macro_f1": MACRO_F1}
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -60,11 +64,15 @@ def load_adapter() -> Tensors:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PublicHead:
-    """A shipped head: weights `(feature, label)`, and the confidence below which it abstains."""
+    """A shipped head: weights `(feature, label)`, and the confidence below which it abstains.
+
+    `figures` are those of its card: a name of `models.card` and a value each, of public texts.
+    """
 
     labels: tuple[str, ...]
     weights: npt.NDArray[np.float32]
     abstain_below: float
+    figures: tuple[tuple[str, float], ...] = ()
 
 
 def public_head(labels: tuple[str, ...]) -> PublicHead | None:
@@ -79,7 +87,7 @@ def public_head(labels: tuple[str, ...]) -> PublicHead | None:
         if sorted(head.labels) == sorted(labels):
             order = [head.labels.index(label) for label in labels]
             weights = np.ascontiguousarray(head.weights[:, order])
-            return PublicHead(labels=labels, weights=weights, abstain_below=head.abstain_below)
+            return replace(head, labels=labels, weights=weights)
     return None
 
 
@@ -87,11 +95,13 @@ def public_head(labels: tuple[str, ...]) -> PublicHead | None:
 def _public_heads() -> tuple[PublicHead, ...]:
     """Return the shipped heads whose labels exclude each other."""
     tensors = load_tensors(FOLDER / HEADS, HEADS_DIGEST)
+    stated = json.loads((FOLDER / CARD).read_text(encoding="utf-8"))["figures"]
     return tuple(
         PublicHead(
             labels=labels.names,
             weights=tensors[name].astype(np.float32),
             abstain_below=float(tensors[f"{name}.abstain_below"][0]),
+            figures=tuple((said, stated[name][key]) for key, said in _FIGURES.items()),
         )
         for name, labels in label_sets().items()
         if f"{name}.abstain_below" in tensors

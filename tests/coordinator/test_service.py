@@ -159,7 +159,12 @@ class Centre:
 
 
 def open_centre(
-    folder: Path, *, clock: Clock = time.time, governed: bool = True, heard: bool = True
+    folder: Path,
+    *,
+    clock: Clock = time.time,
+    governed: bool = True,
+    heard: bool = True,
+    **more: Any,
 ) -> Centre:
     """Start a coordinator in the folder; ungoverned, its settings name no trust service."""
     trust = MemoryTrust(clock, down=not heard)
@@ -182,6 +187,7 @@ def open_centre(
         epsilon_ceiling=4.0,
         grace_s=5.0,
         **(named if governed else {}),
+        **more,
     )
     fleets: list[MemoryFleet] = []
 
