@@ -67,6 +67,7 @@ nightly: $(READY) ## every test, slow ones too
 
 bench: $(READY) ## run the benchmarks
 	$(BIN)/python -m tests.bench.inference --json
+	$(BIN)/python -m tests.bench.evidence --json
 	$(BIN)/python -m tests.bench.foundation --json
 
 clean: ## remove .venv and caches

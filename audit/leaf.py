@@ -63,6 +63,19 @@ def encode_leaf(event: Event, commitment: bytes | None) -> bytes:
     return leaf
 
 
+def commitment_of(leaf: bytes) -> bytes | None:
+    """Return what a leaf commits to, without reading its event.
+
+    Raises:
+        EventInvalid: Not a leaf.
+    """
+    try:
+        committed = json.loads(leaf)["commitment"]
+        return None if committed is None else bytes.fromhex(committed)
+    except (ValueError, KeyError, TypeError) as error:
+        raise EventInvalid("not a leaf of an evidence log") from error
+
+
 def decode_leaf(leaf: bytes) -> tuple[Event, bytes | None]:
     """Return event and commitment of a leaf.
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import click
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from policies.errors import UndertoneError
@@ -25,6 +27,11 @@ DONE, FAILED, MISUSE = 0, 1, 2
 
 Known = Annotated[
     Path | None, typer.Option("--known", help="A checkpoint or receipt that you kept earlier.")
+]
+
+Bookmark = Annotated[
+    Path | None,
+    typer.Option("--bookmark", help="Remember here how far it is, and go on from there."),
 ]
 
 _DEBUG = "UNDERTONE_DEBUG"
@@ -65,6 +72,19 @@ def emit(value: Any, *, as_json: bool) -> None:
         console.print(_rows(value))
     else:
         console.print(str(value), markup=False)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how far long work is; on a terminal only, and gone when it is done.
+
+    Yields:
+        A function of what is done and what there is in all.
+    """
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def complain(message: str) -> None:

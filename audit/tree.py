@@ -55,9 +55,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def extend(frontier: Frontier, index: int, leaf: bytes) -> tuple[Frontier, list[Node]]:
-    """Add the leaf hash at `index`, the current size; return the frontier and the new nodes."""
-    node = Node(0, index, leaf)
+def extend(
+    frontier: Frontier, index: int, leaf: bytes, *, level: int = 0
+) -> tuple[Frontier, list[Node]]:
+    """Add the leaf hash at `index`, the current size; return the frontier and the new nodes.
+
+    With a level it is the complete node at that place, and the frontier ends before it.
+    """
+    node = Node(level, index, leaf)
     made, left = [node], list(frontier)
     while left and left[-1].level == node.level:
         node = Node(node.level + 1, node.place >> 1, node_hash(left.pop().hash, node.hash))

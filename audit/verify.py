@@ -16,7 +16,7 @@ Whoever owns both file and key can write another history; step 6 is what finds t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +32,16 @@ from audit.errors import (
 )
 from audit.events import Event, EventKind
 from audit.keys import VerifyKey
-from audit.leaf import decode_leaf, read_payload
+from audit.leaf import commitment_of, decode_leaf, read_payload
 from audit.log_store import NEWEST_OF_KIND
-from audit.tree import EMPTY_ROOT, Frontier, extend, leaf_hash, root_of
+from audit.replay import RUN, Bookmark, Levels, Position, carry_on, hash_run, nodes_within
+from audit.tree import EMPTY_ROOT, Frontier, frontier_at, root_of
 
 Progress = Callable[[int, int], None]
 """Called with entries done and entries in all."""
 
-_PROGRESS_EVERY = 10_000
+_PAUSE = 16 * RUN
+"""Entries between two words on how far it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ def verify_log(
     *,
     progress: Progress | None = None,
     known_checkpoint: str | None = None,
+    bookmark: Path | None = None,
 ) -> VerifiedLog:
     """Verify a log's file from its first entry to its last.
 
@@ -66,6 +69,8 @@ def verify_log(
         key: The log's verify key.
         progress: Told how far it is.
         known_checkpoint: A signed checkpoint of this log that came from elsewhere.
+        bookmark: A file in which to remember how far it is: an interrupted verification of the
+            same file, unchanged, goes on from there. Whoever can write it is believed.
 
     Raises:
         LogTampered: Something does not hold; says what (`Tampering`) and where.
@@ -74,7 +79,8 @@ def verify_log(
     """
     known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key)
     with _reading(path) as database:
-        return _Verification(database, key, known).run(progress)
+        place = None if bookmark is None else Bookmark(bookmark, path, f"{key} {known}")
+        return _Verification(database, key, known).run(progress, place)
 
 
 def read_last(path: Path, kind: EventKind) -> Event | None:
@@ -108,50 +114,103 @@ class _Verification:
         self._database = database
         self._key = key
         self._known = known
-        self._size = 0
-        self._frontier: Frontier = ()
-        self._nodes = 0
         self._origin = None if known is None else known.origin
+        self._size = self._nodes = self._seen = 0
+        self._frontier: Frontier = ()
+        self._known_root: bytes | None = None
 
-    def run(self, progress: Progress | None) -> VerifiedLog:
+    def run(self, progress: Progress | None, bookmark: Bookmark | None) -> VerifiedLog:
         """Stream the log and compare, step by step."""
-        total = self._count("entry")
+        self._resume(bookmark)
+        end = self._database.execute("SELECT COALESCE(MAX(idx) + 1, 0) FROM entry").fetchone()[0]
         stored = self._checkpoints()
-        pending, seen, known_root = next(stored, None), 0, None
-        for index, leaf, stored_hash in self._leaves():
-            while pending is not None and pending.size == self._size:
-                seen, pending = self._check_root(pending, seen), next(stored, None)
-            known_root = self._root_if_known(known_root)
-            self._grow(index, leaf, stored_hash)  # 1, 2
-            if progress is not None and self._size % _PROGRESS_EVERY == 0:
-                progress(self._size, total)
-        while pending is not None:  # 3, 4
-            seen, pending = self._check_root(pending, seen), next(stored, None)
-        self._check_end(seen)
-        self._check_payloads()  # 5
-        self._check_known(self._root_if_known(known_root))  # 6
+        pending = next(stored, None)
+        if pending is not None and pending.size == 0:
+            self._check_root(pending, EMPTY_ROOT)
+            pending = next(stored, None)
+        while self._size < end:
+            pending = self._replay(end, stored, pending)
+            if self._size // _PAUSE != (self._size - 1) // _PAUSE or self._size == end:
+                self._pause(progress, bookmark, end)
+        self._check_end(pending)  # 4
+        self._check_known()  # 6
         if progress is not None:
-            progress(self._size, total)
+            progress(self._size, end)
         return VerifiedLog(
-            size=self._size, root=root_of(self._frontier), checkpoints=seen, note=self._note()
+            size=self._size,
+            root=root_of(self._frontier),
+            checkpoints=self._seen,
+            note=self._note(),
         )
 
-    def _grow(self, index: int, leaf: bytes, stored_hash: bytes | None) -> None:
-        """Add a leaf and compare every node that it completes."""
-        if index != self._size:
-            raise LogTampered(
-                Tampering.MISSING, f"entry {self._size} is gone, next is {index}", index=self._size
+    def _replay(
+        self, end: int, stored: Iterator[Checkpoint], pending: Checkpoint | None
+    ) -> Checkpoint | None:
+        """Take the next run of entries; return the first checkpoint beyond it."""
+        levels, leaves, before = self._next_run(end), self._leaves, self._frontier  # 1
+        self._compare(levels)  # 1, 2
+        self._grow(levels, len(leaves))
+        nodes = nodes_within(levels, before, self._frontier)
+        while pending is not None and pending.size <= self._size:  # 3
+            self._check_root(pending, root_of(frontier_at(pending.size, nodes)))
+            pending = next(stored, None)
+        if self._known is not None and levels.start < self._known.size <= self._size:
+            self._known_root = root_of(frontier_at(self._known.size, nodes))
+        self._check_payloads(levels.start, leaves)  # 5
+        return pending
+
+    def _next_run(self, end: int) -> Levels:
+        """Read the next run, every entry in its place, and hash it."""
+        start, count = self._size, min(RUN, end - self._size)
+        rows = self._database.execute(
+            "SELECT idx, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx",
+            (start, start + RUN),
+        ).fetchall()
+        if len(rows) != count:
+            there = {index for index, _ in rows}
+            gone = next(index for index in range(start, end) if index not in there)
+            raise LogTampered(Tampering.MISSING, f"entry {gone} is gone", index=gone)
+        self._leaves = [leaf for _, leaf in rows]
+        return hash_run(start, self._leaves)
+
+    def _compare(self, levels: Levels) -> None:
+        """Compare the nodes of a run with the stored ones, leaves first."""
+        for level, computed in enumerate(levels.hashes):
+            first = levels.start >> level
+            stored = dict(
+                self._database.execute(
+                    "SELECT idx, hash FROM node WHERE level = ? AND idx >= ? AND idx < ?",
+                    (level, first, first + len(computed)),
+                )
             )
-        computed = leaf_hash(leaf)
-        if stored_hash is None:
-            raise LogTampered(Tampering.NODE, f"entry {index} has no tree node", index=index)
-        if computed != stored_hash:
-            raise self._changed(index, computed)
-        self._frontier, made = extend(self._frontier, index, computed)
-        for node in made[1:]:
-            self._check_node(node.level, node.place, node.hash)
-        self._nodes += len(made)
-        self._size += 1
+            if list(stored.values()) != computed:
+                for place, expected in enumerate(computed, first):
+                    self._check_node(level, place, stored.get(place), expected)
+            self._nodes += len(computed)
+
+    def _check_node(self, level: int, place: int, found: bytes | None, expected: bytes) -> None:
+        if found == expected:
+            return
+        if level:
+            text = f"tree node ({level}, {place}) does not follow from its entries"
+            raise LogTampered(Tampering.NODE, text, index=place << level)
+        if found is None:
+            raise LogTampered(Tampering.NODE, f"entry {place} has no tree node", index=place)
+        raise self._changed(place, expected)
+
+    def _grow(self, levels: Levels, count: int) -> None:
+        """Go on beyond a run: above a whole one nodes are completed, and compared."""
+        self._size += count
+        if count < RUN:
+            self._frontier = frontier_at(self._size, nodes_within(levels, self._frontier))
+            return
+        self._frontier, made = carry_on(self._frontier, levels)
+        for node in made:
+            row = self._database.execute(
+                "SELECT hash FROM node WHERE level = ? AND idx = ?", (node.level, node.place)
+            ).fetchone()
+            self._check_node(node.level, node.place, row and row[0], node.hash)
+            self._nodes += 1
 
     def _changed(self, index: int, computed: bytes) -> LogTampered:
         """Tell an edited leaf from one that another entry once was."""
@@ -164,98 +223,78 @@ class _Verification:
         text = f"entry {index} holds the leaf that entry {found[0]} was"
         return LogTampered(Tampering.REORDERED, text, index=index)
 
-    def _check_node(self, level: int, place: int, expected: bytes) -> None:
-        found = self._database.execute(
-            "SELECT hash FROM node WHERE level = ? AND idx = ?", (level, place)
-        ).fetchone()
-        if found is None or found[0] != expected:
-            text = f"tree node ({level}, {place}) does not follow from its entries"
-            raise LogTampered(Tampering.NODE, text, index=place << level)
-
-    def _check_root(self, checkpoint: Checkpoint, seen: int) -> int:
-        """Compare a stored checkpoint with the leaves so far; return how many were seen."""
-        if checkpoint.size > self._size:
-            raise LogTampered(
-                Tampering.TRUNCATED,
-                f"the log ends at {self._size}, a checkpoint was signed at {checkpoint.size}",
-                index=self._size,
-            )
-        if checkpoint.root != root_of(self._frontier):
+    def _check_root(self, checkpoint: Checkpoint, root: bytes) -> None:
+        """Compare a stored checkpoint with the root that the leaves give at its size."""
+        if checkpoint.root != root:
             raise LogTampered(
                 Tampering.FORKED,
                 f"the entries give another root than the one signed at {checkpoint.size}: "
                 "history was rewritten below that size",
                 index=checkpoint.size,
             )
-        return seen + 1
+        self._seen += 1
 
-    def _check_end(self, seen: int) -> None:
+    def _check_end(self, pending: Checkpoint | None) -> None:
+        if pending is not None:
+            raise LogTampered(
+                Tampering.TRUNCATED,
+                f"the log ends at {self._size}, a checkpoint was signed at {pending.size}",
+                index=self._size,
+            )
         last = self._database.execute("SELECT MAX(size) FROM checkpoint").fetchone()[0]
-        if not seen or last != self._size:
+        if not self._seen or last != self._size:
             raise LogTampered(
                 Tampering.SIGNATURE,
                 f"entries up to {self._size} are not covered by a checkpoint",
                 index=0 if last is None else last,
             )
-        if self._count("node") != self._nodes:
+        if self._database.execute("SELECT COUNT(*) FROM node").fetchone()[0] != self._nodes:
             raise LogTampered(Tampering.NODE, "there are tree nodes that no entry made")
+        extra = self._database.execute(
+            "SELECT MIN(idx) FROM payload WHERE idx < 0 OR idx >= ?", (self._size,)
+        ).fetchone()[0]
+        if extra is not None:
+            raise _foreign(extra)
 
-    def _check_payloads(self) -> None:
+    def _check_payloads(self, start: int, leaves: Sequence[bytes]) -> None:
         """Compare the payloads that are not sealed, and look for ones that nothing made."""
         rows = self._database.execute(
-            "SELECT p.idx, p.key_id, p.body, e.leaf FROM payload p "
-            "LEFT JOIN entry e ON e.idx = p.idx ORDER BY p.idx"
+            "SELECT idx, key_id, body FROM payload WHERE idx >= ? AND idx < ? ORDER BY idx",
+            (start, start + len(leaves)),
         )
-        for index, key_id, body, leaf in rows:
+        for index, key_id, body in rows:
             try:
-                commitment = None if leaf is None else decode_leaf(leaf)[1]
-                if commitment is None:
-                    raise LogTampered(Tampering.PAYLOAD, "nothing committed to it")  # noqa: TRY301
-                if key_id is None:
+                commitment = commitment_of(leaves[index - start])
+                if commitment is not None and key_id is None:
                     read_payload(body, commitment)
             except (LogTampered, EventInvalid) as error:
-                text = f"the payload of entry {index} is not the one committed to"
-                raise LogTampered(Tampering.PAYLOAD, text, index=index) from error
+                raise _foreign(index) from error
+            if commitment is None:
+                raise _foreign(index)
 
-    def _note(self) -> str:
-        """Return the newest checkpoint, which `_check_end` found to cover all."""
-        row = self._database.execute(
-            "SELECT note FROM checkpoint WHERE size = ?", (self._size,)
-        ).fetchone()
-        return str(row[0])
-
-    def _root_if_known(self, found: bytes | None) -> bytes | None:
-        """Keep the root at the size of the known checkpoint when the pass comes by."""
-        if self._known is not None and self._known.size == self._size:
-            return root_of(self._frontier)
-        return found
-
-    def _check_known(self, root: bytes | None) -> None:
+    def _check_known(self) -> None:
         if self._known is None:
             return
-        known, expected = self._known, EMPTY_ROOT if self._known.size == 0 else root
+        known, expected = self._known, self._known_root
         if known.size > self._size:
             raise LogTampered(
                 Tampering.TRUNCATED,
                 f"the log ends at {self._size}, a known checkpoint says {known.size}",
                 index=self._size,
             )
-        if known.root != expected:
+        if known.root != (EMPTY_ROOT if known.size == 0 else expected):
             raise LogTampered(
                 Tampering.FORKED,
                 f"a known checkpoint has another root at size {known.size}: two histories",
                 index=known.size,
             )
 
-    def _leaves(self) -> Iterator[tuple[int, bytes, bytes | None]]:
-        return self._database.execute(
-            "SELECT e.idx, e.leaf, n.hash FROM entry e "
-            "LEFT JOIN node n ON n.level = 0 AND n.idx = e.idx ORDER BY e.idx"
-        )
-
     def _checkpoints(self) -> Iterator[Checkpoint]:
         """Return the stored checkpoints by size, signatures and origin checked."""
-        for size, note in self._database.execute("SELECT size, note FROM checkpoint ORDER BY size"):
+        rows = self._database.execute(
+            "SELECT size, note FROM checkpoint WHERE size > ? ORDER BY size", (self._size or -1,)
+        )
+        for size, note in rows:
             try:
                 checkpoint = open_checkpoint(note, self._key, origin=self._origin)
             except (CheckpointInvalid, SignatureInvalid) as error:
@@ -267,8 +306,40 @@ class _Verification:
             self._origin = checkpoint.origin
             yield checkpoint
 
-    def _count(self, table: str) -> int:
-        return int(self._database.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])  # noqa: S608
+    def _resume(self, bookmark: Bookmark | None) -> None:
+        """Go on where an interrupted pass over this very file got to."""
+        at = Position() if bookmark is None else bookmark.read()
+        self._size, self._frontier = at.size, at.frontier
+        self._nodes, self._seen = at.nodes, at.checkpoints
+        self._known_root = None if at.known_root is None else bytes.fromhex(at.known_root)
+
+    def _pause(self, progress: Progress | None, bookmark: Bookmark | None, end: int) -> None:
+        """Tell how far it is; remember it where it can be gone on from, at a whole run."""
+        if progress is not None:
+            progress(self._size, end)
+        if bookmark is not None and self._size % RUN == 0:
+            known = None if self._known_root is None else self._known_root.hex()
+            bookmark.write(
+                Position(
+                    size=self._size,
+                    frontier=self._frontier,
+                    nodes=self._nodes,
+                    checkpoints=self._seen,
+                    known_root=known,
+                )
+            )
+
+    def _note(self) -> str:
+        """Return the newest checkpoint, which `_check_end` found to cover all."""
+        row = self._database.execute(
+            "SELECT note FROM checkpoint WHERE size = ?", (self._size,)
+        ).fetchone()
+        return str(row[0])
+
+
+def _foreign(index: int) -> LogTampered:
+    text = f"the payload of entry {index} is not the one committed to"
+    return LogTampered(Tampering.PAYLOAD, text, index=index)
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -17,7 +17,7 @@ from audit.events import EventKind
 from audit.receipt import checkpoint_in
 from audit.serve import Listener, serve_all
 from audit.signing import VerifyKey
-from audit.terminal import CommandLine, Known, emit
+from audit.terminal import Bookmark, CommandLine, Known, emit, progress_bar
 from audit.verify import read_last, verify_log
 from client_node.access import new_key
 from client_node.api import create_app
@@ -119,11 +119,19 @@ def verify(
     log: Annotated[Path, typer.Option("--log", help="The node's log.db, or a copy.")],
     key: Annotated[str, typer.Option("--key", help="The node's verifier key.")],
     known: Known = None,
+    bookmark: Bookmark = None,
     as_json: AsJson = False,  # noqa: FBT002 (typer)
 ) -> None:
     """Verify a node's log offline: every entry, tree node and checkpoint."""
     kept = None if known is None else checkpoint_in(known)
-    verified = verify_log(log, VerifyKey.parse(key), known_checkpoint=kept)
+    with progress_bar("entries") as progress:
+        verified = verify_log(
+            log,
+            VerifyKey.parse(key),
+            progress=progress,
+            known_checkpoint=kept,
+            bookmark=bookmark,
+        )
     emit({"entries": verified.size, "root": verified.root.hex()}, as_json=as_json)
 
 

@@ -20,7 +20,16 @@ from audit.errors import CertificateInvalid, KeyInvalid, ServeFailed
 from audit.receipt import checkpoint_in
 from audit.serve import serve as serve_app
 from audit.signing import SigningKey, VerifyKey, seal
-from audit.terminal import FAILED, MISUSE, CommandLine, Known, complain, emit
+from audit.terminal import (
+    FAILED,
+    MISUSE,
+    Bookmark,
+    CommandLine,
+    Known,
+    complain,
+    emit,
+    progress_bar,
+)
 from audit.verify import verify_log
 from audit.witnessing import write_cosignatures
 from consent.api import create_app
@@ -82,6 +91,7 @@ def verify(
     log: Annotated[Path, typer.Option("--log", help="The log's database file.")],
     key: Annotated[str, typer.Option("--key", help="The log's verify key.")],
     known: Known = None,
+    bookmark: Bookmark = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify a log offline: every leaf, node, root and checkpoint, and one known before."""
@@ -89,7 +99,14 @@ def verify(
         if not log.is_file():
             raise SettingsInvalid(f"--log {log} is not a file")
         kept = None if known is None else checkpoint_in(known)
-        verified = verify_log(log, VerifyKey.parse(key), known_checkpoint=kept)
+        with progress_bar("entries") as progress:
+            verified = verify_log(
+                log,
+                VerifyKey.parse(key),
+                progress=progress,
+                known_checkpoint=kept,
+                bookmark=bookmark,
+            )
         emit(
             {"verified": True, "size": verified.size, "root": verified.root.hex()},
             as_json=as_json,
@@ -110,8 +127,8 @@ def audit(
         if not log.is_file():
             raise SettingsInvalid(f"--log {log} is not a file")
         auditor = Auditor(memory, SigningKey.load(own_key), clock=time.time)
-        with closing(auditor):
-            found = auditor.audit(log, VerifyKey.parse(key))
+        with closing(auditor), progress_bar("entries") as progress:
+            found = auditor.audit(log, VerifyKey.parse(key), progress=progress)
         brought = write_cosignatures(found.size, [found.cosignature]).decode()
         emit(
             {"size": found.size, "checkpoint": found.note, "cosignatures": brought}

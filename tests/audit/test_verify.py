@@ -12,7 +12,8 @@ import pytest
 
 from audit.errors import EvidenceUnavailable, LogTampered, SignatureInvalid, Tampering
 from audit.events import Event
-from audit.log import EvidenceLog
+from audit.log import Draft, EvidenceLog
+from audit.replay import RUN
 from audit.signing import SigningKey
 from audit.verify import verify_log
 
@@ -210,3 +211,89 @@ def test_verify_of_what_is_no_log_is_one_clear_error(tmp_path: Path, key: Signin
         database.execute("CREATE TABLE x (y)")
     with pytest.raises(LogTampered, match="format"):
         verify_log(tmp_path / "empty.db", key.verify_key)
+
+
+@pytest.fixture
+def long(tmp_path: Path, log: EvidenceLog, event: MakeEvent) -> Path:
+    """Return a closed log of three whole runs and a part, in groups of odd sizes."""
+    number = 0
+    for size in (1, 1022, 1, 1, 700, 900, 600):
+        log.append_many([Draft(event(number + i), {"n": i}) for i in range(size)])
+        number += size
+    log.close()
+    assert number > 3 * RUN
+    return tmp_path / "log.db"
+
+
+def test_verify_of_several_runs_agrees_with_the_log(long: Path, key: SigningKey) -> None:
+    """Checkpoints on, before and after the borders of runs all hold, and so does the root."""
+    verified = verify_log(long, key.verify_key)
+    with closing(EvidenceLog(long, key, origin=ORIGIN, clock=lambda: 0.0)) as log:
+        assert (verified.size, verified.root) == (log.size, log.root())
+        assert (verified.checkpoints, verified.note) == (8, log.checkpoint())
+
+
+@pytest.mark.parametrize("place", [0, 1023, 1024, 2047, 2048, 3224])
+def test_verify_names_damage_at_the_borders_of_runs(
+    long: Path, key: SigningKey, place: int
+) -> None:
+    """An edit, a gap and a wrong node are named with their place, wherever that is."""
+    for statement, expected in (
+        ("UPDATE entry SET leaf = CAST(leaf || ' ' AS BLOB) WHERE idx = {}", Tampering.EDITED),
+        ("DELETE FROM entry WHERE idx = {}", Tampering.MISSING),
+        ("UPDATE payload SET body = zeroblob(40) WHERE idx = {}", Tampering.PAYLOAD),
+        ("DELETE FROM node WHERE level = 0 AND idx = {}", Tampering.NODE),
+    ):
+        copy = long.with_name("copy.db")
+        shutil.copy(long, copy)
+        _change(copy, statement.format(place))
+        last_gone = expected is Tampering.MISSING and place == 3224
+        expected_ = Tampering.TRUNCATED if last_gone else expected
+        assert _found(copy, key) == (expected_, place)
+
+
+@pytest.mark.parametrize("level", [10, 11])
+def test_verify_names_a_wrong_node_above_the_runs(long: Path, key: SigningKey, level: int) -> None:
+    """Nodes above a run are compared too."""
+    _change(long, f"UPDATE node SET hash = zeroblob(32) WHERE level = {level} AND idx = 0")  # noqa: S608
+    assert _found(long, key) == (Tampering.NODE, 0)
+
+
+def test_verify_goes_on_where_it_was_interrupted(
+    long: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted pass goes on from its bookmark, comes to the same end, and still finds."""
+    monkeypatch.setattr("audit.verify._PAUSE", RUN)
+    bookmark, whole = long.with_name("bookmark"), verify_log(long, key.verify_key)
+
+    class Interrupted(Exception):  # noqa: N818
+        """Stand for whatever ends a long pass."""
+
+    def interrupt(done: int, _: int) -> None:
+        if done == 2 * RUN:
+            raise Interrupted
+
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            verify_log(long, key.verify_key, progress=interrupt, bookmark=bookmark)
+    told = list[int]()
+    again = verify_log(
+        long, key.verify_key, progress=lambda done, _: told.append(done), bookmark=bookmark
+    )
+    assert again == whole
+    assert told[0] > RUN  # the first run was not read again
+
+
+def test_verify_begins_anew_when_the_file_changed(
+    long: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bookmark is for one file as it was: an edit before it is found all the same."""
+    monkeypatch.setattr("audit.verify._PAUSE", RUN)
+    bookmark = long.with_name("bookmark")
+    verify_log(long, key.verify_key, bookmark=bookmark)
+    _change(long, "UPDATE entry SET leaf = CAST(leaf || ' ' AS BLOB) WHERE idx = 5")
+    with pytest.raises(LogTampered, match="entry 5 "):
+        verify_log(long, key.verify_key, bookmark=bookmark)
+    bookmark.write_text("{}")
+    with pytest.raises(LogTampered, match="entry 5 "):
+        verify_log(long, key.verify_key, bookmark=bookmark)
