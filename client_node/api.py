@@ -5,6 +5,7 @@
     GET  /v1/budget              what a person at this node may have lost, and may still
     POST /v1/turns               a turn of conversation, and its trend (`client_node.pipeline`)
     POST /v1/labels              a customer's own label
+    POST /v1/recalibrations      fit confidence to this branch's own labels; it stays here
     POST /v1/uses/{use}          act on a kept turn; a refusal is an answer
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
@@ -32,6 +33,7 @@ from client_node.errors import (
     AccessDenied,
     LabelUnknown,
     NodeError,
+    RecalibrationRefused,
     TrustUnavailable,
     TurnEmpty,
     TurnInvalid,
@@ -55,6 +57,7 @@ STATUSES: dict[type[UndertoneError], int] = {
     TurnUnknown: 404,
     EntryMissing: 404,
     TrustUnavailable: 502,
+    RecalibrationRefused: 409,
     PermitInvalid: 409,  # the person withdrew while the turn was on its way
     NodeError: 503,
 }
@@ -130,6 +133,11 @@ def _add_turns(router: APIRouter, service: NodeService) -> None:
     def labels(said: wire.LabelIn) -> dict[str, Any]:
         permit = service.labels.record(said.turn, said.label, said.provenance)
         return {"turn": said.turn, "decision": permit.decision_id}
+
+    @router.post("/recalibrations", status_code=201)
+    def recalibrations() -> dict[str, Any]:
+        found = service.recalibration.fit()
+        return {"release": found.release, "temperature": found.value}
 
     @router.post("/uses/{use}")
     def uses(use: Use, said: wire.UseIn) -> dict[str, Any]:

@@ -16,6 +16,7 @@ NodeError
 ├── LedgerRolledBack        the budget ledger is older than the log says (promise 6)
 ├── RedactionUnavailable    personal data cannot be removed, so nothing is read
 ├── ReleaseRejected         a release that is not signed, logged or whole (promise 9)
+├── RecalibrationRefused    too few labels, or none that may be used
 ├── RoundRefused            this node does not take part; carries a closed reason
 └── UpdateRejected          an update that no spent round stands behind
 """
@@ -89,6 +90,10 @@ class RedactionUnavailable(NodeError):  # noqa: N818
 
 class ReleaseRejected(NodeError):  # noqa: N818
     """Reject a release that is not signed, not logged, not whole or older than the one here."""
+
+
+class RecalibrationRefused(NodeError):  # noqa: N818
+    """Report that there is nothing to calibrate, or too little to do it with."""
 
 
 class RoundRefusal(StrEnum):

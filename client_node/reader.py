@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client_node.errors import TurnEmpty
+from client_node.recalibration import Recalibration
 from client_node.releases import Releases
 from models.encoder import Encoder
 from models.errors import TextRejected
@@ -26,6 +27,7 @@ class Reader:
 
     encoder: Encoder
     releases: Releases
+    recalibration: Recalibration
 
     def encode(self, text: RedactedText) -> NDArray[np.float32]:
         """Return the features `(385,)`.
@@ -49,6 +51,8 @@ class Reader:
     ) -> Reading:
         """Return the reading of the release in force; it abstains on other languages.
 
+        Its confidence is this branch's own, where that was fitted.
+
         Raises:
             PermitInvalid: The permit is not for reading this person's turn now.
             WeightsInvalid: The features do not fit the release.
@@ -57,7 +61,9 @@ class Reader:
         if current is None:
             return NO_RELEASE
         reading = infer(current, features, permit=permit, subject=subject, now=now)
-        return silent(reading.release_id, Abstention.LANGUAGE) if text.foreign else reading
+        if text.foreign:
+            return silent(reading.release_id, Abstention.LANGUAGE)
+        return self.recalibration.applied(reading)
 
     def explain(
         self, text: RedactedText, *, permit: Permit, subject: SubjectId, now: float

@@ -39,6 +39,7 @@ from client_node.people import People
 from client_node.pipeline import Pipeline
 from client_node.pseudonym import KEY_BYTES
 from client_node.reader import Reader
+from client_node.recalibration import Recalibration
 from client_node.redaction import Redactor, Redacts
 from client_node.releases import Releases
 from client_node.round_answers import RoundAnswers
@@ -105,6 +106,7 @@ class NodeService:
     desk: UseDesk
     training: Training
     witnesses: Witnesses
+    recalibration: Recalibration
     opened: ExitStack
 
     def start(self) -> None:
@@ -197,11 +199,15 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
     engine = PolicyEngine.load()
     gate = Gate(engine=engine, log=log, clock=clock, batch_key=key.derive("batch"))
     witnesses = _witnesses(settings, policy, log, client, trust_key, log_key, parts, opened)
+    recalibration = Recalibration(
+        node=node, gate=gate, cache=cache, vault=vault, releases=releases, clock=clock
+    )
     keeper = StandingKeeper(
         client=client,
         cache=cache,
         vault=vault,
         conversations=conversations,
+        recalibration=recalibration,
         log=log,
         clock=clock,
         poll_s=settings.poll_s,
@@ -228,7 +234,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             gate=gate,
             cache=cache,
             redactor=redactor,
-            reader=Reader(encoder=encoder, releases=releases),
+            reader=Reader(encoder=encoder, releases=releases, recalibration=recalibration),
             uses=uses,
             vault=vault,
             conversations=conversations,
@@ -261,6 +267,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             encoder_digest=encoder.digest,
         ),
         witnesses=witnesses,
+        recalibration=recalibration,
         opened=opened,
     )
     _make_ready(service, engine)

@@ -1,11 +1,11 @@
 """Hears withdrawals and obeys them: polls the trust service, destroys keys, says so.
 
 One page of the feed: 1. the gate closes (the standing is in memory); 2. what is in memory of
-their conversations is dropped, keys of withdrawn purposes and erased people are destroyed,
-their evidence forgotten; 3. the page is on disk;
-4. both are logged; 5. the trust service gets an acknowledgement with the log's checkpoint and
-the answers to its challenge. Runs in a thread of its own; whatever fails, the service goes on
-and standing ages until the rules close the gate (promise 11).
+their conversations, or was made with their labels, is dropped, keys of withdrawn purposes and
+erased people are destroyed, their evidence forgotten; 3. the page is on disk; 4. both are
+logged; 5. the trust service gets an acknowledgement with the log's checkpoint and the answers
+to its challenge. Runs in a thread of its own; whatever fails, the service goes on and standing
+ages until the rules close the gate (promise 11).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from audit.errors import AuditError
 from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from client_node.conversations import Conversations
+from client_node.recalibration import Recalibration
 from client_node.standing_cache import Feed, StandingCache
 from client_node.trust_client import TrustClient
 from client_node.vault import Vault
@@ -47,6 +48,7 @@ class StandingKeeper:
         cache: StandingCache,
         vault: Vault,
         conversations: Conversations,
+        recalibration: Recalibration,
         log: EvidenceLog,
         clock: Clock,
         poll_s: float,
@@ -59,13 +61,14 @@ class StandingKeeper:
             cache: Gets the envelopes.
             vault: Whose keys are destroyed.
             conversations: Whose courses are dropped.
+            recalibration: Whose temperature is dropped.
             log: Gets the events.
             clock: Unix seconds.
             poll_s: Longest wait at the service for news; half of it is rested between polls.
             also: Done after each poll, whether or not it succeeded: retention.
         """
         self._client, self._cache, self._vault, self._log = client, cache, vault, log
-        self._conversations = conversations
+        self._conversations, self._recalibration = conversations, recalibration
         self._clock, self._poll_s, self._also = clock, poll_s, also
         self._owed = Owed()
         self._destroyed = 0
@@ -157,6 +160,8 @@ class StandingKeeper:
     def _destroy_for(self, subjects: set[SubjectId], purpose: Purpose | None, feed: Feed) -> None:
         if purpose in {None, Purpose.SERVICE}:
             self._conversations.withdraw(subjects, now=self._clock())
+        if purpose in {None, Purpose.TRAINING} and subjects:
+            self._recalibration.withdraw()
         count = self._vault.destroy(subjects, purpose, now=self._clock()) if subjects else 0
         if count:
             self._owed.keys_destroyed += count

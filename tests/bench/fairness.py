@@ -16,6 +16,7 @@ import numpy as np
 from coordinator.errors import ReleaseRejected
 from coordinator.standard import Standard
 from deploy.report import Row, rows_to_json
+from models.errors import ModelError
 from models.evaluation_set import EvaluationSet, grouped, places_of, read_rows
 from models.fairness import gap_doubts, group_gaps
 from models.features import FEATURES_DIGEST
@@ -118,7 +119,10 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="folder with text/")
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     asked = parser.parse_args()
-    rows = measure(read_isear(asked.data / "text" / "isear.csv.gz"))
+    try:
+        rows = measure(read_isear(asked.data / "text" / "isear.csv.gz"))
+    except ModelError as error:
+        raise SystemExit(f"fairness: {error}") from error
     if asked.json:
         print(rows_to_json(rows))
         return
