@@ -53,6 +53,16 @@ def macro_f1(truth: IntArray, predicted: IntArray, *, n_labels: int) -> float:
     return float(np.mean([figures.f1 for figures in table]))
 
 
+def unweighted_recall(truth: IntArray, predicted: IntArray, *, n_labels: int) -> float:
+    """Return the mean recall over labels (UAR), each label alike however rare.
+
+    Raises:
+        EvaluationInvalid: As `label_table`.
+    """
+    table = label_table(truth, predicted, n_labels=n_labels)
+    return float(np.mean([figures.recall for figures in table]))
+
+
 def predict(weights: npt.NDArray[Any], features: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Return the most likely label of each row: `(turn,)` from `(turn, feature)`."""
     return np.asarray((features @ weights).argmax(axis=1), dtype=np.int64)

@@ -38,8 +38,8 @@ class People:
         """Keep the first `max_turns` turns of each person; the rest is not read."""
         owners, person = np.unique(bags.owners, return_inverse=True)
         self.count = len(owners)
-        read = _first(person, max_turns)
-        turns = read[_usable(bags.features[read], bags.labels[read], labels=labels)]
+        read = first_turns(person, max_turns)
+        turns = read[usable_turns(bags.features[read], bags.labels[read], labels=labels)]
         self._sizes = np.bincount(person[turns], minlength=self.count)
         self._starts = np.cumsum(self._sizes) - self._sizes
         shape = (len(turns) + 1, bags.features.shape[1])  # the last row is nobody's
@@ -119,7 +119,7 @@ def _shrinking(norms: FloatArray, bound: float) -> FloatArray:
     return np.where(np.isfinite(norms), bound / np.maximum(norms, bound), 0.0)
 
 
-def _first(person: npt.NDArray[np.intp], max_turns: int) -> npt.NDArray[np.intp]:
+def first_turns(person: npt.NDArray[np.intp], max_turns: int) -> npt.NDArray[np.intp]:
     """Return the places of each person's first turns, person by person, in their order."""
     order = np.argsort(person, kind="stable")
     sizes = np.bincount(person)
@@ -127,7 +127,7 @@ def _first(person: npt.NDArray[np.intp], max_turns: int) -> npt.NDArray[np.intp]
     return np.asarray(order[place < max_turns])
 
 
-def _usable(
+def usable_turns(
     features: npt.NDArray[np.floating[Any]], truth: npt.NDArray[np.integer[Any]], *, labels: int
 ) -> npt.NDArray[np.bool_]:
     """Tell which turns `(turn,)` have a label of the plan and a norm that is a number."""

@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, precision_recall_fscore_support
+from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score
 
 from models.central import fit_central
 from models.errors import EvaluationInvalid
-from models.evaluation import label_table, macro_f1, predict
+from models.evaluation import label_table, macro_f1, predict, unweighted_recall
 
 IntArray = npt.NDArray[np.int64]
 
@@ -28,6 +28,8 @@ def test_figures_agree_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:
         assert ours == pytest.approx([row[label] for row in rows])
     expected = f1_score(truth, told, labels=range(4), average="macro", zero_division=0)
     assert macro_f1(truth, told, n_labels=4) == pytest.approx(expected)
+    recalls = recall_score(truth, told, labels=range(4), average="macro", zero_division=0)
+    assert unweighted_recall(truth, told, n_labels=4) == pytest.approx(recalls)
 
 
 @pytest.mark.parametrize(
