@@ -65,10 +65,11 @@ conformance: $(READY) ## let Go's own verifier judge checkpoints, proofs and til
 nightly: $(READY) ## every test, slow ones too
 	$(BIN)/python -m pytest -m 'not bench'
 
-bench: $(READY) ## run the benchmarks
+bench: $(READY) ## run the benchmarks (DATA= for those that need public data sets)
 	$(BIN)/python -m tests.bench.inference --json
 	$(BIN)/python -m tests.bench.evidence --json
 	$(BIN)/python -m tests.bench.foundation --json
+	$(if $(DATA),$(BIN)/python -m tests.bench.private_learning --data '$(DATA)' --json)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
