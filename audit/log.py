@@ -31,8 +31,7 @@ from audit.group_commit import GroupCommit
 from audit.keys import SigningKey
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf, read_payload
-from audit.log_store import Group, LogStore, PayloadRow
-from audit.private_files import Ownership
+from audit.log_store import Group, PayloadRow, open_store
 from audit.receipt import make_receipt
 from audit.tree import (
     Frontier,
@@ -72,7 +71,7 @@ class EvidenceLog:
 
     def __init__(
         self,
-        path: Path,
+        place: Path | str,
         key: SigningKey,
         *,
         origin: str,
@@ -82,7 +81,7 @@ class EvidenceLog:
         """Open or begin a log, and check that it ends as it was last signed.
 
         Args:
-            path: The database file; `PATH.lock` beside it marks the one owner.
+            place: A SQLite file, or a `postgresql://` URL.
             key: Signs the checkpoints; the log's identity, so it stays the same.
             origin: The log's name in its checkpoints, one word.
             clock: Time of the events that the log itself needs.
@@ -93,21 +92,18 @@ class EvidenceLog:
             EvidenceUnavailable: Another owner holds it, or the disk refuses.
             LogTampered: Its end is not what this key last signed for this origin.
         """
-        self.path = path
         self.key = key
         self.origin = origin
         self.clock = clock
         self._payloads = Payloads(keystore)
         self._shut: LogTampered | None = None
-        _make_folder(path.parent)
-        self._ownership = Ownership(path.with_name(path.name + ".lock"))
+        self._store = open_store(place)
         try:
-            self._store = LogStore(path)
             self._head = self._open_head()
         except BaseException:
-            self._ownership.release()
+            self._store.close()
             raise
-        self._writer = GroupCommit[Sequence[Pending], int](self._write, name=f"log-{path.stem}")
+        self._writer = GroupCommit[Sequence[Pending], int](self._write, name=f"log-{origin}")
 
     def append(
         self,
@@ -275,7 +271,6 @@ class EvidenceLog:
         """Finish what was submitted and close; more than once does nothing."""
         self._writer.close()
         self._store.close()
-        self._ownership.release()
 
     def _open_head(self) -> _Head:
         """Load the frontier and compare it with the last signed checkpoint."""
@@ -332,10 +327,3 @@ class EvidenceLog:
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:
             raise EntryMissing(f"the log has {self.size} entries, it never had {size}")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise EvidenceUnavailable(f"the folder {folder.name} cannot be made") from error

@@ -33,7 +33,7 @@ from audit.errors import (
 from audit.events import Event, EventKind
 from audit.keys import VerifyKey
 from audit.leaf import commitment_of, decode_leaf, read_payload
-from audit.log_store import NEWEST_OF_KIND
+from audit.log_sqlite import NEWEST_OF_KIND
 from audit.replay import RUN, Bookmark, Levels, Position, carry_on, hash_run, nodes_within
 from audit.tree import EMPTY_ROOT, Frontier, frontier_at, root_of
 

@@ -79,7 +79,7 @@ class TrustService:
         self.keystore = Keystore(folder / "keys", clock=self._clock)
         opening.callback(self.keystore.close)
         self.log = EvidenceLog(
-            folder / "log.db",
+            settings.log_url or folder / "log.db",
             self.key,
             origin=settings.origin or self.key.name,
             clock=self._clock,

@@ -13,6 +13,8 @@ An example; relative paths start at the settings file's folder:
     standing_max_age_s = 3600               # how old standing may grow at a node
     storage = "EU"                          # where consent records are kept
     withdraw_at = "https://trust.example/v1/withdrawals"
+    log_url = "postgresql://undertone@db.example/log"  # the evidence log; SQLite without it.
+                                            # Its password: a file, UNDERTONE_LOG_PASSWORD_FILE
     auditors = ["auditor.example+0a1b2c3d+AQid="]  # whose cosignatures of our log count too
 
     [parties.acme]                          # how receipts name a company
@@ -64,6 +66,7 @@ class TrustSettings(ServiceSettings):
     origin: str | None = None
     auditors: tuple[str, ...] = ()
     database_url: str | None = None
+    log_url: str | None = None
     standing_max_age_s: int = Field(default=3600, ge=1)
     most_changes: int = Field(default=500, ge=1, le=5000)
     most_wait_s: float = Field(default=25.0, ge=0, le=60)

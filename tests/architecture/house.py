@@ -63,6 +63,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "models.masking",
         }
     ),
+    "pg8000": frozenset({"audit.log_postgres"}),
     "opentelemetry": frozenset({"audit.telemetry"}),
     "altair": frozenset({"audit.portal.charts"}),
     "vl_convert": frozenset({"audit.portal.charts"}),

@@ -16,6 +16,7 @@ with warnings.catch_warnings():  # Typer 0.20 imports a name that Click 8.5 depr
 from audit.events import Event, EventKind, Value
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
+from audit.log_sqlite import SqliteStore
 from audit.signing import SigningKey
 
 NOW = 1_800_000_000.0
@@ -62,6 +63,13 @@ def log(
     )
     yield evidence
     evidence.close()
+
+
+def sqlite_of(log: EvidenceLog) -> SqliteStore:
+    """Return the tables of a log that is in SQLite, to break them."""
+    store = log._store
+    assert isinstance(store, SqliteStore)
+    return store
 
 
 @pytest.fixture

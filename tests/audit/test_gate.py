@@ -38,7 +38,7 @@ from policies.vocabulary import (
     Purpose,
     SubjectId,
 )
-from tests.audit.conftest import NOW, SetClock
+from tests.audit.conftest import NOW, SetClock, sqlite_of
 
 pytestmark = pytest.mark.promise(1)
 
@@ -132,7 +132,7 @@ def test_gate_decides_many_uses_each_for_itself_and_records_them_in_one_step(
 
 
 def _checkpoints(log: EvidenceLog) -> int:
-    rows = log._store._rows("SELECT COUNT(*) FROM checkpoint")
+    rows = sqlite_of(log)._rows("SELECT COUNT(*) FROM checkpoint")
     return int(rows[0][0])
 
 
@@ -175,9 +175,9 @@ def test_gate_keeps_what_it_considered_sealed_and_it_can_be_decided_again(
 
 def test_gate_without_evidence_permits_nothing(gate: Gate, log: EvidenceLog) -> None:
     """Disk full, log closed: no permit, for one person or for a batch."""
-    log._store._writer.execute("PRAGMA max_page_count = 1")
+    sqlite_of(log)._writer.execute("PRAGMA max_page_count = 1")
     _expect_no_evidence(gate)
-    log._store._writer.execute("PRAGMA max_page_count = 100000")
+    sqlite_of(log)._writer.execute("PRAGMA max_page_count = 100000")
     gate.open(REQUEST, _standing(), GOVERNANCE)
     log.close()
     _expect_no_evidence(gate)

@@ -31,6 +31,7 @@ from audit.signing import SigningKey
 from audit.tree import leaf_hash, root_from_leaves, verify_consistency, verify_inclusion
 from audit.verify import verify_log
 from policies.vocabulary import SubjectId
+from tests.audit.conftest import sqlite_of
 
 ANN, BOB = SubjectId("1f" * 32), SubjectId("2e" * 32)
 MakeEvent = Callable[[int], Event]
@@ -96,8 +97,8 @@ def test_log_is_private_durable_and_has_one_owner(
 ) -> None:
     """Mode 0600, synchronous=FULL, and no second writer that could fork it."""
     assert stat.S_IMODE((tmp_path / "log.db").stat().st_mode) == 0o600
-    assert log._store._writer.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert log._store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert sqlite_of(log)._writer.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert sqlite_of(log)._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     with pytest.raises(EvidenceUnavailable, match="another owner"):
         EvidenceLog(tmp_path / "log.db", key, origin=ORIGIN, clock=log.clock)
 
@@ -111,7 +112,7 @@ def test_log_tables_refuse_change_and_deletion(
     column = {"entry": "leaf", "node": "hash", "checkpoint": "note"}[table]
     for statement in (f"UPDATE {table} SET {column} = ''", f"DELETE FROM {table}"):  # noqa: S608
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            log._store._writer.execute(statement)
+            sqlite_of(log)._writer.execute(statement)
 
 
 def test_log_commits_many_threads_in_few_groups(
@@ -204,15 +205,15 @@ def test_log_on_a_full_disk_refuses_and_recovers(
 ) -> None:
     """A full disk is EvidenceUnavailable and no entry; with room again the log goes on."""
     log.append(event(0))
-    pages = log._store._writer.execute("PRAGMA page_count").fetchone()[0]
-    log._store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    pages = sqlite_of(log)._writer.execute("PRAGMA page_count").fetchone()[0]
+    sqlite_of(log)._writer.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(EvidenceUnavailable, match="full"):
         _fill(log, event)
     size, root = log.size, log.root()
     with pytest.raises(EvidenceUnavailable):
         log.append(event(0), private={"x": "y" * 100_000})
     assert (log.size, log.root()) == (size, root)
-    log._store._writer.execute("PRAGMA max_page_count = 1000000")
+    sqlite_of(log)._writer.execute("PRAGMA max_page_count = 1000000")
     assert log.append(event(0), private={"x": "y" * 100_000}) == size
     assert verify_log(tmp_path / "log.db", key.verify_key).size == size + 1
 
@@ -268,6 +269,7 @@ from pathlib import Path
 from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.signing import SigningKey
+from tests.audit.conftest import sqlite_of
 
 folder = Path(sys.argv[1])
 log = EvidenceLog(folder / "log.db", SigningKey.load(folder / "key"), origin="o", clock=lambda: 0.0)

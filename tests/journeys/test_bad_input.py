@@ -26,6 +26,7 @@ from client_node.cli import app
 from client_node.connections import install
 from models.encoder_files import find_encoder
 from policies.vocabulary import Purpose
+from tests.audit.conftest import sqlite_of
 from tests.client_node.conftest import World
 from tests.promises.town import Town, consents, says
 
@@ -170,7 +171,7 @@ def test_disk_full_while_logging_refuses_the_use(world: World) -> None:
     world.trust.put(world.standing("anna", *BOTH))
     node = world.open()
     api = world.api(node)
-    writer = node.log._store._writer
+    writer = sqlite_of(node.log)._writer
     pages = writer.execute("PRAGMA page_count").fetchone()[0]
     writer.execute(f"PRAGMA max_page_count = {pages}")
     kept, said = set[str](), {"customer": "anna", "conversation": "c", "text": "this is terrible"}

@@ -76,9 +76,9 @@ class Centre:
     """A coordinator's log, its witnessing, and the way to both."""
 
     def __init__(self, town: Town, folder: Path, key: SigningKey) -> None:
-        self.key = key
+        self.key, self.path = key, folder / "log.db"
         keys = {"trust": town.trust.service.key.verify_key}
-        self.log = EvidenceLog(folder / "log.db", key, origin=key.name, clock=town.clock)
+        self.log = EvidenceLog(self.path, key, origin=key.name, clock=town.clock)
         self.witnessing = Witnessing(
             folder / "witness.db",
             self.log,
@@ -125,9 +125,9 @@ def branch(town: Town, centre: Centre) -> Watched:
     return made
 
 
-def _copy(log: EvidenceLog, to: Path) -> Path:
+def _copy(log: Path, to: Path) -> Path:
     """Copy a log's file as it is now, while it is open."""
-    with closing(sqlite3.connect(log.path)) as source:
+    with closing(sqlite3.connect(log)) as source:
         source.execute("VACUUM INTO ?", (str(to),))
     return to
 
@@ -241,7 +241,7 @@ def test_node_with_an_old_backup_does_not_start(town: Town, branch: Watched) -> 
 
 def test_trust_service_with_an_old_backup_is_named_by_the_node(town: Town, branch: Watched) -> None:
     """The log of the service that witnesses everybody is itself held against the nodes' memory."""
-    old = _copy(town.trust.service.log, town.folder / "old.db")
+    old = _copy(town.folder / "trust" / "log.db", town.folder / "old.db")
     for purpose in ("service", "training", "handover", "service"):
         town.trust.approve(purpose, dpia=f"dpia-{purpose}")
     node = opened(town, branch)
@@ -281,13 +281,13 @@ def test_offline_auditor_names_truncation_and_fork_between_two_visits(
     copies = town.folder / "copies"
     copies.mkdir()
     with closing(auditor):
-        first = _copy(centre.log, copies / "first.db")
+        first = _copy(centre.path, copies / "first.db")
         centre.does(2)
-        second = _copy(centre.log, copies / "second.db")
+        second = _copy(centre.path, copies / "second.db")
         with closing(Centre(town, town.folder / "twin", centre.key)) as twin:
             for number in range(9):
                 twin.does(number + 5)
-            forked = _copy(twin.log, copies / "forked.db")
+            forked = _copy(twin.path, copies / "forked.db")
         key = centre.key.verify_key
         audited = auditor.audit(first, key)
         assert verify_cosignature(audited.note + audited.cosignature, own.verify_key) > 0

@@ -1,0 +1,189 @@
+"""The log's tables in SQLite: entries, tree nodes, checkpoints, and payloads beside them.
+
+Raw sqlite3 from the standard library: the writer's whole work is four `executemany` and one
+fsync, and an object mapper would cost more than the log. Entries, nodes and checkpoints are
+append-only by triggers; they stop a slip of our own, not the owner of the file, whom only
+checkpoints held elsewhere stop (`audit.verify`). Payloads may be deleted; `secure_delete`
+overwrites them. `PATH.lock` marks the one owner.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from audit.errors import EntryMissing, EvidenceUnavailable
+from audit.log_store import APPEND_ONLY, Group, PayloadRow
+from audit.private_files import Ownership
+from audit.transaction import transaction
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS entry (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS entry_kind
+    ON entry (json_extract(CAST(leaf AS TEXT), '$.kind'), idx);
+CREATE TABLE IF NOT EXISTS node (
+    level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS payload (idx INTEGER PRIMARY KEY, key_id BLOB, body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS payload_key ON payload (key_id) WHERE key_id IS NOT NULL;
+"""
+_TRIGGER = """
+CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table}
+    BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+"""
+NEWEST_OF_KIND = (
+    "SELECT idx, leaf FROM entry WHERE json_extract(CAST(leaf AS TEXT), '$.kind') = ? "
+    "ORDER BY idx DESC LIMIT ?"
+)
+"""`(index, leaf)` of one kind, newest first; by kind and how many."""
+
+
+class SqliteStore:
+    """One writing and one reading connection, each used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the tables, with mode 0600.
+
+        Raises:
+            EvidenceUnavailable: Another owner holds them, or the file cannot be opened, written,
+                or is not a log.
+        """
+        self._reading, self._writing_lock = threading.Lock(), threading.RLock()
+        _make_folder(path.parent)
+        self._ownership = Ownership(path.with_name(path.name + ".lock"))
+        try:
+            self._open(path)
+        except BaseException:
+            self._ownership.release()
+            raise
+
+    def _open(self, path: Path) -> None:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._writer = _connect(path)
+            self._writer.execute("PRAGMA journal_mode = WAL")
+            self._writer.execute("PRAGMA synchronous = FULL")
+            self._writer.execute("PRAGMA secure_delete = ON")
+            self._writer.executescript(
+                _TABLES
+                + "".join(
+                    _TRIGGER.format(table=table, verb=verb)
+                    for table in APPEND_ONLY
+                    for verb in ("UPDATE", "DELETE")
+                )
+            )
+            self._reader = _connect(path)
+        except (OSError, sqlite3.Error) as error:
+            raise EvidenceUnavailable(f"{path.name} cannot be opened as a log: {error}") from error
+
+    def write(self, group: Group) -> None:
+        """Make a group durable: all of it or nothing.
+
+        Raises:
+            EvidenceUnavailable: The disk is full, read-only or broken; nothing is written.
+        """
+        with self._writing():
+            self._writer.executemany("INSERT INTO entry VALUES (?, ?)", group.entries)
+            self._writer.executemany("INSERT INTO node VALUES (?, ?, ?)", group.nodes)
+            self._writer.executemany("INSERT INTO payload VALUES (?, ?, ?)", group.payloads)
+            self._writer.execute("INSERT INTO checkpoint VALUES (?, ?)", group.checkpoint)
+
+    def delete_payloads(self, key_ids: Iterable[bytes]) -> int:
+        """Delete and overwrite the payloads that these keys sealed; return how many.
+
+        Raises:
+            EvidenceUnavailable: The disk is full, read-only or broken; nothing is deleted.
+        """
+        with self._writing():
+            deleted = self._writer.executemany(
+                "DELETE FROM payload WHERE key_id = ?", ((key_id,) for key_id in key_ids)
+            ).rowcount
+        with self._writing_lock, self._translating():
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return max(deleted, 0)
+
+    def payload_key_ids(self) -> frozenset[bytes]:
+        """Return the ids of all keys that sealed a payload."""
+        rows = self._rows("SELECT DISTINCT key_id FROM payload WHERE key_id IS NOT NULL")
+        return frozenset(key_id for (key_id,) in rows)
+
+    def size(self) -> int:
+        """Return the number of entries."""
+        return int(self._rows("SELECT COALESCE(MAX(idx) + 1, 0) FROM entry")[0][0])
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return a complete node's hash.
+
+        Raises:
+            EntryMissing: There is no such node.
+        """
+        rows = self._rows("SELECT hash FROM node WHERE level = ? AND idx = ?", (level, index))
+        if not rows:
+            raise EntryMissing(f"tree node ({level}, {index}) is not in the log")
+        return bytes(rows[0][0])
+
+    def leaves(self, start: int, end: int) -> list[tuple[int, bytes]]:
+        """Return `(index, leaf)` from `start` up to `end`."""
+        return self._rows(
+            "SELECT idx, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end)
+        )
+
+    def newest(self, kind: str, limit: int) -> list[tuple[int, bytes]]:
+        """Return `(index, leaf)` of one kind, newest first."""
+        return self._rows(NEWEST_OF_KIND, (kind, limit))
+
+    def payload(self, index: int) -> PayloadRow | None:
+        """Return the payload of an entry, or None."""
+        rows = self._rows("SELECT idx, key_id, body FROM payload WHERE idx = ?", (index,))
+        return PayloadRow(*rows[0]) if rows else None
+
+    def last_checkpoint(self) -> tuple[int, str] | None:
+        """Return size and note of the newest checkpoint, or None in a new log."""
+        rows = self._rows("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        return (int(rows[0][0]), str(rows[0][1])) if rows else None
+
+    def checkpoint_at(self, size: int) -> str | None:
+        """Return the note signed at a size, or None."""
+        rows = self._rows("SELECT note FROM checkpoint WHERE size = ?", (size,))
+        return str(rows[0][0]) if rows else None
+
+    def close(self) -> None:
+        """Close both connections, and let another own the file; more than once does nothing."""
+        with self._reading, self._writing_lock:
+            self._reader.close()
+            self._writer.close()
+            self._ownership.release()
+
+    def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._reading, self._translating():
+            return self._reader.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold a transaction, by one thread at a time."""
+        with self._writing_lock, self._translating(), transaction(self._writer):
+            yield
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise EvidenceUnavailable(f"the log's storage failed: {error}") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvidenceUnavailable(f"the folder {folder.name} cannot be made") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
