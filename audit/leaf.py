@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,7 @@ MAX_LEAF_BYTES = 65_535
 
 _SALT_BYTES = 32
 _VERSION = 1
+_TIME = b'{"at":'
 
 
 def commit_payload(private: Mapping[str, Any]) -> tuple[bytes, bytes]:
@@ -73,6 +75,18 @@ def commitment_of(leaf: bytes) -> bytes | None:
         committed = json.loads(leaf)["commitment"]
         return None if committed is None else bytes.fromhex(committed)
     except (ValueError, KeyError, TypeError) as error:
+        raise EventInvalid("not a leaf of an evidence log") from error
+
+
+def time_of(leaf: bytes) -> float:
+    """Return the Unix second of a leaf's event, which its canonical bytes begin with.
+
+    Raises:
+        EventInvalid: Not a leaf.
+    """
+    try:
+        return float(leaf[len(_TIME) : leaf.index(b",")]) if leaf.startswith(_TIME) else math.nan
+    except ValueError as error:
         raise EventInvalid("not a leaf of an evidence log") from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,13 +32,18 @@ class Levels(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far a pass is: entries, the subtrees over them, nodes and checkpoints seen so far."""
+    """How far a pass is: entries, the subtrees over them, nodes and checkpoints seen so far.
+
+    `latest` is the clock's newest Unix second, `clock_back` where it went back.
+    """
 
     size: int = 0
     frontier: Frontier = ()
     nodes: int = 0
     checkpoints: int = 0
     known_root: str | None = None
+    latest: float = -math.inf
+    clock_back: tuple[int, ...] = ()
 
 
 def hash_run(start: int, leaves: Sequence[bytes]) -> Levels:
@@ -87,7 +93,8 @@ class Bookmark:
             if value.pop("of") != self._of:
                 return Position()
             frontier = tuple(Node(lv, at, bytes.fromhex(h)) for lv, at, h in value.pop("frontier"))
-            return Position(frontier=frontier, **value)
+            clock_back = tuple(value.pop("clock_back"))
+            return Position(frontier=frontier, clock_back=clock_back, **value)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Position()
 

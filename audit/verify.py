@@ -15,6 +15,7 @@ Whoever owns both file and key can write another history; step 6 is what finds t
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -32,7 +33,7 @@ from audit.errors import (
 )
 from audit.events import Event, EventKind
 from audit.keys import VerifyKey
-from audit.leaf import commitment_of, decode_leaf, read_payload
+from audit.leaf import commitment_of, decode_leaf, read_payload, time_of
 from audit.log_sqlite import NEWEST_OF_KIND
 from audit.replay import RUN, Bookmark, Levels, Position, carry_on, hash_run, nodes_within
 from audit.tree import EMPTY_ROOT, Frontier, frontier_at, root_of
@@ -40,18 +41,25 @@ from audit.tree import EMPTY_ROOT, Frontier, frontier_at, root_of
 Progress = Callable[[int, int], None]
 """Called with entries done and entries in all."""
 
+CLOCK_SKEW_S = 60.0
+_MOST_NAMED = 100
 _PAUSE = 16 * RUN
 """Entries between two words on how far it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedLog:
-    """What was verified: entries, the root over them, stored checkpoints, and the newest's note."""
+    """What was verified: entries, the root over them, stored checkpoints, and the newest's note.
+
+    `clock_back` are the first entries whose time lies more than a minute before an earlier one's:
+    nobody changed the log, its clock went back.
+    """
 
     size: int
     root: bytes
     checkpoints: int
     note: str
+    clock_back: tuple[int, ...] = ()
 
 
 def verify_log(
@@ -118,6 +126,8 @@ class _Verification:
         self._size = self._nodes = self._seen = 0
         self._frontier: Frontier = ()
         self._known_root: bytes | None = None
+        self._latest = -math.inf
+        self._clock_back: list[int] = []
 
     def run(self, progress: Progress | None, bookmark: Bookmark | None) -> VerifiedLog:
         """Stream the log and compare, step by step."""
@@ -141,6 +151,7 @@ class _Verification:
             root=root_of(self._frontier),
             checkpoints=self._seen,
             note=self._note(),
+            clock_back=tuple(self._clock_back),
         )
 
     def _replay(
@@ -157,6 +168,7 @@ class _Verification:
         if self._known is not None and levels.start < self._known.size <= self._size:
             self._known_root = root_of(frontier_at(self._known.size, nodes))
         self._check_payloads(levels.start, leaves)  # 5
+        self._watch_clock(levels.start, leaves)
         return pending
 
     def _next_run(self, end: int) -> Levels:
@@ -272,6 +284,17 @@ class _Verification:
             if commitment is None:
                 raise _foreign(index)
 
+    def _watch_clock(self, start: int, leaves: Sequence[bytes]) -> None:
+        """Note where time goes back, once for each time that it does."""
+        for index, leaf in enumerate(leaves, start):
+            at = time_of(leaf)
+            if at < self._latest - CLOCK_SKEW_S:
+                if len(self._clock_back) < _MOST_NAMED:
+                    self._clock_back.append(index)
+                self._latest = at
+            elif at > self._latest:
+                self._latest = at
+
     def _check_known(self) -> None:
         if self._known is None:
             return
@@ -312,6 +335,7 @@ class _Verification:
         self._size, self._frontier = at.size, at.frontier
         self._nodes, self._seen = at.nodes, at.checkpoints
         self._known_root = None if at.known_root is None else bytes.fromhex(at.known_root)
+        self._latest, self._clock_back = at.latest, list(at.clock_back)
 
     def _pause(self, progress: Progress | None, bookmark: Bookmark | None, end: int) -> None:
         """Tell how far it is; remember it where it can be gone on from, at a whole run."""
@@ -326,6 +350,8 @@ class _Verification:
                     nodes=self._nodes,
                     checkpoints=self._seen,
                     known_root=known,
+                    latest=self._latest,
+                    clock_back=tuple(self._clock_back),
                 )
             )
 

@@ -108,7 +108,8 @@ def verify(
                 bookmark=bookmark,
             )
         emit(
-            {"verified": True, "size": verified.size, "root": verified.root.hex()},
+            {"verified": True, "size": verified.size, "root": verified.root.hex()}
+            | ({"clock_back_at": list(verified.clock_back)} if verified.clock_back else {}),
             as_json=as_json,
         )
 

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -217,9 +218,13 @@ def test_verify_of_what_is_no_log_is_one_clear_error(tmp_path: Path, key: Signin
 def long(tmp_path: Path, log: EvidenceLog, event: MakeEvent) -> Path:
     """Return a closed log of three whole runs and a part, in groups of odd sizes."""
     number = 0
-    for size in (1, 1022, 1, 1, 700, 900, 600):
+    for size in (1, 1022, 1, 700, 900, 600):
         log.append_many([Draft(event(number + i), {"n": i}) for i in range(size)])
         number += size
+        if number == 1023:  # an hour back, in the first run
+            back = replace(event(number), at=event(0).at - 3600)
+            log.append(back, private={"n": 0})
+            number += 1
     log.close()
     assert number > 3 * RUN
     return tmp_path / "log.db"
@@ -282,6 +287,7 @@ def test_verify_goes_on_where_it_was_interrupted(
     )
     assert again == whole
     assert told[0] > RUN  # the first run was not read again
+    assert again.clock_back == (1023,)
 
 
 def test_verify_begins_anew_when_the_file_changed(
