@@ -1,9 +1,8 @@
 """The demo's plan: fixed on other data than what is shown, declared before anything is read.
 
-Clip, momentum, steps, sampling rate and the learning rate from nothing come from
-`tests/bench/tuning.py`, which never reads the airlines. From a shipped head the learning rate is
-smaller, so that noise cannot bury what is known: in proportion to the people, as on MELD 2 was
-best for hundreds at a node and .06 for forty. `nominal_people` is the operator's public
+Clip, momentum, steps and sampling rate come from `tests/bench/tuning.py`, which chooses for the
+airlines on other sets. From a shipped head the learning rate is smaller, so that noise cannot
+bury what is known, and in proportion to the people. `nominal_people` is the operator's public
 declaration, not a count.
 """
 

@@ -7,9 +7,10 @@ with the 95 % interval of their mean. Settings come from `tests.bench.tuning` on
 sets at epsilon 2 and 8; between those the learning rate is in proportion to epsilon. Scored on
 people (for meld: dialogues) who are in no node. Writes a chart to `--out`.
 
-For balanced recall (UAR) the heads' labels are made equally likely by the private counts, asked
-for before the first round, the central head's by exact ones; recall without that is beside it.
-With a local head that never leaves, each row apart is read by its node's own.
+The table is asked for before the first round, which starts from the shipped head moved to its
+shares. For balanced recall (UAR) labels are made equally likely by the same table, the central
+head's by exact counts; recall without that is beside it. With `--local` each row apart is read
+by its node's own head, which never leaves, as well.
 """
 
 from __future__ import annotations
@@ -73,18 +74,15 @@ def central_head(task: Task) -> FloatArray:
 def draw(task: Task, budget: float) -> tuple[FloatArray, FloatArray]:
     """Return a run's release candidate, and the head that is scored for the task's measure.
 
-    For balanced recall the nodes are first asked for their table of the shipped head: the run
-    starts from the head moved to their shares, and those shares are taken off at the end.
+    The nodes are first asked for their table of the shipped head, and the run starts from the
+    head moved to their shares. For balanced recall those shares are taken off at the end.
     """
-    setting = setting_at(task.name, budget)
-    if task.measure != "UAR":
-        weights = federate(task, setting, epsilon=budget)
-        return weights, weights
     std = table_noise(budget)
     tables = [noisy_counts(task.start, one, max_turns=MAX_TURNS, std=std) for one in task.nodes]
     table = np.sum(tables, axis=0)
-    weights = federate(replace(task, start=shifted(task.start, table)), setting, epsilon=budget)
-    return weights, balanced(weights, table)
+    moved = replace(task, start=shifted(task.start, table))
+    weights = federate(moved, setting_at(task.name, budget), epsilon=budget)
+    return weights, balanced(weights, table) if task.measure == "UAR" else weights
 
 
 def with_local_heads(task: Task, weights: FloatArray) -> float:
@@ -104,7 +102,7 @@ def interval(values: Sequence[float]) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * spread)
 
 
-def measure(task: Task, *, draws: int, epsilons: Sequence[float]) -> list[Row]:
+def measure(task: Task, *, draws: int, epsilons: Sequence[float], local: bool) -> list[Row]:
     """Return the rows of one task."""
     central = task.score(central_head(task))
     what = f"{task.name} {task.measure}"
@@ -115,13 +113,14 @@ def measure(task: Task, *, draws: int, epsilons: Sequence[float]) -> list[Row]:
         Row(name=f"{task.name}, most nodes of one {task.unit}", value=task.largest_k),
     ]
     for budget in epsilons:
-        rows += _at(task, budget, central=central, draws=draws)
-        for row in rows[-5:]:
-            print(row.value, row.name, row.aim, row.held, file=sys.stderr, flush=True)
+        found = _at(task, budget, central=central, draws=draws, local=local)
+        for row in found:
+            print(row.value, row.unit, row.name, file=sys.stderr, flush=True)
+        rows += found
     return rows
 
 
-def _at(task: Task, budget: float, *, central: float, draws: int) -> list[Row]:
+def _at(task: Task, budget: float, *, central: float, draws: int, local: bool) -> list[Row]:
     """Return the rows of one task at one epsilon."""
     heads = [draw(task, budget) for _ in range(draws)]
     scores = [task.score(scored) for _, scored in heads]
@@ -137,9 +136,8 @@ def _at(task: Task, budget: float, *, central: float, draws: int) -> list[Row]:
         rows.append(Row(name=f"{what}, not balanced", value=round(float(np.mean(plain)), 4)))
         if budget == max(EPSILONS):
             rows.append(at_least(f"{what}, against others' not private", round(mean, 4), UAR_AIM))
-    else:
-        local = [with_local_heads(task, weights) for weights, _ in heads]
-        gain = np.array(local) - np.array(scores)
+    elif local:
+        gain = np.array([with_local_heads(task, weights) for weights, _ in heads]) - scores
         rows.append(
             Row(
                 name=f"{what}, gain by local heads that stay",
@@ -256,12 +254,18 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--epsilons", type=float, nargs="+", default=EPSILONS)
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
+    parser.add_argument("--local", action="store_true", help="the gain by local heads too, slowly")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the chart")
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     asked = parser.parse_args()
     rows = speed()
     for name in asked.tasks:
-        rows += measure(load_task(name, asked.data), draws=asked.draws, epsilons=asked.epsilons)
+        rows += measure(
+            load_task(name, asked.data),
+            draws=asked.draws,
+            epsilons=asked.epsilons,
+            local=asked.local,
+        )
     draw_chart(rows, asked.out / "private-learning.svg")
     if asked.json:
         print(rows_to_json(rows))
