@@ -21,7 +21,7 @@ Value = str | int | bool | float | list[str] | None
 """What a field may hold."""
 
 _WORD = re.compile(r"[A-Za-z0-9._:/@+=~-]{0,256}")
-_LARGEST = 2**53
+_LARGEST = 2**53 - 1
 
 
 class EventKind(StrEnum):
@@ -166,10 +166,11 @@ def _may_hold(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    """Say whether canonical JSON keeps the number (RFC 8785: finite, integers to 2**53)."""
-    if isinstance(value, int):
-        return abs(value) <= _LARGEST
-    return isinstance(value, float) and math.isfinite(value)
+    """Say whether canonical JSON keeps the number (RFC 8785: finite, below 2**53).
+
+    A float beyond that is written as an integer, which no reader takes back.
+    """
+    return isinstance(value, int | float) and math.isfinite(value) and abs(value) <= _LARGEST
 
 
 def _names(names: set[str] | frozenset[str]) -> str:

@@ -103,6 +103,19 @@ def read_last(path: Path, kind: EventKind) -> Event | None:
     return None if row is None else decode_leaf(row[1])[0]
 
 
+def read_leaves(path: Path, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield `(index, leaf)` of the first entries; whether they hold is `verify_log`'s.
+
+    Raises:
+        EvidenceUnavailable: The file cannot be read.
+        LogTampered: It is no log.
+    """
+    with _reading(path) as database:
+        yield from database.execute(
+            "SELECT idx, leaf FROM entry WHERE idx < ? ORDER BY idx", (size,)
+        )
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a log's file to read; what SQLite finds wrong with it is tampering."""

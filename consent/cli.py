@@ -7,6 +7,7 @@ Results go to stdout, diagnostics to stderr. Exit codes: 0 done, 1 refused or fa
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,6 +18,7 @@ import typer
 
 from audit.auditor import Auditor
 from audit.errors import CertificateInvalid, KeyInvalid, ServeFailed
+from audit.export import ExportFormat, export_log
 from audit.receipt import checkpoint_in
 from audit.serve import serve as serve_app
 from audit.signing import SigningKey, VerifyKey, seal
@@ -112,6 +114,23 @@ def verify(
             | ({"clock_back_at": list(verified.clock_back)} if verified.clock_back else {}),
             as_json=as_json,
         )
+
+
+@app.command()
+def export(
+    *,
+    log: Annotated[Path, typer.Option("--log", help="The log's database file, or a copy.")],
+    key: Annotated[str, typer.Option("--key", help="The log's verify key.")],
+    how: Annotated[ExportFormat, typer.Option("--format", help="What each line is.")],
+) -> None:
+    """Verify a log, then print its entries, a line each, for another system."""
+    with _misuse_is_told():
+        if not log.is_file():
+            raise SettingsInvalid(f"--log {log} is not a file")
+        with progress_bar("entries") as progress:
+            lines = export_log(log, VerifyKey.parse(key), how, progress=progress)
+        for line in lines:
+            sys.stdout.write(line)
 
 
 @app.command()

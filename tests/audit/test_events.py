@@ -62,3 +62,12 @@ def test_event_cannot_be_changed_after_its_check() -> None:
     assert event.fields["sequence"] == 1
     with pytest.raises(TypeError):
         event.fields["sequence"] = 2  # type: ignore[index]
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 1e18, float(2**53)])
+def test_event_with_a_number_that_no_reader_takes_back_is_refused(number: float) -> None:
+    """What canonical JSON cannot keep, or writes so that it reads as too large, is not recorded."""
+    with pytest.raises(EventInvalid):
+        Event(kind=EventKind.STOP_SET, at=1.0, fields={"stopped": number, "by": "x"})
+    with pytest.raises(EventInvalid):
+        Event(kind=EventKind.STOP_SET, at=number, fields={"stopped": True, "by": "x"})

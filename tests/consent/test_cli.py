@@ -188,6 +188,22 @@ def test_verify_tells_a_good_log_from_a_wrong_key(
     assert_misuse(run(capsys, "verify", "--log", log, "--key", "nonsense"), "verify key")
 
 
+def test_export_prints_a_verified_log_and_nothing_of_another(
+    make_world: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines on stdout where the log holds; one line on stderr and exit 1 where it does not."""
+    world = make_world()
+    log, key = world.folder / "state" / "log.db", world.service.key.verify_key
+    common = ("export", "--log", log, "--format")
+    code, out, _ = run(capsys, *common, "jsonl", "--key", key)
+    assert (code, len(out.splitlines())) == (0, world.service.log.size)
+    assert json.loads(out.splitlines()[0])["kind"] == "service-started"
+    other = SigningKey.generate("trust").verify_key
+    code, out, err = run(capsys, *common, "csv", "--key", other)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert_misuse(run(capsys, *common, "jsonl", "--key", "nonsense"), "verify key")
+
+
 def test_auditor_cosigns_a_copy_and_the_service_takes_its_word(
     make_world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
