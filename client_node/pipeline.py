@@ -189,6 +189,7 @@ class Pipeline:
             use=turn.use,
             subject=turn.subject,
             emotion=reading.emotion,
+            read_at=int(self.clock()),
             queue=turn.queue,
             channel=turn.channel,
             role=turn.role,
@@ -197,8 +198,9 @@ class Pipeline:
         return self.uses.ask(asked)
 
     def _seal(self, turn: Turn, turn_id: str, known: Known, may: Leave) -> tuple[Purpose, ...]:
+        service = service_copy(turn, known, at=int(self.clock()))
         train = None if known.redaction.text.foreign else may.train  # nothing to learn from
-        copies = [(may.keep, service_copy(turn, known)), (train, _bytes(known.features))]
+        copies = [(may.keep, service), (train, _bytes(known.features))]
         kept = [(permit, copy) for permit, copy in copies if permit is not None]
         self.vault.seal(turn_id, kept, subject=turn.subject, now=self.clock())
         self.log.append_many([self._sealed(turn_id, permit) for permit, _ in kept])
@@ -227,7 +229,7 @@ class Pipeline:
         return Draft(Event(kind=EventKind.TURN_SEALED, at=self.clock(), fields=fields))
 
 
-def service_copy(turn: Turn, known: Known) -> bytes:
+def service_copy(turn: Turn, known: Known, *, at: int) -> bytes:
     """Return what is sealed for service: the redacted text and its reading, as JSON."""
     reading, redacted = known.reading, known.redaction.text
     return json.dumps(
@@ -239,6 +241,7 @@ def service_copy(turn: Turn, known: Known) -> bytes:
             "emotion": reading and reading.emotion,
             "confidence": reading and reading.confidence,
             "release": reading and reading.release_id,
+            "read_at": at,
         }
     ).encode()
 

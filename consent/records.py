@@ -121,9 +121,14 @@ def _after(standing: Standing, record: Record) -> Standing:
                 standing,
                 grants=tuple(g for g in standing.grants if g.purpose is not purpose),
                 withdrawn=standing.withdrawn | {purpose},
+                refused=_said_no(standing, frozenset({purpose}), int(record.at)),
             )
         case Objected(purposes=purposes):
-            return replace(standing, objected=standing.objected | purposes)
+            return replace(
+                standing,
+                objected=standing.objected | purposes,
+                refused=_said_no(standing, purposes, int(record.at)),
+            )
         case Restricted(restricted=restricted):
             return replace(standing, restricted=restricted)
         case Erased():
@@ -163,7 +168,15 @@ def _after_grant(standing: Standing, granted: Granted, at: int) -> Standing:
         grants=(*kept, *new),
         informed_at=first_informed,
         withdrawn=standing.withdrawn - granted.purposes,
+        refused=tuple(r for r in standing.refused if r[0] not in granted.purposes),
     )
+
+
+def _said_no(
+    standing: Standing, purposes: frozenset[Purpose], at: int
+) -> tuple[tuple[Purpose, int], ...]:
+    """Return when each purpose was last refused, in order of purpose (rule 18)."""
+    return tuple(sorted((dict(standing.refused) | dict.fromkeys(purposes, at)).items()))
 
 
 def act_to_dict(act: Act) -> dict[str, Any]:

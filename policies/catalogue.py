@@ -46,6 +46,21 @@ class Rule:
     absolute: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """What a rule asks of a part that decides about no request, and the tests that hold it to it.
+
+    `built` is False where nothing holds it yet.
+    """
+
+    duty_id: RuleId
+    number: int
+    sentence: str
+    statute: str
+    built: bool
+    tests: tuple[str, ...]
+
+
 def parse_catalogue(text: str, law: Law) -> Mapping[RuleId, Rule]:
     """Read the catalogue from TOML, sources looked up in the law.
 
@@ -82,7 +97,33 @@ def _rule(rule_id: RuleId, *, sentence: str, sources: list[str], absolute: bool,
     )
 
 
+def parse_duties(text: str, law: Law) -> Mapping[RuleId, Duty]:
+    """Read the duties from the same TOML.
+
+    Raises:
+        PolicyInvalid: As in `parse_catalogue`, or a duty that is built has no test.
+    """
+    try:
+        duties = {
+            RuleId(name): Duty(
+                duty_id=RuleId(name),
+                number=row["number"],
+                sentence=row["sentence"],
+                statute="; ".join(law.provisions[source].title for source in row["sources"]),
+                built=row["built"],
+                tests=tuple(row["tests"]),
+            )
+            for name, row in tomllib.loads(text)["duty"].items()
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyInvalid(f"catalogue.toml: {type(error).__name__}: {error}") from error
+    if untested := [name for name, duty in duties.items() if duty.built != bool(duty.tests)]:
+        raise PolicyInvalid(f"catalogue.toml: {untested[0]} is built where it has a test")
+    return MappingProxyType(duties)
+
+
 CATALOGUE = parse_catalogue(CATALOGUE_FILE.read_text("utf-8"), LAW)
+DUTIES = parse_duties(CATALOGUE_FILE.read_text("utf-8"), LAW)
 
 
 def explain(rule_id: RuleId) -> str:

@@ -36,7 +36,13 @@ class Facts:
     DPIA for a medical or safety exception (rule 1). `leaves_node`, `protected` and
     `budget_left` belong to rule 25; for a release, `protected` says that its card states an
     epsilon within its plan, or that it used nobody's data. `approved_by` names the person who
-    approved a release (rule 23).
+    approved a release or an offer (rule 23).
+
+    `read_at` is the Unix second at which the cue was read (rule 16), `certain` that the reading
+    did not abstain (rule 22). Of an offer, `offer_value` and `baseline_value` (what the
+    emotion-blind rules would give) are in the smallest unit of one currency (rule 12),
+    `due_anyway` says that those rules would make it too (rule 15), and `calm_passed_at` when the
+    test over calm customers last passed (rule 14, `policies.cohorts`).
     """
 
     emotion: Emotion | None = None
@@ -46,6 +52,12 @@ class Facts:
     protected: bool = False
     budget_left: bool = True
     approved_by: str | None = None
+    read_at: int | None = None
+    certain: bool = False
+    offer_value: int | None = None
+    baseline_value: int | None = None
+    due_anyway: bool = False
+    calm_passed_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +119,12 @@ def request_to_dict(request: UseRequest) -> dict[str, Any]:
             "protected": facts.protected,
             "budget_left": facts.budget_left,
             "approved_by": facts.approved_by,
+            "read_at": facts.read_at,
+            "certain": facts.certain,
+            "offer_value": facts.offer_value,
+            "baseline_value": facts.baseline_value,
+            "due_anyway": facts.due_anyway,
+            "calm_passed_at": facts.calm_passed_at,
         },
     }
 
@@ -136,5 +154,11 @@ def request_from_dict(value: dict[str, Any]) -> UseRequest:
             protected=facts["protected"],
             budget_left=facts["budget_left"],
             approved_by=facts["approved_by"],
+            read_at=facts["read_at"],
+            certain=facts["certain"],
+            offer_value=facts["offer_value"],
+            baseline_value=facts["baseline_value"],
+            due_anyway=facts["due_anyway"],
+            calm_passed_at=facts["calm_passed_at"],
         ),
     )

@@ -27,7 +27,15 @@ from policies.canonical import digest
 from policies.decision import Decision, UseRequest, request_to_dict
 from policies.errors import PolicyInvalid, PolicyUnavailable
 from policies.law import parse_law
-from policies.question import alike, concerns_a_model, entities, question, release_entities
+from policies.question import (
+    alike,
+    asked_entities,
+    asks,
+    concerns_a_model,
+    entities,
+    question,
+    release_entities,
+)
 from policies.rulebook import RuleBook
 from policies.standing import Governance, Standing, standing_to_dict
 from policies.vocabulary import DecisionId, Digest, NodeId, RuleId, SubjectId
@@ -49,7 +57,7 @@ class PolicyEngine:
             PolicyInvalid: A rule does not parse, does not fit the schema, or has no id of its own.
         """
         self.policy_digest: Digest = book.digest
-        self._clock_skew_s = parse_law(book.files["law.toml"]).clocks.clock_skew_s
+        self._clocks = parse_law(book.files["law.toml"]).clocks
         self._schema, self._policies, self.rule_ids = _prepare(book)
         self._prepared = lru_cache(maxsize=PEOPLE_KEPT)(self._prepare_people)
 
@@ -133,8 +141,12 @@ class PolicyEngine:
             return False, (catalogue.OTHER_PERSON,), digest(standing_to_dict(standing))
         if governance is None:
             return False, (catalogue.NO_GOVERNANCE,), digest(standing_to_dict(standing))
-        people, standing_digest = self._prepared(request.node, standing, governance)
-        asked = question(request, standing, now=now, clock_skew_s=self._clock_skew_s)
+        if asks(request):
+            asked_one = asked_entities(request.node, standing, governance, request.purpose)
+            people, standing_digest = self._prepare(asked_one), digest(standing_to_dict(standing))
+        else:
+            people, standing_digest = self._prepared(request.node, standing, governance)
+        asked = question(request, standing, now=now, clocks=self._clocks)
         return *_read(self._ask(asked, people)), standing_digest
 
     def _answer_release(
@@ -150,7 +162,7 @@ class PolicyEngine:
         if governance is None:
             return False, (catalogue.NO_GOVERNANCE,), NO_STANDING_DIGEST
         facts = self._prepare(release_entities(request, governance))
-        asked = question(request, None, now=now, clock_skew_s=self._clock_skew_s)
+        asked = question(request, None, now=now, clocks=self._clocks)
         return *_read(self._ask(asked, facts)), NO_STANDING_DIGEST
 
     def _prepare_people(

@@ -39,6 +39,8 @@ class Clocks:
     high_risk_log_days: int
     emotion_session_hours: int
     ask_again_days: int
+    calm_test_days: int
+    hasty_approval_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from policies.decision import UseRequest
+from policies.law import Clocks
 from policies.standing import Governance, Grant, Standing
-from policies.vocabulary import Action, NodeId
+from policies.vocabulary import Action, NodeId, Purpose
+
+HOUR_S, DAY_S = 3_600, 86_400
 
 
 def entities(node: NodeId, standing: Standing, governance: Governance) -> list[dict[str, Any]]:
@@ -23,6 +26,28 @@ def release_entities(request: UseRequest, governance: Governance) -> list[dict[s
     """Return the two entities of a release: who asks, and the model, of which nothing is known."""
     model = {"uid": {"type": "Release", "id": request.subject}, "attrs": {}, "parents": []}
     return [_node(request.node, governance), model]
+
+
+def asked_entities(
+    node: NodeId, standing: Standing, governance: Governance, purpose: Purpose
+) -> list[dict[str, Any]]:
+    """Return the two entities of an asking: who asks, and what the person said before."""
+    attributes = {
+        "role": standing.role,
+        "vulnerabilities": sorted(standing.vulnerabilities),
+        "objected": sorted(standing.objected),
+        "restricted": standing.restricted,
+        "erased": standing.erased,
+        "as_of": standing.as_of,
+        "refused_at": standing.refused_at(purpose),
+    }
+    person = {"uid": {"type": "Asked", "id": standing.subject}, "attrs": attributes, "parents": []}
+    return [_node(node, governance), person]
+
+
+def asks(request: UseRequest) -> bool:
+    """Return whether nothing is read: the person is only to be asked for a consent."""
+    return request.action is Action.ASK and request.use is None
 
 
 def concerns_a_model(request: UseRequest) -> bool:
@@ -64,18 +89,18 @@ def _person(standing: Standing) -> dict[str, Any]:
 
 
 def question(
-    request: UseRequest, standing: Standing | None, *, now: int, clock_skew_s: int
+    request: UseRequest, standing: Standing | None, *, now: int, clocks: Clocks
 ) -> dict[str, Any]:
     """Return the request as Cedar reads it: principal, action, resource and context.
 
     Without a standing it is about a release; every other action then fails the schema.
     """
-    kind = "Release" if standing is None else "Person"
+    kind = "Release" if standing is None else "Asked" if asks(request) else "Person"
     return {
         "principal": {"type": "Node", "id": request.node},
         "action": {"type": "Action", "id": _action(request)},
         "resource": {"type": kind, "id": request.subject},
-        "context": _context(request, standing, now=now, clock_skew_s=clock_skew_s),
+        "context": _context(request, standing, now=now, clocks=clocks),
     }
 
 
@@ -87,13 +112,16 @@ def _action(request: UseRequest) -> str:
 
 
 def _context(
-    request: UseRequest, standing: Standing | None, *, now: int, clock_skew_s: int
+    request: UseRequest, standing: Standing | None, *, now: int, clocks: Clocks
 ) -> dict[str, Any]:
     facts = request.facts
     grant = standing.grant_for(request.purpose, request.modality) if standing else None
     circumstances = {
         "now": now,
-        "clock_skew_s": clock_skew_s,
+        "clock_skew_s": clocks.clock_skew_s,
+        "session_s": clocks.emotion_session_hours * HOUR_S,
+        "ask_again_s": clocks.ask_again_days * DAY_S,
+        "calm_test_s": clocks.calm_test_days * DAY_S,
         "purpose": request.purpose,
         "modality": request.modality,
         "setting": request.setting,
@@ -107,6 +135,12 @@ def _context(
         "delayed_calls": facts.delayed_calls,
         "safety_dpia": facts.safety_dpia,
         "approved_by": facts.approved_by,
+        "read_at": facts.read_at,
+        "certain": facts.certain,
+        "offer_value": facts.offer_value,
+        "baseline_value": facts.baseline_value,
+        "due_anyway": facts.due_anyway,
+        "calm_passed_at": facts.calm_passed_at,
     }
     return _known(circumstances)
 
@@ -142,6 +176,7 @@ def alike(request: UseRequest, standing: Standing, governance: Governance, now: 
         informed_at=None if standing.informed_at is None else _past(standing.informed_at, now),
         withdrawn=standing.withdrawn & {request.purpose},
         objected=standing.objected & {request.purpose},
+        refused=tuple(r for r in standing.refused if asks(request) and r[0] is request.purpose),
     )
 
 

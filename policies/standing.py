@@ -33,7 +33,8 @@ class Standing:
     """One person's choices and protections, as the consent service vouched for them.
 
     `as_of` is the Unix second at which the service last vouched for it; the rules refuse one
-    that is too old. `informed_at` is the first exposure to the notice (AI Act 50(3)).
+    that is too old. `informed_at` is the first exposure to the notice (AI Act 50(3)). `refused`
+    says when the person last said no to a purpose or withdrew it (rule 18).
     """
 
     subject: SubjectId
@@ -47,11 +48,16 @@ class Standing:
     objected: frozenset[Purpose] = frozenset()
     restricted: bool = False
     erased: bool = False
+    refused: tuple[tuple[Purpose, int], ...] = ()
 
     def grant_for(self, purpose: Purpose, modality: Modality) -> Grant | None:
         """Return the newest grant that names this purpose and modality, or None."""
         named = [g for g in self.grants if g.purpose is purpose and modality in g.modalities]
         return max(named, key=lambda g: g.granted_at, default=None)
+
+    def refused_at(self, purpose: Purpose) -> int:
+        """Return the Unix second of the last no to this purpose, 0 where there was none."""
+        return max((at for refused, at in self.refused if refused is purpose), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,7 @@ def standing_to_dict(standing: Standing) -> dict[str, Any]:
         "objected": sorted(standing.objected),
         "restricted": standing.restricted,
         "erased": standing.erased,
+        "refused": [[purpose.value, at] for purpose, at in standing.refused],
     }
 
 
@@ -121,6 +128,7 @@ def standing_from_dict(value: dict[str, Any]) -> Standing:
         objected=frozenset(Purpose(p) for p in value["objected"]),
         restricted=bool(value["restricted"]),
         erased=bool(value["erased"]),
+        refused=tuple((Purpose(purpose), int(at)) for purpose, at in value["refused"]),
     )
 
 

@@ -36,6 +36,7 @@ class Action(StrEnum):
     COUNT = "count"  # private analytics
     RELEASE = "release"  # publish a model
     EXPORT = "export"  # hand data to the person or an authority
+    ASK = "ask"  # ask for a consent, again (rule 18)
 
 
 class Use(StrEnum):

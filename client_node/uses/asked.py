@@ -39,11 +39,16 @@ PURPOSES: Mapping[Use, Purpose] = {Use.HANDOVER: Purpose.HANDOVER} | dict.fromke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedUse:
-    """What the branch would do with a reading, and for whom."""
+    """What the branch would do with a reading, and for whom.
+
+    `emotion` is None where the reader abstained (rule 22); `read_at` is the Unix second of the
+    reading (rule 16).
+    """
 
     use: Use
     subject: SubjectId
     emotion: Emotion | None
+    read_at: int | None
     queue: QueueState | None = None
     channel: Channel = Channel.CUSTOMER
     role: Role = Role.CUSTOMER
@@ -123,8 +128,8 @@ def leave(permit: Permit) -> Ruling:
 
 def _facts(asked: AskedUse) -> Facts:
     if asked.use is Use.HANDOVER:
-        return handover.facts(asked.emotion, asked.queue)
-    return upsell.facts(asked.emotion)
+        return handover.facts(asked.emotion, asked.queue, asked.read_at)
+    return upsell.facts(asked.emotion, asked.read_at)
 
 
 def _done(asked: AskedUse) -> Mapping[str, str | int]:

@@ -44,19 +44,20 @@ class UseDesk:
         purpose_of(use)
         subject = self.vault.owner(turn)
         try:
-            emotion = self._emotion(turn, subject)  # 1, 2
+            emotion, read_at = self._reading(turn, subject)  # 1, 2
         except Refused as error:
             return UseAnswer(use=use, ruling=refusal(error.decision))
         return self.uses.ask(  # 3
-            AskedUse(use=use, subject=subject, emotion=emotion, queue=queue)
+            AskedUse(use=use, subject=subject, emotion=emotion, read_at=read_at, queue=queue)
         )
 
-    def _emotion(self, turn: str, subject: SubjectId) -> Emotion | None:
+    def _reading(self, turn: str, subject: SubjectId) -> tuple[Emotion | None, int | None]:
         request = UseRequest(
             node=self.node, action=Action.INFER, purpose=Purpose.SERVICE, subject=subject
         )
         standing = self.cache.standing(subject)
         permit = self.gate.open(request, standing, self.cache.governance)
         copy = self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
-        emotion = json.loads(copy)["emotion"]
-        return None if emotion is None else Emotion(emotion)
+        kept = json.loads(copy)
+        emotion = kept["emotion"]
+        return None if emotion is None else Emotion(emotion), kept.get("read_at")

@@ -10,13 +10,18 @@ from policies.decision import Facts
 from policies.vocabulary import Emotion
 
 
-def facts(emotion: Emotion | None, queue: QueueState | None) -> Facts:
+def facts(emotion: Emotion | None, queue: QueueState | None, read_at: int | None) -> Facts:
     """Return what the hand-over states of itself to the gate.
 
     Raises:
         TurnInvalid: The queue's state is missing.
     """
-    return Facts(emotion=emotion, delayed_calls=delayed_calls(_needed(queue)))
+    return Facts(
+        emotion=emotion,
+        delayed_calls=delayed_calls(_needed(queue)),
+        read_at=read_at,
+        certain=emotion is not None,
+    )
 
 
 def outcome(queue: QueueState | None) -> Mapping[str, str | int]:

@@ -25,6 +25,6 @@ REFUSED = frozenset(
 )
 
 
-def facts(emotion: Emotion | None) -> Facts:
+def facts(emotion: Emotion | None, read_at: int | None) -> Facts:
     """Return what such a use states of itself to the gate."""
-    return Facts(emotion=emotion)
+    return Facts(emotion=emotion, read_at=read_at, certain=emotion is not None)

@@ -176,3 +176,16 @@ def test_restriction_is_lifted_only_by_its_own_act() -> None:
     assert standing_of(history(held), subject=ALICE, as_of=AS_OF).restricted
     lifted = [*held, Restricted(restricted=False)]
     assert not standing_of(history(lifted), subject=ALICE, as_of=AS_OF).restricted
+
+
+@given(before=st.lists(ACTS, max_size=6), purpose=st.sampled_from(Purpose))
+def test_standing_remembers_the_last_no(before: list[Act], purpose: Purpose) -> None:
+    """A withdrawal is dated, so that nobody is asked again too soon; a later yes ends it."""
+    lasting = [act for act in before if not isinstance(act, Erased)]
+    records = history([*lasting, Withdrawn(purpose=purpose)])
+    standing = standing_of(records, subject=ALICE, as_of=AS_OF)
+    assert standing.refused_at(purpose) == int(records[-1].at)
+    assert len(dict(standing.refused)) == len(standing.refused)
+    for granted in (act for act in lasting if isinstance(act, Granted)):
+        after = standing_of(history([*lasting, granted]), subject=ALICE, as_of=AS_OF)
+        assert not {purpose for purpose, _ in after.refused} & granted.purposes

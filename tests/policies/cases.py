@@ -7,7 +7,16 @@ from typing import Any
 
 from policies.decision import Facts, UseRequest
 from policies.standing import Governance, Grant, Standing
-from policies.vocabulary import Action, AgeBand, Modality, NodeId, Purpose, SubjectId, Use
+from policies.vocabulary import (
+    Action,
+    AgeBand,
+    Emotion,
+    Modality,
+    NodeId,
+    Purpose,
+    SubjectId,
+    Use,
+)
 
 NOW = 1_800_000_000
 DAY_S = 86_400
@@ -62,7 +71,7 @@ HANDOVER = UseRequest(
     use=Use.HANDOVER,
     purpose=Purpose.HANDOVER,
     subject=PERSON,
-    facts=Facts(delayed_calls=0),
+    facts=Facts(emotion=Emotion.ANGER, delayed_calls=0, read_at=NOW - 1, certain=True),
 )
 HINT = UseRequest(
     node=NODE,
@@ -70,6 +79,7 @@ HINT = UseRequest(
     use=Use.AGENT_HINT,
     purpose=Purpose.AGENT_HELP,
     subject=PERSON,
+    facts=Facts(emotion=Emotion.ANGER, read_at=NOW - 1, certain=True),
 )
 RELEASE = UseRequest(
     node=NODE,
@@ -79,19 +89,43 @@ RELEASE = UseRequest(
     facts=Facts(leaves_node=True, protected=True, approved_by="jo@example.org"),
 )
 REFERRAL = UseRequest(
-    node=NODE, action=Action.USE, use=Use.REFERRAL, purpose=Purpose.SERVICE, subject=PERSON
+    node=NODE,
+    action=Action.USE,
+    use=Use.REFERRAL,
+    purpose=Purpose.SERVICE,
+    subject=PERSON,
+    facts=Facts(read_at=NOW - 1, certain=True),
 )
+FAIR = Facts(
+    read_at=NOW - 1,
+    certain=True,
+    offer_value=500,
+    baseline_value=500,
+    due_anyway=True,
+    calm_passed_at=NOW - DAY_S,
+    approved_by="jo",
+)
+"""What an offer or a compensation states of itself where all is in order."""
+COMPENSATION = UseRequest(
+    node=NODE,
+    action=Action.USE,
+    use=Use.COMPENSATION,
+    purpose=Purpose.SERVICE,
+    subject=PERSON,
+    facts=FAIR,
+)
+ASK = UseRequest(node=NODE, action=Action.ASK, purpose=Purpose.TRAINING, subject=PERSON)
 
 
-def use(what: Use, *, facts: Facts | None = None) -> UseRequest:
-    """Return a request to act on a reading for the purpose of offers."""
+def use(what: Use, *, emotion: Emotion | None = None, **facts: Any) -> UseRequest:
+    """Return a request to act on a reading for the purpose of offers, in order otherwise."""
     return UseRequest(
         node=NODE,
         action=Action.USE,
         use=what,
         purpose=Purpose.OFFERS,
         subject=PERSON,
-        facts=facts or Facts(),
+        facts=replace(FAIR, emotion=emotion, **facts),
     )
 
 

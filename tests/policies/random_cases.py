@@ -44,6 +44,8 @@ FITTING: Sequence[tuple[Action, Use | None, Purpose]] = (
     (Action.USE, Use.PRIORITY, Purpose.HANDOVER),
     (Action.USE, Use.AGENT_HINT, Purpose.AGENT_HELP),
     (Action.USE, Use.REFERRAL, Purpose.SERVICE),
+    (Action.USE, Use.COMPENSATION, Purpose.SERVICE),
+    (Action.ASK, None, Purpose.TRAINING),
     (Action.USE, Use.UPSELL, Purpose.OFFERS),
     (Action.USE, Use.OFFER, Purpose.OFFERS),
 )
@@ -106,6 +108,12 @@ class _Dice:
             protected=self._unless_unlucky(usual=True),
             budget_left=self._unless_unlucky(usual=True),
             approved_by=self._mostly("jo", (None, "")),
+            read_at=self._mostly(NOW - 1, (None, NOW - DAY_S - 1, *MOMENTS)),
+            certain=self._unless_unlucky(usual=True),
+            offer_value=self._mostly(500, (None, -1, 499, 501)),
+            baseline_value=self._mostly(500, (None, -1, 499, 501)),
+            due_anyway=self._unless_unlucky(usual=True),
+            calm_passed_at=self._mostly(NOW - DAY_S, (None, NOW - 32 * DAY_S, *MOMENTS)),
         )
 
     def _standing(self) -> Standing:
@@ -121,7 +129,12 @@ class _Dice:
             objected=self._mostly(frozenset(), [self._some(Purpose)]),
             restricted=self._unless_unlucky(usual=False),
             erased=self._unless_unlucky(usual=False),
+            refused=tuple(self._refusals()),
         )
+
+    def _refusals(self) -> Iterator[tuple[Purpose, int]]:
+        for purpose in self._source.choice([[], [], [Purpose.TRAINING], list(Purpose) * 2]):
+            yield purpose, self._source.choice((1, NOW - 183 * DAY_S, NOW - 182 * DAY_S, NOW + 9))
 
     def _grants(self) -> Iterator[Grant]:
         for place, purpose in enumerate(self._mostly(list(Purpose), [[], [Purpose.SERVICE]])):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from policies.decision import Facts
 from policies.vocabulary import (
     AgeBand,
     Channel,
@@ -23,6 +22,8 @@ from policies.vocabulary import (
     Vulnerability,
 )
 from tests.policies.cases import (
+    ASK,
+    COMPENSATION,
     COUNT,
     DAY_S,
     HANDOVER,
@@ -50,7 +51,9 @@ class Sides:
 WORKER = {"role": Role.WORKER}
 STUDENT = {"role": Role.STUDENT}
 IN_NEED = {"safety_dpia": "dpia-7"}
-JOYFUL = Facts(emotion=Emotion.JOY)
+JOY = Emotion.JOY
+ANGRY = {"emotion": Emotion.ANGER}
+OWING = {"vulnerabilities": frozenset({Vulnerability.DEBT})}
 OTHERS = frozenset(Purpose) - {Purpose.SERVICE}
 
 TABLE: Mapping[str, Sides] = {
@@ -195,35 +198,62 @@ TABLE: Mapping[str, Sides] = {
         allow=(
             so(REFERRAL, standing={"vulnerabilities": frozenset(Vulnerability)}),
             so(HANDOVER, standing={"vulnerabilities": frozenset({Vulnerability.CRISIS})}),
-            so(use(Use.UPSELL, facts=JOYFUL)),
+            so(use(Use.UPSELL, emotion=JOY)),
         ),
         deny=tuple(
-            so(use(what, facts=JOYFUL), standing={"vulnerabilities": frozenset({flag})})
+            so(use(what, emotion=JOY), standing={"vulnerabilities": frozenset({flag})})
             for what in (Use.UPSELL, Use.OFFER, Use.SEGMENT, Use.TIMING, Use.PRICE)
             for flag in Vulnerability
         ),
     ),
     "r10-negative-emotion": Sides(
         allow=(
-            so(use(Use.UPSELL, facts=JOYFUL)),
+            so(use(Use.UPSELL, emotion=JOY)),
             so(HANDOVER, facts={"emotion": Emotion.ANGER}),
             so(REFERRAL, facts={"emotion": Emotion.DISTRESS}),
         ),
         deny=tuple(
-            so(use(Use.UPSELL, facts=Facts(emotion=emotion)))
+            so(use(Use.UPSELL, emotion=emotion))
             for emotion in (Emotion.ANGER, Emotion.FEAR, Emotion.SADNESS, Emotion.DISTRESS)
         ),
     ),
     "r10-undeclared-emotion": Sides(
-        allow=(so(use(Use.UPSELL, facts=JOYFUL)), so(HINT)),
+        allow=(so(use(Use.UPSELL, emotion=JOY)), so(HINT)),
         deny=(so(use(Use.UPSELL)), so(use(Use.UPSELL), standing=WORKER)),
     ),
     "r11-price-and-access": Sides(
         allow=(so(HINT, facts={"emotion": Emotion.ANGER}), so(use(Use.COMPENSATION))),
         deny=tuple(
-            so(use(what, facts=Facts(emotion=emotion)))
+            so(use(what, emotion=emotion))
             for what in (Use.PRICE, Use.CREDIT, Use.INSURANCE, Use.ELIGIBILITY)
             for emotion in (None, *Emotion)
+        ),
+    ),
+    "r12-worse-off": Sides(
+        allow=(
+            so(COMPENSATION),
+            so(COMPENSATION, facts={"offer_value": 501}),
+            so(COMPENSATION, facts={"offer_value": 0, "baseline_value": 0}),
+            so(use(Use.OFFER)),
+        ),
+        deny=(
+            so(COMPENSATION, facts={"offer_value": 499}),
+            so(COMPENSATION, facts={"offer_value": None}),
+            so(COMPENSATION, facts={"baseline_value": None}),
+            so(COMPENSATION, facts={"offer_value": -1, "baseline_value": -1}),
+            so(use(Use.OFFER, baseline_value=501)),
+        ),
+    ),
+    "r14-calm-not-tested": Sides(
+        allow=(
+            so(COMPENSATION, facts={"calm_passed_at": NOW - 31 * DAY_S}),
+            so(COMPENSATION, facts={"calm_passed_at": NOW}),
+            so(use(Use.OFFER, calm_passed_at=None)),
+        ),
+        deny=(
+            so(COMPENSATION, facts={"calm_passed_at": NOW - 31 * DAY_S - 1}),
+            so(COMPENSATION, facts={"calm_passed_at": None}),
+            so(COMPENSATION, facts={"calm_passed_at": NOW + DAY_S}),
         ),
     ),
     "r13-others-wait": Sides(
@@ -236,12 +266,84 @@ TABLE: Mapping[str, Sides] = {
         ),
     ),
     "r15-timing": Sides(
-        allow=(so(HINT), so(use(Use.OFFER, facts=JOYFUL))),
-        deny=(so(use(Use.TIMING)), so(use(Use.TIMING, facts=JOYFUL))),
+        allow=(so(HINT), so(use(Use.OFFER, emotion=JOY))),
+        deny=(so(use(Use.TIMING)), so(use(Use.TIMING, emotion=JOY))),
+    ),
+    "r15-brought-on": Sides(
+        allow=(
+            so(use(Use.OFFER, emotion=JOY)),
+            so(use(Use.UPSELL, emotion=JOY)),
+            so(COMPENSATION, facts={"due_anyway": False}),
+        ),
+        deny=(
+            so(use(Use.OFFER, due_anyway=False)),
+            so(use(Use.OFFER, emotion=JOY, due_anyway=False)),
+            so(use(Use.UPSELL, emotion=JOY, due_anyway=False)),
+        ),
+    ),
+    "r16-session-over": Sides(
+        allow=(
+            so(HINT, facts=ANGRY | {"read_at": NOW - DAY_S}),
+            so(HINT, facts=ANGRY | {"read_at": NOW + 5}),
+            so(HINT, facts={"emotion": None, "read_at": None}),
+        ),
+        deny=(
+            so(HINT, facts=ANGRY | {"read_at": NOW - DAY_S - 1}),
+            so(HINT, facts=ANGRY | {"read_at": None}),
+            so(HANDOVER, facts=ANGRY | {"read_at": NOW + 6}),
+        ),
     ),
     "r16-segment": Sides(
         allow=(so(HINT), so(COUNT)),
-        deny=(so(use(Use.SEGMENT)), so(use(Use.SEGMENT, facts=JOYFUL))),
+        deny=(so(use(Use.SEGMENT)), so(use(Use.SEGMENT, emotion=JOY))),
+    ),
+    "r18-asked-again": Sides(
+        allow=(
+            so(ASK),
+            so(ASK, standing={"refused": ((Purpose.TRAINING, NOW - 183 * DAY_S),)}),
+            so(ASK, standing={"refused": ((Purpose.SERVICE, NOW),)}),
+            so(ASK, standing={"grants": (), "informed_at": None}),
+        ),
+        deny=(
+            so(ASK, standing={"refused": ((Purpose.TRAINING, NOW - 183 * DAY_S + 1),)}),
+            so(ASK, standing={"refused": ((Purpose.TRAINING, NOW),)}),
+            so(ASK, standing={"refused": ((Purpose.TRAINING, 1), (Purpose.TRAINING, NOW + 9))}),
+        ),
+    ),
+    "r18-in-distress": Sides(
+        allow=(so(ASK, facts={"emotion": JOY}), so(ASK, standing=OWING)),
+        deny=(
+            so(ASK, facts={"emotion": Emotion.DISTRESS}),
+            so(ASK, standing={"vulnerabilities": frozenset({Vulnerability.CRISIS})}),
+        ),
+    ),
+    "r18-final-no": Sides(
+        allow=(so(ASK), so(ASK, standing={"objected": frozenset({Purpose.SERVICE})})),
+        deny=(
+            so(ASK, standing={"objected": frozenset({Purpose.TRAINING})}),
+            so(ASK, standing={"restricted": True}),
+            so(ASK, standing={"erased": True}),
+        ),
+    ),
+    "r18-standing-stale": Sides(
+        allow=(so(ASK, standing={"as_of": NOW - 60}), so(ASK, standing={"as_of": NOW + 5})),
+        deny=(so(ASK, standing={"as_of": NOW - 61}), so(ASK, standing={"as_of": NOW + 6})),
+    ),
+    "r22-uncertain": Sides(
+        allow=(so(HINT, facts=ANGRY), so(HINT, facts={"emotion": None, "certain": False})),
+        deny=(
+            so(HINT, facts=ANGRY | {"certain": False}),
+            so(HANDOVER, facts=ANGRY | {"certain": False}),
+        ),
+    ),
+    "r23-offer-unapproved": Sides(
+        allow=(so(COMPENSATION), so(use(Use.OFFER))),
+        deny=(
+            so(COMPENSATION, facts={"approved_by": None}),
+            so(COMPENSATION, facts={"approved_by": ""}),
+            so(use(Use.OFFER, approved_by=None)),
+            so(use(Use.UPSELL, emotion=JOY, approved_by="")),
+        ),
     ),
     "r23-release-unapproved": Sides(
         allow=(released(), released(facts={"approved_by": "jo"}), so(INFER)),

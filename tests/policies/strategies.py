@@ -56,6 +56,7 @@ standings = st.builds(
     objected=mostly(frozenset(), few_purposes),
     restricted=mostly(usual=False, others=st.booleans()),
     erased=mostly(usual=False, others=st.booleans()),
+    refused=st.lists(st.tuples(st.sampled_from(Purpose), moments), max_size=2).map(tuple),
 )
 governances = st.builds(
     Governance,
@@ -74,6 +75,12 @@ facts = st.builds(
     protected=mostly(usual=True, others=st.booleans()),
     budget_left=mostly(usual=True, others=st.booleans()),
     approved_by=st.sampled_from([None, "", "jo"]),
+    read_at=mostly(NOW - 1, st.one_of(st.none(), moments)),
+    certain=mostly(usual=True, others=st.booleans()),
+    offer_value=mostly(500, st.one_of(st.none(), st.integers(-1, 501))),
+    baseline_value=mostly(500, st.one_of(st.none(), st.integers(-1, 501))),
+    due_anyway=mostly(usual=True, others=st.booleans()),
+    calm_passed_at=mostly(NOW - 1, st.one_of(st.none(), moments)),
 )
 plain_requests = st.builds(
     UseRequest,

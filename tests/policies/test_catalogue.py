@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from datetime import date
 from enum import StrEnum
+from pathlib import Path
 
 import pytest
 
-from policies.catalogue import CATALOGUE, explain, parse_catalogue
+from policies.catalogue import CATALOGUE, DUTIES, explain, parse_catalogue, parse_duties
 from policies.engine import PolicyEngine
 from policies.errors import PolicyInvalid
 from policies.law import LAW, parse_law
@@ -24,7 +25,10 @@ from policies.vocabulary import (
     RuleId,
     Setting,
     Use,
+    Vulnerability,
 )
+
+ROOT = Path(__file__).parents[2]
 
 WORDS: tuple[type[StrEnum], ...] = (
     Action,
@@ -36,6 +40,7 @@ WORDS: tuple[type[StrEnum], ...] = (
     Role,
     Setting,
     Use,
+    Vulnerability,
 )
 
 
@@ -53,6 +58,30 @@ def test_every_rule_has_a_source_and_a_date() -> None:
         assert "Article" in rule.statute
         assert rule.applies_from is not None
         assert rule.number == (int(rule.rule_id[1:3]) if rule.rule_id[0] == "r" else 0)
+
+
+def test_every_number_of_the_list_is_a_rule_or_a_duty() -> None:
+    """Of the 27 none is forgotten: each is decided by a rule, or asked of a named part."""
+    decided = {rule.number for rule in CATALOGUE.values() if rule.number}
+    assert decided | {duty.number for duty in DUTIES.values()} == set(range(1, 28))
+    assert {d.number for d in DUTIES.values() if not d.built} == {17, 19, 20, 21, 24}
+
+
+def test_every_duty_that_is_built_names_tests_that_exist() -> None:
+    """A duty is called built only where a test of that name is there to hold it."""
+    for duty in DUTIES.values():
+        for test in duty.tests:
+            file, _, name = test.partition("::")
+            assert f"def {name}" in Path(ROOT, file).read_text("utf-8"), duty.duty_id
+
+
+def test_duty_without_a_test_is_not_built() -> None:
+    """A duty that says it is built, and names no test, is refused."""
+    text = (
+        "[duty.d99-x]\nnumber = 9\nsentence = 'X.'\nsources = ['gdpr-5']\nbuilt = true\ntests = []"
+    )
+    with pytest.raises(PolicyInvalid, match="d99-x"):
+        parse_duties(text, LAW)
 
 
 def test_rules_speak_the_vocabulary() -> None:

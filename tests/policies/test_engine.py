@@ -13,6 +13,7 @@ import pytest
 from policies.decision import UseRequest
 from policies.engine import PolicyEngine
 from policies.errors import PolicyInvalid, PolicyUnavailable
+from policies.law import LAW
 from policies.question import entities, question
 from policies.rulebook import RuleBook
 from policies.standing import Governance, Standing
@@ -76,7 +77,7 @@ def _asked_raw(asked: dict[str, Any], people: list[dict[str, Any]]) -> bool:
 @pytest.mark.parametrize("request_", [INFER, STORE, TRAIN, COUNT, HANDOVER, HINT])
 def test_engine_never_opens_when_a_field_of_the_question_is_missing(request_: UseRequest) -> None:
     """Each attribute of context, person and node deleted in turn closes the gate."""
-    asked = question(request_, STANDING, now=NOW, clock_skew_s=5)
+    asked = question(request_, STANDING, now=NOW, clocks=LAW.clocks)
     people = entities(request_.node, STANDING, GOVERNANCE)
     assert _asked_raw(asked, people)
     weighed = {"delayed_calls"} if request_.use is None else set()
@@ -93,7 +94,7 @@ def test_engine_never_opens_when_a_field_of_the_question_is_missing(request_: Us
 @pytest.mark.parametrize("index", [0, 1])
 def test_engine_never_opens_when_an_entity_is_missing(index: int) -> None:
     """A node or person that Cedar does not know is refused, though raw Cedar may allow it."""
-    asked = question(INFER, STANDING, now=NOW, clock_skew_s=5)
+    asked = question(INFER, STANDING, now=NOW, clocks=LAW.clocks)
     people = entities(INFER.node, STANDING, GOVERNANCE)
     del people[index]
     assert not _asked_raw(asked, people)

@@ -37,7 +37,7 @@ def _each_grant(**changes: Any) -> Callable[[Standing], Standing]:
 
 
 PROTECTED: dict[str, Callable[[Standing], Standing]] = {
-    "vulnerable": _with(vulnerabilities=frozenset({Vulnerability.DEBT})),
+    "vulnerable": _with(vulnerabilities=frozenset(Vulnerability)),
     "withdrawn": _with(withdrawn=frozenset(Purpose)),
     "objected": _with(objected=frozenset(Purpose)),
     "restricted": _with(restricted=True),

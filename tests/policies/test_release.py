@@ -12,6 +12,7 @@ from hypothesis import given, settings
 
 from policies.decision import UseRequest, request_from_dict, request_to_dict
 from policies.engine import PolicyEngine
+from policies.law import LAW
 from policies.question import question, release_entities
 from policies.rulebook import RuleBook
 from policies.standing import Governance
@@ -90,7 +91,7 @@ def test_release_with_a_use_is_no_release(use: Use) -> None:
 
 def test_release_never_opens_when_something_is_missing() -> None:
     """Each attribute of context and node, and each entity, deleted in turn closes the gate."""
-    asked = question(RELEASE, None, now=NOW, clock_skew_s=5)
+    asked = question(RELEASE, None, now=NOW, clocks=LAW.clocks)
     facts = release_entities(RELEASE, GOVERNANCE)
     assert _asked_raw(asked, facts)
     for name in asked["context"]:

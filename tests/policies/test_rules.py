@@ -12,6 +12,8 @@ from policies.engine import PolicyEngine
 from policies.rulebook import RuleBook
 from policies.vocabulary import Action, Purpose, RuleId, Use
 from tests.policies.cases import (
+    ASK,
+    COMPENSATION,
     COUNT,
     GOVERNANCE,
     HANDOVER,
@@ -83,7 +85,9 @@ def test_table_holds_two_of_each_side_for_every_prohibition(shipped: PolicyEngin
     assert all(len(s.allow) >= 2 and len(s.deny) >= 2 for s in TABLE.values())
 
 
-@pytest.mark.parametrize("request_", [INFER, STORE, TRAIN, COUNT, HANDOVER, HINT, REFERRAL])
+@pytest.mark.parametrize(
+    "request_", [INFER, STORE, TRAIN, COUNT, HANDOVER, HINT, REFERRAL, COMPENSATION, ASK]
+)
 def test_permission_opens_what_it_names(shipped: PolicyEngine, request_: UseRequest) -> None:
     """A person who chose it, in an organisation that approved it, may be served."""
     decision = shipped.decide(request_, STANDING, GOVERNANCE, now=NOW)
@@ -115,16 +119,18 @@ def test_use_opens_only_for_its_own_purpose(
         (Use.HANDOVER, Purpose.HANDOVER),
         (Use.PRIORITY, Purpose.HANDOVER),
         (Use.AGENT_HINT, Purpose.AGENT_HELP),
+        (Use.COMPENSATION, Purpose.SERVICE),
         (Use.REFERRAL, Purpose.SERVICE),
         (Use.REFERRAL, Purpose.HANDOVER),
         (Use.REFERRAL, Purpose.AGENT_HELP),
     }
-    request = replace(HANDOVER, use=what, purpose=purpose)
+    request = replace(COMPENSATION, use=what, purpose=purpose)
+    request = replace(request, facts=replace(request.facts, delayed_calls=0))
     allowed = shipped.decide(request, STANDING, GOVERNANCE, now=NOW).allowed
     assert allowed == ((what, purpose) in opens)
 
 
-@pytest.mark.parametrize("action", [a for a in Action if a is not Action.USE])
+@pytest.mark.parametrize("action", [a for a in Action if a not in {Action.USE, Action.ASK}])
 def test_offers_purpose_opens_nothing(shipped: PolicyEngine, action: Action) -> None:
     """Nothing is read, kept, counted or learnt in order to sell (rule 9)."""
     request = replace(TRAIN, action=action, purpose=Purpose.OFFERS)

@@ -15,7 +15,12 @@ from policies.law import LAW
 from policies.standing import Governance, Standing, governance_to_dict, standing_to_dict
 
 TWIN_FILE = Path(__file__).with_name("twin.rego")
-_CLOCKS = {"clock_skew_s": LAW.clocks.clock_skew_s}
+_CLOCKS = {
+    "clock_skew_s": LAW.clocks.clock_skew_s,
+    "session_s": LAW.clocks.emotion_session_hours * 3_600,
+    "ask_again_s": LAW.clocks.ask_again_days * 86_400,
+    "calm_test_s": LAW.clocks.calm_test_days * 86_400,
+}
 
 
 class Twin:

@@ -42,12 +42,28 @@ deed := "use" if {
 	request.use != null
 }
 
-about_a_person if deed != "release"
+about_a_person if not deed in {"release", "ask"}
 
 uses := {
 	"handover", "priority", "agent_hint", "referral", "compensation", "offer", "upsell",
 	"price", "credit", "insurance", "eligibility", "timing", "segment",
 }
+
+# A use that rests on an emotion.
+rests_on_a_cue if {
+	deed in uses | {"use"}
+	facts.emotion != null
+}
+
+given(name) if not object.get(facts, name, null) in {null, ""}
+
+lately(moment, longest_s) if {
+	moment != null
+	not_ahead(moment)
+	now - moment <= longest_s
+}
+
+refusals := [at | some [purpose, at] in person.refused; purpose == request.purpose]
 
 # The newest consent that names purpose and modality.
 named_grants := [g | some g in person.grants; g.purpose == request.purpose; request.modality in g.modalities]
@@ -186,6 +202,23 @@ refused_by contains "r10-undeclared-emotion" if {
 
 refused_by contains "r11-price-and-access" if deed in {"price", "credit", "insurance", "eligibility"}
 
+better_off if {
+	given("offer_value")
+	given("baseline_value")
+	facts.baseline_value >= 0
+	facts.offer_value >= facts.baseline_value
+}
+
+refused_by contains "r12-worse-off" if {
+	deed in {"offer", "compensation"}
+	not better_off
+}
+
+refused_by contains "r14-calm-not-tested" if {
+	deed == "compensation"
+	not lately(facts.calm_passed_at, input.calm_test_s)
+}
+
 refused_by contains "r13-others-wait" if {
 	deed in {"handover", "priority"}
 	object.get(facts, "delayed_calls", null) != 0
@@ -193,7 +226,53 @@ refused_by contains "r13-others-wait" if {
 
 refused_by contains "r15-timing" if deed == "timing"
 
+refused_by contains "r15-brought-on" if {
+	deed in {"offer", "upsell"}
+	not facts.due_anyway
+}
+
+refused_by contains "r16-session-over" if {
+	rests_on_a_cue
+	not lately(facts.read_at, input.session_s)
+}
+
 refused_by contains "r16-segment" if deed == "segment"
+
+refused_by contains "r18-asked-again" if {
+	deed == "ask"
+	some at in refusals
+	now - at < input.ask_again_s
+}
+
+refused_by contains "r18-in-distress" if {
+	deed == "ask"
+	facts.emotion == "distress"
+}
+
+refused_by contains "r18-in-distress" if {
+	deed == "ask"
+	"crisis" in person.vulnerabilities
+}
+
+refused_by contains "r18-final-no" if {
+	deed == "ask"
+	true in {person.erased, person.restricted, request.purpose in person.objected}
+}
+
+refused_by contains "r18-standing-stale" if {
+	deed == "ask"
+	not fresh(person.as_of)
+}
+
+refused_by contains "r22-uncertain" if {
+	rests_on_a_cue
+	not facts.certain
+}
+
+refused_by contains "r23-offer-unapproved" if {
+	deed in {"offer", "compensation", "upsell"}
+	not given("approved_by")
+}
 
 refused_by contains "r23-release-unapproved" if {
 	deed == "release"
@@ -235,6 +314,13 @@ opens := {
 	"agent_hint": {"p07-agent-hint": {"agent_help"}},
 	"referral": {"p08-referral": {"service", "handover", "agent_help"}},
 	"release": {"p09-release": {"training"}},
+	"compensation": {"p10-compensation": {"service"}},
+}
+
+permitted_by contains "p11-ask" if {
+	deed == "ask"
+	request.role == "customer"
+	person.role == "customer"
 }
 
 permitted_by contains rule if {
