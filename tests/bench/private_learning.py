@@ -7,10 +7,10 @@ with the 95 % interval of their mean. Settings come from `tests.bench.tuning` on
 sets at epsilon 2 and 8; between those the learning rate is in proportion to epsilon. Scored on
 people (for meld: dialogues) who are in no node. Writes a chart to `--out`.
 
-The table is asked for before the first round, which starts from the shipped head moved to its
-shares. For balanced recall (UAR) labels are made equally likely by the same table, the central
-head's by exact counts; recall without that is beside it. With `--local` each row apart is read
-by its node's own head, which never leaves, as well.
+For balanced recall (UAR) the table is asked for first: the run starts from the shipped head moved
+to its shares, and labels are made equally likely by them at the end; the central head's by exact
+counts. Recall without that is beside it. With `--local` each row apart is read by its node's own
+head, which never leaves, as well.
 """
 
 from __future__ import annotations
@@ -74,15 +74,19 @@ def central_head(task: Task) -> FloatArray:
 def draw(task: Task, budget: float) -> tuple[FloatArray, FloatArray]:
     """Return a run's release candidate, and the head that is scored for the task's measure.
 
-    The nodes are first asked for their table of the shipped head, and the run starts from the
-    head moved to their shares. For balanced recall those shares are taken off at the end.
+    For balanced recall the nodes are first asked for their table of the shipped head: the run
+    starts from the head moved to their shares, and those shares are taken off at the end. For
+    macro-F1 the table is paid for and not used: below epsilon 2 moving the start by it did harm.
     """
+    setting = setting_at(task.name, budget)
+    if task.measure != "UAR":
+        weights = federate(task, setting, epsilon=budget)
+        return weights, weights
     std = table_noise(budget)
     tables = [noisy_counts(task.start, one, max_turns=MAX_TURNS, std=std) for one in task.nodes]
     table = np.sum(tables, axis=0)
-    moved = replace(task, start=shifted(task.start, table))
-    weights = federate(moved, setting_at(task.name, budget), epsilon=budget)
-    return weights, balanced(weights, table) if task.measure == "UAR" else weights
+    weights = federate(replace(task, start=shifted(task.start, table)), setting, epsilon=budget)
+    return weights, balanced(weights, table)
 
 
 def with_local_heads(task: Task, weights: FloatArray) -> float:
