@@ -11,6 +11,7 @@
     GET  /v1/standing                node         ?after=SEQ&wait_s=N; long poll
     POST /v1/acknowledgements        node
     POST /v1/decisions               node         {request}
+    GET  /v1/rules[/{id}]            anyone       the catalogue, in words and sources
     GET  /v1/checkpoint              anyone       the log's signed note, as text
     GET  /v1/log/{index}             anyone       {index, leaf, receipt}
     *    /v1/witness/...             anyone       `audit.witnessing`, as text
@@ -50,7 +51,9 @@ from consent.errors import (
 )
 from consent.service import TrustService
 from consent.tables import NodeRow
-from policies.errors import PolicyUnavailable, UndertoneError
+from policies.errors import PolicyUnavailable, RuleUnknown, UndertoneError
+from policies.vocabulary import RuleId
+from policies.words import rule_page, rule_pages
 
 MOST_BODY_BYTES = 8 * 2**20
 
@@ -61,6 +64,7 @@ STATUS: dict[type[UndertoneError], int] = {
     SignatureInvalid: 401,
     NotFound: 404,
     EntryMissing: 404,
+    RuleUnknown: 404,
     Conflict: 409,
     LedgerUnavailable: 503,
     EvidenceUnavailable: 503,
@@ -109,6 +113,14 @@ def _add_public(app: FastAPI, service: TrustService) -> None:
             "leaf": base64.b64encode(entry.leaf).decode(),
             "receipt": service.witnessing.receipt(index),
         }
+
+    @app.get("/v1/rules")
+    def rules() -> list[dict[str, Any]]:
+        return rule_pages()
+
+    @app.get("/v1/rules/{rule}")
+    def rule(rule: str) -> dict[str, Any]:
+        return rule_page(RuleId(rule))
 
     @app.get("/v1/notices/{version}")
     def notice(version: int) -> dict[str, Any]:

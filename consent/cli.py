@@ -40,9 +40,18 @@ from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_b
 from consent.remote import call
 from consent.service import TrustService
 from consent.settings import TrustSettings
-from policies.vocabulary import Purpose
+from policies.errors import RuleUnknown
+from policies.vocabulary import Purpose, RuleId
+from policies.words import Language, rule_page, rule_pages
 
-_MISUSE = (SettingsInvalid, RequestInvalid, KeyInvalid, CertificateInvalid, ServeFailed)
+_MISUSE = (
+    SettingsInvalid,
+    RequestInvalid,
+    RuleUnknown,
+    KeyInvalid,
+    CertificateInvalid,
+    ServeFailed,
+)
 _PATHS = {Notice: "/v1/notices", Dpia: "/v1/dpias", Stop: "/v1/stop"}
 
 app = CommandLine(help="The consent and audit service.")
@@ -204,6 +213,9 @@ app.add_typer(notice_app, name="notice")
 app.add_typer(dpia_app, name="dpia")
 app.add_typer(stop_app, name="stop")
 
+rules_app = typer.Typer(help="The rules.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+
 
 def _decree(decree: Decree, key: Path, url: str, ca: Path | None, *, as_json: bool) -> None:
     with _misuse_is_told():
@@ -288,6 +300,33 @@ def stop_clear(
     if not yes:
         typer.confirm("Clear the stop switch?", abort=True, err=True)
     _decree(Stop(stopped=False, by=by, issued_at=time.time()), key, url, ca, as_json=as_json)
+
+
+# -- the rules ----------------------------------------------------------------------------
+
+
+@rules_app.command("list")
+def rules_list(*, as_json: AsJson = False) -> None:
+    """Print every rule that this version decides by, and every duty of its other parts."""
+    pages = rule_pages()
+    short = ("rule", "kind", "source", "sentence")
+    emit(pages if as_json else [{n: p[n] for n in short} for p in pages], as_json=as_json)
+
+
+@rules_app.command("show")
+def rules_show(
+    *,
+    rule: str,
+    language: Annotated[Language, typer.Option("--language")] = Language.ENGLISH,
+    as_json: AsJson = False,
+) -> None:
+    """Print one rule: words for officer and customer, source and date."""
+    with _misuse_is_told():
+        page = rule_page(RuleId(rule))
+        if not as_json and "words" in page:
+            words = page.pop("words")
+            page |= {f"to the {reader}": said[language] for reader, said in words.items()}
+        emit(page, as_json=as_json)
 
 
 # -- people and everybody -----------------------------------------------------------------

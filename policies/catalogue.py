@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from importlib import resources
 from types import MappingProxyType
@@ -72,7 +72,7 @@ def parse_catalogue(text: str, law: Law) -> Mapping[RuleId, Rule]:
         rules = [
             _rule(
                 RuleId(rule_id),
-                sentence=row["sentence"],
+                sentence=row["sentence"].format(**asdict(law.clocks)),
                 sources=row["sources"],
                 absolute=row["absolute"],
                 law=law,

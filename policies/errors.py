@@ -4,6 +4,7 @@
     ├── NotBuilt                a part that a later version brings
     └── PolicyError
         ├── PolicyInvalid       rules, schema or policy data that cannot be loaded
+        ├── RuleUnknown         no rule of that id
         ├── PolicyUnavailable   the engine could not answer: the answer is no
         ├── Refused             the rules said no; carries the Decision
         ├── PermitInvalid       a permit that does not cover the use it is shown for
@@ -36,6 +37,10 @@ class PolicyError(UndertoneError):
 
 class PolicyInvalid(PolicyError):  # noqa: N818
     """Reject rules, schema or policy data that cannot be loaded."""
+
+
+class RuleUnknown(PolicyError):  # noqa: N818
+    """Report that no rule has that id."""
 
 
 class PolicyUnavailable(PolicyError):  # noqa: N818

@@ -39,6 +39,7 @@ class RuleBook:
                 if entry.name.endswith((".cedar", ".cedarschema"))
             }
             files["catalogue.toml"] = CATALOGUE_FILE.read_text("utf-8")
+            files["words.toml"] = folder.joinpath("words.toml").read_text("utf-8")
             files["law.toml"] = LAW_FILE.read_text("utf-8")
         except OSError as error:
             raise PolicyInvalid("the shipped rules cannot be read: install again") from error
