@@ -11,6 +11,7 @@
     GET  /v1/standing                node         ?after=SEQ&wait_s=N; long poll
     POST /v1/acknowledgements        node
     POST /v1/decisions               node         {request}
+    POST /v1/remedies                node         {request}: would it be allowed, what would help
     GET  /v1/rules[/{id}]            anyone       the catalogue, in words and sources
     GET  /v1/checkpoint              anyone       the log's signed note, as text
     GET  /v1/log/{index}             anyone       {index, leaf, receipt}
@@ -228,6 +229,12 @@ def _add_nodes(app: FastAPI, service: TrustService) -> None:
         node, body = await _signed_by_node(service, request)
         said = wire.DecisionIn.read(body)
         return await run_in_threadpool(service.decide, node, said)
+
+    @app.post("/v1/remedies")
+    async def remedies(request: Request) -> dict[str, Any]:
+        node, body = await _signed_by_node(service, request)
+        said = wire.DecisionIn.read(body)
+        return await run_in_threadpool(service.remedy, node, said)
 
 
 def _add_witness(app: FastAPI, service: TrustService) -> None:

@@ -40,7 +40,9 @@ from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_b
 from consent.remote import call
 from consent.service import TrustService
 from consent.settings import TrustSettings
-from policies.errors import RuleUnknown
+from policies.engine import PolicyEngine
+from policies.errors import PolicyInvalid, RuleUnknown
+from policies.remedy import remedy, remedy_to_dict, situation_from_dict
 from policies.vocabulary import Purpose, RuleId
 from policies.words import Language, rule_page, rule_pages
 
@@ -48,6 +50,7 @@ _MISUSE = (
     SettingsInvalid,
     RequestInvalid,
     RuleUnknown,
+    PolicyInvalid,
     KeyInvalid,
     CertificateInvalid,
     ServeFailed,
@@ -327,6 +330,22 @@ def rules_show(
             words = page.pop("words")
             page |= {f"to the {reader}": said[language] for reader, said in words.items()}
         emit(page, as_json=as_json)
+
+
+@rules_app.command("what-if")
+def rules_what_if(
+    *,
+    situation: Annotated[Path, typer.Argument(help="JSON: request, standing, governance, now.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a use would be allowed, and what would make it so; nothing is recorded."""
+    with _misuse_is_told():
+        try:
+            value = json.loads(_read(situation))
+        except ValueError as error:
+            raise SettingsInvalid(f"{situation} is not JSON") from error
+        found = remedy(PolicyEngine.load(), situation_from_dict(value))
+        emit(remedy_to_dict(found), as_json=as_json)
 
 
 # -- people and everybody -----------------------------------------------------------------

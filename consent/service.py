@@ -33,6 +33,7 @@ from consent.wire import DecisionIn, OnSomeone, use_request
 from policies.clock import Clock
 from policies.engine import PolicyEngine
 from policies.errors import Refused
+from policies.remedy import Situation, remedy, remedy_to_dict
 from policies.vocabulary import SubjectId
 
 NAME = "undertone-trust"
@@ -248,6 +249,24 @@ class TrustService:
             "log_index": permit.log_index,
             "permit": self.gate.export_permit(permit).decode(),
         }
+
+    def remedy(self, node: NodeRow, said: DecisionIn) -> dict[str, Any]:
+        """Say whether a use would be allowed and what would make it so; nothing is recorded.
+
+        Raises:
+            RequestInvalid: As in `decide`.
+            PolicyUnavailable, LedgerUnavailable: No answer.
+        """
+        request = use_request(said.request)
+        if request.node != node.node:
+            raise RequestInvalid(f"node {node.node} asked in the name of another node")
+        situation = Situation(
+            request=request,
+            standing=self.feed.standing(node.company, request.subject),
+            governance=self.officer.governance(),
+            now=int(self._clock()),
+        )
+        return remedy_to_dict(remedy(self.engine, situation))
 
     def health(self) -> dict[str, Any]:
         """Return `status` (ok, stopped or alarm) and the counts behind it.

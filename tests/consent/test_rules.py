@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from policies.decision import request_to_dict
+from policies.remedy import Step
+from policies.standing import governance_to_dict, standing_to_dict
+from policies.vocabulary import NodeId, SubjectId
 from policies.words import rule_pages
+from tests.policies.cases import GOVERNANCE, INFER, NOW, STANDING
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*click.*", category=DeprecationWarning)
@@ -39,6 +46,39 @@ def test_unknown_rule_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "rules", "show", "r99-nothing")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "rules list" in err
+
+
+def test_what_if_says_what_would_help(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A situation in a file gets its decision and the ways to a yes; a torn one is misuse."""
+    file = tmp_path / "situation.json"
+    value = {
+        "request": request_to_dict(INFER),
+        "standing": standing_to_dict(replace(STANDING, grants=())),
+        "governance": governance_to_dict(GOVERNANCE),
+        "now": NOW,
+    }
+    file.write_text(json.dumps(value), encoding="utf-8")
+    status, out, _ = run(capsys, "rules", "what-if", str(file), "--json")
+    assert (status, json.loads(out)["ways"]) == (0, [[Step.CONSENT.value]])
+    for torn in (json.dumps(value | {"standing": {}}), "[]", "{"):
+        file.write_text(torn, encoding="utf-8")
+        status, out, err = run(capsys, "rules", "what-if", str(file))
+        assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_remedies_are_served_to_nodes_and_leave_no_trace(world: Any) -> None:
+    """A node learns what would help from the service's own standing; the log does not grow."""
+    world.grant("alice", age="adult")
+    size = world.service.log.size
+    asked = request_to_dict(replace(INFER, node=NodeId("north"), subject=SubjectId("alice")))
+    found = world.as_node(
+        "north", "POST", "/v1/remedies", {"request": asked | {"channel": "agent"}}
+    )
+    assert found.status_code == 200
+    assert (found.json()["allowed"], found.json()["ways"]) == (False, [])
+    assert "r03-agent-channel" in found.json()["rules"]
+    assert world.as_node("south", "POST", "/v1/remedies", {"request": asked}).status_code >= 400
+    assert world.service.log.size == size
 
 
 def test_rules_are_served_to_anyone(empty: Any) -> None:
