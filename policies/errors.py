@@ -7,6 +7,7 @@
         ├── RuleUnknown         no rule of that id
         ├── PolicyUnavailable   the engine could not answer: the answer is no
         ├── Refused             the rules said no; carries the Decision
+        ├── MessageBlocked      the message guard said no; carries the Verdict
         ├── PermitInvalid       a permit that does not cover the use it is shown for
         ├── TermsRefused        a round's terms ask for more than the node's policy allows
         └── BudgetExhausted     the privacy budget does not cover the next computation
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from policies.decision import Decision
+    from policies.messages import Verdict
 
 
 class UndertoneError(Exception):
@@ -56,6 +58,14 @@ class Refused(PolicyError):  # noqa: N818
             f"(decision {decision.decision_id})"
         )
         self.decision = decision
+
+
+class MessageBlocked(PolicyError):  # noqa: N818
+    """Carry the verdict by which the guard blocked a message."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(f"message blocked: {verdict}")
+        self.verdict = verdict
 
 
 class PermitInvalid(PolicyError):  # noqa: N818
