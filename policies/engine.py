@@ -9,7 +9,7 @@ nobody to protect. So a use is allowed only where all of this holds:
 3. no rule failed while it was evaluated;
 4. Cedar says Allow, and names the permission.
 
-This is the only module that knows cedarpy.
+Only this module and `policies.analysis`, which opens nothing, know cedarpy.
 """
 
 from __future__ import annotations

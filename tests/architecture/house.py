@@ -49,7 +49,7 @@ STORES = frozenset(
 
 DOORS: Mapping[str, frozenset[str]] = {
     # rules and canonical bytes
-    "cedarpy": frozenset({"policies.engine"}),
+    "cedarpy": frozenset({"policies.analysis", "policies.engine"}),
     "rfc8785": frozenset({"policies.canonical"}),
     # evidence
     "cryptography": frozenset(

@@ -1,0 +1,112 @@
+"""What rules could ever do, found by partial evaluation: action known, everything else unknown.
+
+Cedar simplifies each rule as far as the action alone decides. What is true then is true of
+every request with that action; what is false can never apply; what is left may. It names the
+prohibitions that a permission would run into, and finds rules that never apply. Upstream calls
+partial evaluation experimental, so nothing here opens anything: a bundle is sound by what
+kinds of rules it may hold (`policies.bundle`), and this only says why one is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cedarpy
+
+from policies.errors import PolicyInvalid
+from policies.rulebook import RuleBook
+from policies.vocabulary import Action, RuleId, Use
+
+ACTIONS = tuple(sorted({*(a.value for a in Action), *(u.value for u in Use)}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """One rule as it parses: forbid or permit, and its annotations."""
+
+    rule: RuleId
+    forbids: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """The rules that hold for every request with one action, and those that may hold for some."""
+
+    always: frozenset[RuleId]
+    sometimes: frozenset[RuleId]
+
+
+def rules_in(text: str) -> tuple[Ruling, ...]:
+    """Return the rules of a Cedar text.
+
+    Raises:
+        PolicyInvalid: It does not parse, holds a template, or a rule has no id of its own.
+    """
+    try:
+        parsed = json.loads(cedarpy.policies_to_json_str(text))
+    except ValueError as error:
+        raise PolicyInvalid(f"the rules do not parse: {error}") from error
+    rows = parsed["staticPolicies"].values()
+    names = [row.get("annotations", {}).get("id") for row in rows]
+    if parsed["templates"] or not all(names) or len(set(names)) < len(names):
+        raise PolicyInvalid("each rule needs an @id of its own, and none may be a template")
+    return tuple(
+        Ruling(rule=RuleId(name), forbids=row["effect"] == "forbid")
+        for name, row in zip(names, rows, strict=True)
+    )
+
+
+def reach(book: RuleBook, policies: str) -> Mapping[str, Reach]:
+    """Return for each action what the rules of a text could do to a request with it.
+
+    Each rule is asked alone, so that none hides behind another.
+
+    Raises:
+        PolicyInvalid: The rules do not parse, or Cedar could not simplify them.
+    """
+    single = _single_rules(policies)
+    schema = cedarpy.Schema.from_str(book.schema)
+    found: dict[str, Reach] = {}
+    for action in ACTIONS:
+        holds = {name: _holds(text, action, schema) for name, text in single.items()}
+        found[action] = Reach(
+            always=frozenset(name for name, value in holds.items() if value is True),
+            sometimes=frozenset(name for name, value in holds.items() if value is None),
+        )
+    return found
+
+
+def _single_rules(policies: str) -> dict[RuleId, Any]:
+    rules_in(policies)
+    parsed = json.loads(cedarpy.policies_to_json_str(policies))["staticPolicies"]
+    single: dict[RuleId, Any] = {}
+    for row in parsed.values():
+        # Asked as a permission: Allow then means that the rule holds, whatever its effect.
+        alone = {"staticPolicies": {"rule": row | {"effect": "permit"}}}
+        text = cedarpy.policies_from_json_str(
+            json.dumps(alone | {"templates": {}, "templateLinks": []})
+        )
+        single[RuleId(row["annotations"]["id"])] = cedarpy.PolicySet.from_str(text)
+    return single
+
+
+def _holds(rule: Any, action: str, schema: Any) -> bool | None:
+    """Return whether a rule always or never holds for an action; None where it depends."""
+    asked = {
+        "principal": None,
+        "action": f'Action::"{action}"',
+        "resource": None,
+        "context": None,
+    }
+    try:
+        answer = cedarpy.is_authorized_partial(asked, rule, "[]", schema)
+    except Exception as error:
+        raise PolicyInvalid(f"a rule cannot be analysed ({type(error).__name__})") from error
+    return _MEANING.get(answer.decision)
+
+
+_MEANING = {cedarpy.Decision.Allow: True, cedarpy.Decision.Deny: False}
+"""A lone permission allows where it holds and denies where it does not; the rest is open."""
