@@ -48,8 +48,7 @@ def test_twin_agrees_on_random_requests() -> None:
     assert _first_disagreement(ENGINE, FEW, seed=27) is None
 
 
-@pytest.mark.slow
-@pytest.mark.promise(1)
+@pytest.mark.slow  # ten minutes: by night
 @pytest.mark.timeout(3600)
 def test_twin_agrees_on_a_hundred_thousand_random_requests() -> None:
     """A hundred thousand random requests, and not one on which the two languages differ."""
