@@ -68,6 +68,7 @@ nightly: $(READY) ## every test, slow ones too
 bench: $(READY) ## run the benchmarks (DATA= for those that need public data sets)
 	$(BIN)/python -m tests.bench.inference --json
 	$(BIN)/python -m tests.bench.evidence --json
+	$(BIN)/python -m tests.bench.gate --json
 	$(BIN)/python -m tests.bench.foundation --json
 	$(if $(DATA),$(BIN)/python -m tests.bench.private_learning --data '$(DATA)' --json)
 
