@@ -127,8 +127,6 @@ def _seen_rarely(character: str) -> str:
         return " "
     if character in _QUOTES or character in _DASHES:
         return _QUOTES.get(character) or _DASHES[character]
-    if _hidden(character):
-        return ""
     parts = "".join(part.casefold() for part in unicodedata.normalize("NFKD", character))
     return "".join(
         " " if part.isspace() else _latin(part)

@@ -105,11 +105,12 @@ class CheckedMessage:
 
 
 def merge(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings in order, those of one pattern that overlap joined."""
+    """Return the findings in order, those of one pattern and finder that overlap joined."""
     merged: list[Finding] = []
-    for finding in sorted(findings, key=lambda f: (f.pattern, f.start, f.end)):
+    for finding in sorted(findings, key=lambda f: (f.pattern, f.found_by, f.start, f.end)):
         last = merged[-1] if merged else None
-        if last and last.pattern == finding.pattern and finding.start <= last.end:
+        alike = last and (last.pattern, last.found_by) == (finding.pattern, finding.found_by)
+        if last and alike and finding.start <= last.end:
             merged[-1] = replace(last, end=max(last.end, finding.end))
         else:
             merged.append(finding)
