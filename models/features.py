@@ -18,6 +18,8 @@ HEADS_DIGEST = Digest("3d617ba21ba1ece995fc7b6393a5cfeb097e7bd29c15d4e38cd400add
 """SHA-256 of the shipped `base_model/heads.safetensors`."""
 TOKEN_CLASSIFIER_DIGEST = Digest("293d942fa38802aa21e2ad971e7f5a40ce5ab68c476e35d1b12ccb58cd13bc39")
 """SHA-256 of the shipped `base_model/token_classifier.safetensors`."""
+MESSAGE_GUARD_DIGEST = Digest("da667d42a04650b3ce6def3c23735071ae5c26ae9b73d9dcb759c9bf724030bd")
+"""SHA-256 of the shipped `base_model/message_guard.safetensors`."""
 FEATURES_DIGEST: Digest = digest(
     {"adapter": ADAPTER_DIGEST, "encoder": ENCODER_DIGEST, "recipe": 3}
 )

@@ -7,6 +7,7 @@ It is asked of raw words, in memory: what redaction leaves of a foreign text is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -32,11 +33,15 @@ class Languages:
 
     def supports(self, text: str) -> bool:
         """Return False where the text is long enough to tell, and in no supported language."""
+        return self.within(text, SUPPORTED)
+
+    def within(self, text: str, among: Iterable[str]) -> bool:
+        """Return False where the text is long enough to tell, and in none of the languages."""
         plain = text[:_LONGEST]
         if sum(map(str.isalpha, plain)) < FEWEST_LETTERS:
             return True
         likely = dict(self._identifier.rank(plain))
-        return sum(float(likely[language]) for language in SUPPORTED) >= LEAST_LIKELY
+        return sum(float(likely[language]) for language in among) >= LEAST_LIKELY
 
 
 @cache
