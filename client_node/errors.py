@@ -15,6 +15,7 @@ NodeError
 ├── VaultError              a sealed record that cannot be opened or stored
 ├── LedgerRolledBack        the budget ledger is older than the log says (promise 6)
 ├── RedactionUnavailable    personal data cannot be removed, so nothing is read
+├── HintsRejected           a list of hints that is not approved, or that the guard blocks
 ├── ReleaseRejected         a release that is not signed, logged or whole (promise 9)
 ├── RecalibrationRefused    too few labels, or none that may be used
 ├── RoundRefused            this node does not take part; carries a closed reason
@@ -86,6 +87,10 @@ class LedgerRolledBack(NodeError):  # noqa: N818
 
 class RedactionUnavailable(NodeError):  # noqa: N818
     """Report that personal data cannot be removed; nothing is read."""
+
+
+class HintsRejected(NodeError):  # noqa: N818
+    """Reject a list of hints that nobody approved, or with a phrase that the guard blocks."""
 
 
 class ReleaseRejected(NodeError):  # noqa: N818

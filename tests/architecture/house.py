@@ -112,6 +112,7 @@ DOORS: Mapping[str, frozenset[str]] = {
 """Each library, and the only modules that may know it."""
 
 BUILDERS: Mapping[str, str] = {
+    "ApprovedHints": "client_node.hints",
     "CheckedMessage": "models.message_guard",
     "Permit": "audit.gate",
     "PublicText": "models.train_base",
