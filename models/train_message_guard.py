@@ -50,14 +50,14 @@ ABOUT = {
     "method": f"{INNER} hidden units on three layers of all-MiniLM-L6-v2, 8-bit, piece by piece; "
     "the largest mean over three neighbouring pieces",
     "choices": "the threshold on the tuning half of service_messages; the lexicon's words with the "
-    "tuning half of dark_patterns' pages in view, after a first look at a sample of all of them",
+    "tuning halves of both sets in view, after a first look at a sample of all of them",
     "figures_are_of": "the head alone, without the lexicon; `python -m tests.bench.message_guard` "
     "measures both",
     "known_failures": [
         "The head reads English only; German and French are left to the lexicon.",
         "Ordinary selling ('customers may also like', 'add for better results') is mostly let by.",
         "What is true and pressing reads like pressure: safety notices may need a person.",
-        "Guilt, fear and nagging in new words are seldom found; there the lexicon is what there is.",
+        "Guilt, fear and nagging in new words are seldom found: there is only the lexicon.",
     ],
 }
 
