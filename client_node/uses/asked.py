@@ -109,15 +109,19 @@ def purpose_of(use: Use) -> Purpose:
     return PURPOSES[use]
 
 
+OWN_RULE = "this organisation's own rules"
+"""What stands in a statute's place where an organisation added the rule."""
+
+
 def refusal(decision: Decision) -> Ruling:
-    """Return a refusal in plain words, with the statutes behind it."""
-    known = [CATALOGUE[rule] for rule in decision.rules if rule in CATALOGUE]
+    """Return a refusal in plain words, with the statute behind each rule."""
+    known = (CATALOGUE.get(rule) for rule in decision.rules)
     return Ruling(
         decision=decision.decision_id,
         allowed=False,
         rules=decision.rules,
         reasons=decision.reasons,
-        statutes=tuple(dict.fromkeys(rule.statute for rule in known)),
+        statutes=tuple(rule.statute if rule else OWN_RULE for rule in known),
     )
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client_node.uses.queue import Capacity, QueueState, WaitingCall, capacity, delayed_calls
-from policies.vocabulary import Purpose
+from policies.catalogue import CATALOGUE
+from policies.vocabulary import Purpose, RuleId
 
 PLAIN = QueueState(
     now_s=100.0,
@@ -126,8 +127,10 @@ def test_upsell_is_refused_by_the_nodes_own_reading(world: Any) -> None:
     refused = api.post("/v1/uses/upsell", json={"turn": turn}).json()
     assert refused["answer"] == "refused"
     assert "r10-negative-emotion" in refused["rules"]
-    assert refused["reasons"]
-    assert any("AI Act" in statute for statute in refused["statutes"])
+    behind = dict(zip(refused["rules"], refused["statutes"], strict=True))
+    assert len(refused["reasons"]) == len(behind) > 3
+    assert behind["r10-negative-emotion"] == CATALOGUE[RuleId("r10-negative-emotion")].statute
+    assert behind["r27-no-dpia"] == CATALOGUE[RuleId("r27-no-dpia")].statute
     lied = {"turn": turn, "emotion": "joy"}
     assert api.post("/v1/uses/upsell", json=lied).status_code == 422
 
