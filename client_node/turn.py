@@ -60,7 +60,7 @@ class AnswerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """One decision of the gate in plain words; a refusal has a reason and a statute for each rule."""
+    """One decision of the gate in plain words; a refusal has reason and statute for each rule."""
 
     decision: DecisionId
     allowed: bool
