@@ -13,6 +13,8 @@ AuditError
 ├── LogTampered             the log is not what was signed; says what and where
 ├── WitnessRefused          a checkpoint that a witness does not cosign; says why
 ├── PeerUnavailable         another service's witness that does not answer: asked again later
+├── NotSignedIn             a request for staff by nobody known
+├── NotPermitted            a member of staff in a role that may not do this
 ├── KeystoreError
 │   ├── KeystoreUnavailable the keystore cannot be opened, read or written
 │   ├── KeyDestroyed        the key is gone, and with it what it sealed
@@ -115,6 +117,14 @@ class WitnessRefused(AuditError):  # noqa: N818
 
 class PeerUnavailable(AuditError):  # noqa: N818
     """Report that another service's witness does not answer; it is asked again later."""
+
+
+class NotSignedIn(AuditError):  # noqa: N818
+    """Reject a request for staff by nobody who is known."""
+
+
+class NotPermitted(AuditError):  # noqa: N818
+    """Reject a member of staff whose role may not do this."""
 
 
 class KeystoreError(AuditError):

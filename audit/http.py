@@ -19,7 +19,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from audit.errors import EvidenceUnavailable, RequestExpired, SignatureInvalid
+from audit.errors import (
+    EvidenceUnavailable,
+    NotPermitted,
+    NotSignedIn,
+    RequestExpired,
+    SignatureInvalid,
+)
 from policies.errors import NotBuilt, PolicyUnavailable, Refused, UndertoneError
 
 DEFAULT_BODY_BYTES = 64 * 1024
@@ -29,6 +35,8 @@ STATUSES: Mapping[type[UndertoneError], int] = {
     NotBuilt: 501,
     SignatureInvalid: 401,
     RequestExpired: 401,
+    NotSignedIn: 401,
+    NotPermitted: 403,
     Refused: 403,
     PolicyUnavailable: 503,
     EvidenceUnavailable: 503,

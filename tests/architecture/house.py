@@ -22,9 +22,10 @@ ARROWS: Mapping[str, frozenset[str]] = {
 HTTP = frozenset(
     {
         "*.api",
-        "*.internal_api",
+        "*.*_api",
         "*.serve",
         "audit.http",
+        "audit.staff",
         "audit.portal.*",
         "client_node.wires.*",
         "coordinator.gateway",
@@ -102,7 +103,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "sqlmodel": STORES,
     "sqlalchemy": STORES | {"*.migrations.*"},
     "alembic": frozenset({"*.ledger", "*.migrations.*"}),
-    "pydantic": frozenset({"*.api", "*.internal_api", "*.settings", "*.wire", "audit.http"}),
+    "pydantic": frozenset({"*.api", "*.*_api", "*.settings", "*.wire", "audit.http"}),
     "pydantic_settings": frozenset({"*.settings"}),
     "typer": frozenset({"*.cli", "audit.terminal"}),
     "click": frozenset({"audit.terminal"}),

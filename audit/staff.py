@@ -1,0 +1,62 @@
+"""The people who work on a service by name and role, and the routes that only some may take.
+
+Nobody is staff until something says so: a service sets `app.state.admit`, which turns a
+request into the person who made it; without one, every staff route answers 401.
+Not here: how somebody proves who they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fastapi import Request
+
+from audit.errors import NotPermitted, NotSignedIn
+
+
+class StaffRole(StrEnum):
+    """What somebody is appointed to do (RULES, access control). The customer is no staff."""
+
+    OFFICER = "officer"
+    DPO = "dpo"
+    AUDITOR = "auditor"
+    DATA_SCIENTIST = "data-scientist"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff:
+    """A member of staff who proved who they are; `name` is one word, fit for an event."""
+
+    name: str
+    roles: frozenset[StaffRole]
+
+
+Admit = Callable[[Request], Staff]
+"""Returns who made a request, or raises `NotSignedIn`."""
+
+
+def only(*roles: StaffRole) -> Callable[[Request], Staff]:
+    """Return the dependency of a route that is for staff in one of these roles.
+
+    Its roles are readable on it (`only(...).roles`), so that a test can walk every route as
+    every role.
+    """
+    wanted = frozenset(roles)
+
+    def admitted(request: Request) -> Staff:
+        admit: Admit = getattr(request.app.state, "admit", _nobody)
+        staff = admit(request)
+        if not staff.roles & wanted:
+            names = " or ".join(sorted(wanted))
+            raise NotPermitted(f"this is for {names}: ask one of them, or sign in as one")
+        return staff
+
+    admitted.roles = wanted  # type: ignore[attr-defined]
+    return admitted
+
+
+def _nobody(_: Request) -> Staff:
+    raise NotSignedIn("this is for staff: sign in first")
