@@ -28,23 +28,30 @@ from policies.decision import Decision, UseRequest, request_to_dict
 from policies.errors import PolicyInvalid, PolicyUnavailable
 from policies.law import parse_law
 from policies.question import (
+    Occasion,
     alike,
     asked_entities,
     asks,
     concerns_a_model,
     entities,
+    occasion_of,
     question,
     release_entities,
 )
 from policies.rulebook import RuleBook
 from policies.standing import Governance, Standing, standing_to_dict
-from policies.vocabulary import DecisionId, Digest, NodeId, RuleId, SubjectId
+from policies.vocabulary import Action, DecisionId, Digest, RuleId, SubjectId, Use
 
-PEOPLE_KEPT = 256
-"""How many people's prepared facts stay in memory; a turn asks twice about the same person."""
+PREPARED_KEPT = 2048
+"""How many people's prepared facts, each on one occasion, stay in memory: every turn asks again."""
+
+REQUESTS_KEPT = 4096
+"""How many requests' digests stay in memory."""
 
 
 NO_STANDING_DIGEST = digest(None)
+
+ACTIONS = frozenset({*(a.value for a in Action), *(u.value for u in Use)})
 
 
 class PolicyEngine:
@@ -59,7 +66,7 @@ class PolicyEngine:
         self.policy_digest: Digest = book.digest
         self._clocks = parse_law(book.files["law.toml"]).clocks
         self._schema, self._policies, self.rule_ids = _prepare(book)
-        self._prepared = lru_cache(maxsize=PEOPLE_KEPT)(self._prepare_people)
+        self._prepared = lru_cache(maxsize=PREPARED_KEPT)(self._prepare_people)
 
     @classmethod
     def load(cls) -> PolicyEngine:
@@ -92,7 +99,7 @@ class PolicyEngine:
             rules=rules,
             reasons=tuple(catalogue.explain(rule) for rule in rules),
             policy_digest=self.policy_digest,
-            request_digest=digest(request_to_dict(request)),
+            request_digest=_request_digest(request),
             standing_digest=standing_digest,
             decided_at=moment,
         )
@@ -141,13 +148,13 @@ class PolicyEngine:
             return False, (catalogue.OTHER_PERSON,), digest(standing_to_dict(standing))
         if governance is None:
             return False, (catalogue.NO_GOVERNANCE,), digest(standing_to_dict(standing))
+        occasion = occasion_of(request)
         if asks(request):
-            asked_one = asked_entities(request.node, standing, governance, request.purpose)
+            asked_one = asked_entities(occasion, standing, governance, self._clocks)
             people, standing_digest = self._prepare(asked_one), digest(standing_to_dict(standing))
         else:
-            people, standing_digest = self._prepared(request.node, standing, governance)
-        asked = question(request, standing, now=now, clocks=self._clocks)
-        return *_read(self._ask(asked, people)), standing_digest
+            people, standing_digest = self._prepared(occasion, standing, governance)
+        return *_read(self._ask(question(request, standing, now=now), people)), standing_digest
 
     def _answer_release(
         self,
@@ -161,14 +168,13 @@ class PolicyEngine:
             return False, (catalogue.NAMES_A_PERSON,), digest(standing_to_dict(standing))
         if governance is None:
             return False, (catalogue.NO_GOVERNANCE,), NO_STANDING_DIGEST
-        facts = self._prepare(release_entities(request, governance))
-        asked = question(request, None, now=now, clocks=self._clocks)
-        return *_read(self._ask(asked, facts)), NO_STANDING_DIGEST
+        facts = self._prepare(release_entities(request, governance, self._clocks))
+        return *_read(self._ask(question(request, None, now=now), facts)), NO_STANDING_DIGEST
 
     def _prepare_people(
-        self, node: NodeId, standing: Standing, governance: Governance
+        self, occasion: Occasion, standing: Standing, governance: Governance
     ) -> tuple[Any, Digest]:
-        handle = self._prepare(entities(node, standing, governance))
+        handle = self._prepare(entities(occasion, standing, governance, self._clocks))
         return handle, digest(standing_to_dict(standing))
 
     def _prepare(self, facts: list[dict[str, Any]]) -> Any:
@@ -179,33 +185,54 @@ class PolicyEngine:
                 f"the facts do not fit the schema ({type(error).__name__}): nothing is allowed"
             ) from error
 
-    def _ask(self, asked: dict[str, Any], people: Any) -> Any:
+    def _ask(self, asked: dict[str, Any], facts: Any) -> Any:
         try:
-            return cedarpy.is_authorized(asked, self._policies, people, self._schema)
+            rules = self._policies[asked["action"]["id"]]
+            return cedarpy.is_authorized(asked, rules, facts, self._schema)
         except Exception as error:
             raise PolicyUnavailable(
                 f"Cedar did not answer ({type(error).__name__}): nothing is allowed"
             ) from error
 
 
-def _prepare(book: RuleBook) -> tuple[Any, Any, frozenset[RuleId]]:
-    """Return the parsed schema, the parsed policies and their ids, all checked."""
+def _prepare(book: RuleBook) -> tuple[Any, dict[str, Any], frozenset[RuleId]]:
+    """Return the parsed schema, the rules that speak of each action, and their ids, all checked."""
     try:
         schema = cedarpy.Schema.from_str(book.schema)
-        policies = cedarpy.PolicySet.from_str(book.policies)
         parsed = json.loads(cedarpy.policies_to_json_str(book.policies))
         complaints = [str(e) for e in cedarpy.validate_policies(book.policies, schema).errors]
     except ValueError as error:
         raise PolicyInvalid(f"the rules do not parse: {error}") from error
-    rows = parsed["staticPolicies"].values()
-    named = [row.get("annotations", {}).get("id") for row in rows]
+    rules = parsed["staticPolicies"]
+    named = [row.get("annotations", {}).get("id") for row in rules.values()]
     if parsed["templates"]:
         complaints.append("a template is no rule: fill it in")
     if not all(named) or len(set(named)) < len(named):
         complaints.append("each rule needs an @id of its own")
     if complaints:
         raise PolicyInvalid(f"the rules are not sound: {'; '.join(complaints)}")
-    return schema, policies, frozenset(RuleId(name) for name in named)
+    by_action = {action: _speaking_of(action, rules) for action in ACTIONS}
+    return schema, by_action, frozenset(RuleId(name) for name in named)
+
+
+def _speaking_of(action: str, rules: dict[str, Any]) -> Any:
+    """Return the rules whose scope holds the action; the rest cannot apply to it."""
+    kept = {name: row for name, row in rules.items() if _speaks_of(action, row["action"])}
+    text = json.dumps({"staticPolicies": kept, "templates": {}, "templateLinks": []})
+    return cedarpy.PolicySet.from_str(cedarpy.policies_from_json_str(text))
+
+
+def _speaks_of(action: str, scope: dict[str, Any]) -> bool:
+    """Return whether a scope may hold an action: in doubt it does."""
+    named = scope.get("entities") or ([scope["entity"]] if "entity" in scope else [])
+    names = {entity["id"] for entity in named}
+    is_use = action in set(Use)
+    return not names or action in names or (is_use and scope["op"] == "in" and "use" in names)
+
+
+@lru_cache(maxsize=REQUESTS_KEPT)
+def _request_digest(request: UseRequest) -> Digest:
+    return digest(request_to_dict(request))
 
 
 def _read(result: Any) -> tuple[bool, tuple[RuleId, ...]]:

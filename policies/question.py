@@ -7,29 +7,70 @@ every comparison is in the rules, where a lawyer can read it.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from policies.decision import UseRequest
+from policies.decision import Facts, UseRequest
 from policies.law import Clocks
 from policies.standing import Governance, Grant, Standing
-from policies.vocabulary import Action, NodeId, Purpose
+from policies.vocabulary import Action, Channel, Modality, NodeId, Purpose, Role, Setting
 
 HOUR_S, DAY_S = 3_600, 86_400
 
+_COUNTS_FOR = (
+    "protected",
+    "certain",
+    "due_anyway",
+    "delayed_calls",
+    "safety_dpia",
+    "approved_by",
+    "read_at",
+    "offer_value",
+    "baseline_value",
+    "calm_passed_at",
+)
+"""The facts that a use may leave out: every rule that weighs one refuses where it is absent."""
 
-def entities(node: NodeId, standing: Standing, governance: Governance) -> list[dict[str, Any]]:
+
+class Occasion(NamedTuple):
+    """What stays the same from turn to turn of who asks, what for, and where."""
+
+    node: NodeId
+    purpose: Purpose
+    modality: Modality
+    setting: Setting
+    role: Role
+    channel: Channel
+
+
+def occasion_of(request: UseRequest) -> Occasion:
+    """Return the occasion of a request."""
+    return Occasion(
+        request.node,
+        request.purpose,
+        request.modality,
+        request.setting,
+        request.role,
+        request.channel,
+    )
+
+
+def entities(
+    occasion: Occasion, standing: Standing, governance: Governance, clocks: Clocks
+) -> list[dict[str, Any]]:
     """Return the two entities that a rule may ask about: who asks, and about whom."""
-    return [_node(node, governance), _person(standing)]
+    return [_node(occasion, governance, clocks), _person(standing, occasion)]
 
 
-def release_entities(request: UseRequest, governance: Governance) -> list[dict[str, Any]]:
+def release_entities(
+    request: UseRequest, governance: Governance, clocks: Clocks
+) -> list[dict[str, Any]]:
     """Return the two entities of a release: who asks, and the model, of which nothing is known."""
     model = {"uid": {"type": "Release", "id": request.subject}, "attrs": {}, "parents": []}
-    return [_node(request.node, governance), model]
+    return [_node(occasion_of(request), governance, clocks), model]
 
 
 def asked_entities(
-    node: NodeId, standing: Standing, governance: Governance, purpose: Purpose
+    occasion: Occasion, standing: Standing, governance: Governance, clocks: Clocks
 ) -> list[dict[str, Any]]:
     """Return the two entities of an asking: who asks, and what the person said before."""
     attributes = {
@@ -39,10 +80,10 @@ def asked_entities(
         "restricted": standing.restricted,
         "erased": standing.erased,
         "as_of": standing.as_of,
-        "refused_at": standing.refused_at(purpose),
+        "refused_at": standing.refused_at(occasion.purpose),
     }
     person = {"uid": {"type": "Asked", "id": standing.subject}, "attrs": attributes, "parents": []}
-    return [_node(node, governance), person]
+    return [_node(occasion, governance, clocks), person]
 
 
 def asks(request: UseRequest) -> bool:
@@ -55,21 +96,52 @@ def concerns_a_model(request: UseRequest) -> bool:
     return request.action is Action.RELEASE and request.use is None
 
 
-def _node(node: NodeId, governance: Governance) -> dict[str, Any]:
+def action_of(request: UseRequest) -> str:
+    """Return the named use, or the bare `use` that rule 24 refuses where the two disagree."""
+    if request.action is Action.USE and request.use is not None:
+        return request.use.value
+    return request.action.value if request.use is None else Action.USE.value
+
+
+def question(request: UseRequest, standing: Standing | None, *, now: int) -> dict[str, Any]:
+    """Return the request as Cedar reads it: principal, action, resource and context.
+
+    Without a standing it is about a release; every other action then fails the schema.
+    """
+    kind = "Release" if standing is None else "Asked" if asks(request) else "Person"
     return {
-        "uid": {"type": "Node", "id": node},
+        "principal": {"type": "Node", "id": request.node},
+        "action": {"type": "Action", "id": action_of(request)},
+        "resource": {"type": kind, "id": request.subject},
+        "context": _context(request.facts, now=now),
+    }
+
+
+def _node(occasion: Occasion, governance: Governance, clocks: Clocks) -> dict[str, Any]:
+    return {
+        "uid": {"type": "Node", "id": occasion.node},
         "attrs": {
+            "purpose": occasion.purpose,
+            "modality": occasion.modality,
+            "setting": occasion.setting,
+            "role": occasion.role,
+            "channel": occasion.channel,
             "as_of": governance.as_of,
             "stopped": governance.stopped,
             "dpia_purposes": sorted(governance.dpia_purposes),
             "minimum_notice": governance.minimum_notice,
             "standing_max_age_s": governance.standing_max_age_s,
+            "clock_skew_s": clocks.clock_skew_s,
+            "session_s": clocks.emotion_session_hours * HOUR_S,
+            "ask_again_s": clocks.ask_again_days * DAY_S,
+            "calm_test_s": clocks.calm_test_days * DAY_S,
         },
         "parents": [],
     }
 
 
-def _person(standing: Standing) -> dict[str, Any]:
+def _person(standing: Standing, occasion: Occasion) -> dict[str, Any]:
+    grant = standing.grant_for(occasion.purpose, occasion.modality)
     attributes = {
         "role": standing.role,
         "age": standing.age,
@@ -80,69 +152,13 @@ def _person(standing: Standing) -> dict[str, Any]:
         "erased": standing.erased,
         "as_of": standing.as_of,
         "informed_at": standing.informed_at,
+        "consent": None if grant is None else _consent(grant),
     }
     return {
         "uid": {"type": "Person", "id": standing.subject},
-        "attrs": _known(attributes),
+        "attrs": {name: value for name, value in attributes.items() if value is not None},
         "parents": [],
     }
-
-
-def question(
-    request: UseRequest, standing: Standing | None, *, now: int, clocks: Clocks
-) -> dict[str, Any]:
-    """Return the request as Cedar reads it: principal, action, resource and context.
-
-    Without a standing it is about a release; every other action then fails the schema.
-    """
-    kind = "Release" if standing is None else "Asked" if asks(request) else "Person"
-    return {
-        "principal": {"type": "Node", "id": request.node},
-        "action": {"type": "Action", "id": _action(request)},
-        "resource": {"type": kind, "id": request.subject},
-        "context": _context(request, standing, now=now, clocks=clocks),
-    }
-
-
-def _action(request: UseRequest) -> str:
-    """Return the named use, or the bare `use` that rule 24 refuses where the two disagree."""
-    if request.action is Action.USE and request.use is not None:
-        return request.use.value
-    return request.action.value if request.use is None else Action.USE.value
-
-
-def _context(
-    request: UseRequest, standing: Standing | None, *, now: int, clocks: Clocks
-) -> dict[str, Any]:
-    facts = request.facts
-    grant = standing.grant_for(request.purpose, request.modality) if standing else None
-    circumstances = {
-        "now": now,
-        "clock_skew_s": clocks.clock_skew_s,
-        "session_s": clocks.emotion_session_hours * HOUR_S,
-        "ask_again_s": clocks.ask_again_days * DAY_S,
-        "calm_test_s": clocks.calm_test_days * DAY_S,
-        "purpose": request.purpose,
-        "modality": request.modality,
-        "setting": request.setting,
-        "role": request.role,
-        "channel": request.channel,
-        "emotion": facts.emotion or "none",
-        "leaves_node": facts.leaves_node,
-        "protected": facts.protected,
-        "budget_left": facts.budget_left,
-        "consent": None if grant is None else _consent(grant),
-        "delayed_calls": facts.delayed_calls,
-        "safety_dpia": facts.safety_dpia,
-        "approved_by": facts.approved_by,
-        "read_at": facts.read_at,
-        "certain": facts.certain,
-        "offer_value": facts.offer_value,
-        "baseline_value": facts.baseline_value,
-        "due_anyway": facts.due_anyway,
-        "calm_passed_at": facts.calm_passed_at,
-    }
-    return _known(circumstances)
 
 
 def _consent(grant: Grant) -> dict[str, Any]:
@@ -156,8 +172,19 @@ def _consent(grant: Grant) -> dict[str, Any]:
     }
 
 
-def _known(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in attributes.items() if value is not None}
+def _context(facts: Facts, *, now: int) -> dict[str, Any]:
+    """Return what counts against the use, always, and what counts for it where it is stated."""
+    stated: dict[str, Any] = {
+        "now": now,
+        "emotion": facts.emotion or "none",
+        "leaves_node": facts.leaves_node,
+        "budget_left": facts.budget_left,
+    }
+    for name in _COUNTS_FOR:
+        value = getattr(facts, name)
+        if value is not None and value is not False:
+            stated[name] = value
+    return stated
 
 
 def alike(request: UseRequest, standing: Standing, governance: Governance, now: int) -> Standing:

@@ -24,7 +24,7 @@ RULE = RuleId("x-acme-no-voice")
 FORBID = """
 @id("x-acme-no-voice")
 forbid (principal, action == Action::"infer", resource)
-when { context.modality == "voice" };
+when { principal.modality == "voice" };
 """
 
 
@@ -138,7 +138,7 @@ forbid (principal, action, resource) when { %s };
     [
         "true",
         "false",
-        'context.modality == "voice"',
+        'principal.modality == "voice"',
         "context.now * 9223372036854775807 > 0",
         "context has delayed_calls && context.delayed_calls == 0",
         'resource is Person && resource.age == "adult"',

@@ -14,7 +14,7 @@ from policies.decision import UseRequest
 from policies.engine import PolicyEngine
 from policies.errors import PolicyInvalid, PolicyUnavailable
 from policies.law import LAW
-from policies.question import entities, question
+from policies.question import asks, entities, occasion_of, question
 from policies.rulebook import RuleBook
 from policies.standing import Governance, Standing
 from policies.vocabulary import (
@@ -35,6 +35,7 @@ from tests.policies.cases import (
     STORE,
     TRAIN,
 )
+from tests.policies.random_cases import random_cases
 
 ENGINE = PolicyEngine.load()
 PERMIT_ALL = '@id("x99-everything") permit (principal, action, resource);'
@@ -77,8 +78,8 @@ def _asked_raw(asked: dict[str, Any], people: list[dict[str, Any]]) -> bool:
 @pytest.mark.parametrize("request_", [INFER, STORE, TRAIN, COUNT, HANDOVER, HINT])
 def test_engine_never_opens_when_a_field_of_the_question_is_missing(request_: UseRequest) -> None:
     """Each attribute of context, person and node deleted in turn closes the gate."""
-    asked = question(request_, STANDING, now=NOW, clocks=LAW.clocks)
-    people = entities(request_.node, STANDING, GOVERNANCE)
+    asked = question(request_, STANDING, now=NOW)
+    people = entities(occasion_of(request_), STANDING, GOVERNANCE, LAW.clocks)
     assert _asked_raw(asked, people)
     weighed = {"delayed_calls"} if request_.use is None else set()
     for name, smaller in _without_each_key(asked["context"]):
@@ -94,8 +95,8 @@ def test_engine_never_opens_when_a_field_of_the_question_is_missing(request_: Us
 @pytest.mark.parametrize("index", [0, 1])
 def test_engine_never_opens_when_an_entity_is_missing(index: int) -> None:
     """A node or person that Cedar does not know is refused, though raw Cedar may allow it."""
-    asked = question(INFER, STANDING, now=NOW, clocks=LAW.clocks)
-    people = entities(INFER.node, STANDING, GOVERNANCE)
+    asked = question(INFER, STANDING, now=NOW)
+    people = entities(occasion_of(INFER), STANDING, GOVERNANCE, LAW.clocks)
     del people[index]
     assert not _asked_raw(asked, people)
 
@@ -256,3 +257,23 @@ def test_policy_digest_changes_with_any_byte() -> None:
 def test_rule_ids_are_those_of_the_shipped_rules() -> None:
     """The engine lists every rule it holds, prohibitions and permissions."""
     assert {RuleId("r06-withdrawn"), RuleId("p01-infer")} <= ENGINE.rule_ids
+
+
+def test_engine_asks_only_rules_that_cannot_change_the_answer_by_their_absence() -> None:
+    """Asked all rules at once, Cedar answers as it does by the rules that speak of the action."""
+    book = RuleBook.shipped()
+    everything = cedarpy.PolicySet.from_str(book.policies)
+    for case in random_cases(300, seed=11):
+        if case.standing is None or case.governance is None or asks(case.request):
+            continue
+        occasion = occasion_of(case.request)
+        facts = entities(occasion, case.standing, case.governance, LAW.clocks)
+        handle = cedarpy.Entities.from_json_str(json.dumps(facts), ENGINE._schema)
+        asked = question(case.request, case.standing, now=NOW)
+        whole = cedarpy.is_authorized(asked, everything, handle, ENGINE._schema)
+        part = ENGINE._ask(asked, handle)
+        assert _answer(part) == _answer(whole)
+
+
+def _answer(result: Any) -> tuple[bool, set[str]]:
+    return result.allowed, set(result.diagnostics.id_annotations_by_reason.values())

@@ -13,7 +13,14 @@ from policies.decision import request_from_dict, request_to_dict
 from policies.engine import PolicyEngine
 from policies.errors import PolicyUnavailable
 from policies.law import LAW
-from policies.question import asked_entities, asks, entities, question, release_entities
+from policies.question import (
+    asked_entities,
+    asks,
+    entities,
+    occasion_of,
+    question,
+    release_entities,
+)
 from policies.rulebook import RuleBook
 from policies.standing import (
     governance_from_dict,
@@ -21,7 +28,7 @@ from policies.standing import (
     standing_from_dict,
     standing_to_dict,
 )
-from tests.policies.cases import NODE, NOW, Situation
+from tests.policies.cases import NOW, Situation
 from tests.policies.random_cases import random_cases
 from tests.policies.rule_table import TABLE
 from tests.policies.twin import Twin
@@ -78,13 +85,13 @@ def test_random_requests_meet_every_rule() -> None:
 
 
 BROKEN = (
-    ("consent.cedar", "context.consent.expires_at <= context.now", "false"),
-    ("consent.cedar", "resource.withdrawn.contains(context.purpose)", "false"),
+    ("consent.cedar", "resource.consent.expires_at <= context.now", "false"),
+    ("consent.cedar", "resource.withdrawn.contains(principal.purpose)", "false"),
     ("protection.cedar", 'resource.age == "adult" ||', "true ||"),
     ("conduct.cedar", "context.delayed_calls == 0", "context.delayed_calls <= 0"),
-    ("asking.cedar", "< context.ask_again_s", "<= context.ask_again_s"),
+    ("asking.cedar", "< principal.ask_again_s", "<= principal.ask_again_s"),
     ("conduct.cedar", ">= context.baseline_value", "> context.baseline_value"),
-    ("who.cedar", 'context.channel == "agent"', "false"),
+    ("who.cedar", 'principal.channel == "agent"', "false"),
     ("permissions.cedar", '["training", "research"].contains', '["training"].contains'),
 )
 
@@ -115,13 +122,11 @@ def _poorer(value: Any) -> Iterator[Any]:
 
 
 def _asked(case: Situation) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    asked = question(case.request, case.standing, now=NOW, clocks=LAW.clocks)
-    if case.standing is None or asks(case.request):
-        purpose = case.request.purpose
-        if case.standing is not None:
-            return asked, asked_entities(NODE, case.standing, case.governance, purpose)
-        return asked, release_entities(case.request, case.governance)
-    return asked, entities(case.request.node, case.standing, case.governance)
+    asked, occasion = question(case.request, case.standing, now=NOW), occasion_of(case.request)
+    if case.standing is None:
+        return asked, release_entities(case.request, case.governance, LAW.clocks)
+    facts = asked_entities if asks(case.request) else entities
+    return asked, facts(occasion, case.standing, case.governance, LAW.clocks)
 
 
 def _opens(asked: dict[str, Any], facts: list[dict[str, Any]]) -> bool:
