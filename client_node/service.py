@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,6 +62,7 @@ from client_node.vault import SESSION_S, Vault
 from client_node.witnesses import Witnesses
 from models.encoder import Encoder
 from models.errors import ModelError
+from models.language import Languages
 from policies.clock import Clock
 from policies.engine import PolicyEngine
 from policies.errors import PolicyError
@@ -142,14 +144,22 @@ def _open(settings: NodeSettings, parts: Parts) -> NodeService:
     if settings.certificate is not None:  # 3
         check_certificate(settings.certificate, parts.clock())
         check_private(settings.private_key or settings.certificate)
-    encoder = parts.encoder or Encoder.load(settings.encoder_path)  # 4
-    redactor = parts.redactor or Redactor.load(settings.encoder_path)  # 5
+    encoder, redactor = load_models(settings.encoder_path, parts)  # 4, 5
     client = _client(settings, policy, key, parts)
     with ExitStack() as opened:
         node = _assemble(
             settings, policy, keys, key, pseudonym_key, encoder, redactor, client, parts, opened
         )
         return replace(node, opened=opened.pop_all())
+
+
+def load_models(encoder_path: Path | None, parts: Parts) -> tuple[Encoder, Redactor]:
+    """Load encoder and redactor side by side: the first answer waits for both."""
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(Languages.load)  # the redactor's too, which finds it there
+        loading = beside.submit(lambda: parts.encoder or Encoder.load(encoder_path))
+        redactor = parts.redactor or Redactor.load(encoder_path)
+        return loading.result(), redactor
 
 
 def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)

@@ -33,9 +33,8 @@ import time
 started = time.perf_counter()
 import client_node.cli
 imported = time.perf_counter()
-from client_node.redaction import Redactor
-from models.encoder import Encoder
-redactor, encoder = Redactor.load(), Encoder.load()
+from client_node.service import Parts, load_models
+encoder, redactor = load_models(None, Parts())
 text = redactor.redact("My name is Ada Byron and I am cross.").text
 encoder.encode([text])
 answered = time.perf_counter()
