@@ -153,7 +153,7 @@ def _open(settings: NodeSettings, parts: Parts) -> NodeService:
         return replace(node, opened=opened.pop_all())
 
 
-def load_models(encoder_path: Path | None, parts: Parts) -> tuple[Encoder, Redactor]:
+def load_models(encoder_path: Path | None, parts: Parts) -> tuple[Encoder, Redacts]:
     """Load encoder and redactor side by side: the first answer waits for both."""
     with ThreadPoolExecutor(1) as beside:
         beside.submit(Languages.load)  # the redactor's too, which finds it there

@@ -32,8 +32,8 @@ FIRST_ANSWER = """
 import time
 started = time.perf_counter()
 import client_node.cli
-imported = time.perf_counter()
 from client_node.service import Parts, load_models
+imported = time.perf_counter()
 encoder, redactor = load_models(None, Parts())
 text = redactor.redact("My name is Ada Byron and I am cross.").text
 encoder.encode([text])
