@@ -93,7 +93,16 @@ class LogTampered(AuditError):  # noqa: N818
     def __init__(self, what: Tampering, message: str, *, index: int | None = None) -> None:
         super().__init__(f"{what}: {message}")
         self.what = what
+        self.message = message
         self.index = index
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let a process that helps to verify hand it over."""
+        return _tampered, (self.what, self.message, self.index)
+
+
+def _tampered(what: Tampering, message: str, index: int | None) -> LogTampered:
+    return LogTampered(what, message, index=index)
 
 
 class Refusal(IntEnum):

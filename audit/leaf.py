@@ -12,7 +12,7 @@ import hmac
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.errors import EventInvalid, LogTampered, Tampering
@@ -78,16 +78,22 @@ def commitment_of(leaf: bytes) -> bytes | None:
         raise EventInvalid("not a leaf of an evidence log") from error
 
 
-def time_of(leaf: bytes) -> float:
-    """Return the Unix second of a leaf's event, which its canonical bytes begin with.
+def times_of(leaves: Sequence[bytes]) -> list[float]:
+    """Return the Unix second of each leaf's event, which its canonical bytes begin with.
 
     Raises:
-        EventInvalid: Not a leaf.
+        EventInvalid: One is not a leaf.
     """
+    first = len(_TIME)
+    if not all(leaf.startswith(_TIME) for leaf in leaves):
+        raise EventInvalid("not a leaf of an evidence log")
     try:
-        return float(leaf[len(_TIME) : leaf.index(b",")]) if leaf.startswith(_TIME) else math.nan
+        times = [float(leaf[first : leaf.index(b",")]) for leaf in leaves]
     except ValueError as error:
         raise EventInvalid("not a leaf of an evidence log") from error
+    if not math.isfinite(sum(times)):
+        raise EventInvalid("a leaf's time is not a number")
+    return times
 
 
 def decode_leaf(leaf: bytes) -> tuple[Event, bytes | None]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from audit.errors import EvidenceUnavailable
-from audit.tree import Frontier, Node, Nodes, extend
+from audit.tree import HASH_BYTES, Frontier, Node, Nodes, extend
 
 LEVEL = 10
 RUN = 1 << LEVEL
@@ -24,10 +24,10 @@ RUN = 1 << LEVEL
 
 
 class Levels(NamedTuple):
-    """The complete nodes of a run that begins at `start`: `hashes[level]`, left to right."""
+    """The complete nodes of a run that begins at `start`: `hashes[level]`, one after another."""
 
     start: int
-    hashes: list[list[bytes]]
+    hashes: list[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +46,21 @@ class Position:
     clock_back: tuple[int, ...] = ()
 
 
-def hash_run(start: int, leaves: Sequence[bytes]) -> Levels:
-    """Return the complete nodes over some leaves (RFC 6962 2.1)."""
+def hash_run(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Return the complete nodes over some leaves, level by level (RFC 6962 2.1)."""
     sha256 = hashlib.sha256  # bound once: this is the whole cost of a replay
     level = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
-    hashes = [level]
+    levels = [level]
     while len(level) > 1:
         pairs = zip(level[::2], level[1::2], strict=False)  # an odd one waits for its neighbour
         level = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
-        hashes.append(level)
-    return Levels(start, hashes)
+        levels.append(level)
+    return levels
 
 
 def carry_on(frontier: Frontier, levels: Levels) -> tuple[Frontier, list[Node]]:
     """Return the frontier beyond a whole run, and the nodes above it that this completes."""
-    top = levels.hashes[LEVEL][0]
+    top = levels.hashes[LEVEL]
     after, made = extend(frontier, levels.start >> LEVEL, top, level=LEVEL)
     return after, made[1:]
 
@@ -71,7 +71,8 @@ def nodes_within(levels: Levels, *frontiers: Frontier) -> Nodes:
 
     def node(level: int, place: int) -> bytes:
         if level <= LEVEL and place << level >= levels.start:
-            return levels.hashes[level][place - (levels.start >> level)]
+            at = (place - (levels.start >> level)) * HASH_BYTES
+            return levels.hashes[level][at : at + HASH_BYTES]
         return known[level, place]
 
     return node

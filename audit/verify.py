@@ -22,21 +22,20 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.checked_run import CheckedRun, Moment, check_node, checked_runs, foreign, open_to_read
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.errors import (
     CheckpointInvalid,
-    EventInvalid,
-    EvidenceUnavailable,
     LogTampered,
     SignatureInvalid,
     Tampering,
 )
 from audit.events import Event, EventKind
 from audit.keys import VerifyKey
-from audit.leaf import commitment_of, decode_leaf, read_payload, time_of
+from audit.leaf import decode_leaf
 from audit.log_sqlite import NEWEST_OF_KIND
-from audit.replay import RUN, Bookmark, Levels, Position, carry_on, hash_run, nodes_within
-from audit.tree import EMPTY_ROOT, Frontier, frontier_at, root_of
+from audit.replay import RUN, Bookmark, Levels, Position, carry_on, nodes_within
+from audit.tree import EMPTY_ROOT, HASH_BYTES, Frontier, frontier_at, root_of
 
 Progress = Callable[[int, int], None]
 """Called with entries done and entries in all."""
@@ -69,6 +68,7 @@ def verify_log(
     progress: Progress | None = None,
     known_checkpoint: str | None = None,
     bookmark: Path | None = None,
+    workers: int = 1,
 ) -> VerifiedLog:
     """Verify a log's file from its first entry to its last.
 
@@ -79,6 +79,8 @@ def verify_log(
         known_checkpoint: A signed checkpoint of this log that came from elsewhere.
         bookmark: A file in which to remember how far it is: an interrupted verification of the
             same file, unchanged, goes on from there. Whoever can write it is believed.
+        workers: Processes that read and hash a long log. More than one is for programs whose
+            main module may be imported again, as `multiprocessing` needs.
 
     Raises:
         LogTampered: Something does not hold; says what (`Tampering`) and where.
@@ -88,7 +90,7 @@ def verify_log(
     known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key)
     with _reading(path) as database:
         place = None if bookmark is None else Bookmark(bookmark, path, f"{key} {known}")
-        return _Verification(database, key, known).run(progress, place)
+        return _Verification(database, key, known).run(path, progress, place, workers)
 
 
 def read_last(path: Path, kind: EventKind) -> Event | None:
@@ -120,7 +122,7 @@ def read_leaves(path: Path, size: int) -> Iterator[tuple[int, bytes]]:
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a log's file to read; what SQLite finds wrong with it is tampering."""
     try:
-        with closing(_open(path)) as database:
+        with closing(open_to_read(path)) as database:
             yield database
     except sqlite3.DatabaseError as error:
         raise LogTampered(Tampering.FORMAT, f"{path.name} is not a sound log: {error}") from error
@@ -142,7 +144,9 @@ class _Verification:
         self._latest = -math.inf
         self._clock_back: list[int] = []
 
-    def run(self, progress: Progress | None, bookmark: Bookmark | None) -> VerifiedLog:
+    def run(
+        self, path: Path, progress: Progress | None, bookmark: Bookmark | None, workers: int
+    ) -> VerifiedLog:
         """Stream the log and compare, step by step."""
         self._resume(bookmark)
         end = self._database.execute("SELECT COALESCE(MAX(idx) + 1, 0) FROM entry").fetchone()[0]
@@ -151,8 +155,8 @@ class _Verification:
         if pending is not None and pending.size == 0:
             self._check_root(pending, EMPTY_ROOT)
             pending = next(stored, None)
-        while self._size < end:
-            pending = self._replay(end, stored, pending)
+        for run in checked_runs(path, self._database, self._size, end, workers=workers):
+            pending = self._take(run, stored, pending)
             if self._size // _PAUSE != (self._size - 1) // _PAUSE or self._size == end:
                 self._pause(progress, bookmark, end)
         self._check_end(pending)  # 4
@@ -167,61 +171,23 @@ class _Verification:
             clock_back=tuple(self._clock_back),
         )
 
-    def _replay(
-        self, end: int, stored: Iterator[Checkpoint], pending: Checkpoint | None
+    def _take(
+        self, run: CheckedRun, stored: Iterator[Checkpoint], pending: Checkpoint | None
     ) -> Checkpoint | None:
         """Take the next run of entries; return the first checkpoint beyond it."""
-        levels, leaves, before = self._next_run(end), self._leaves, self._frontier  # 1
-        self._compare(levels)  # 1, 2
-        self._grow(levels, len(leaves))
+        levels, before = run.levels, self._frontier  # 1, and 2 within the run
+        self._nodes += sum(map(len, levels.hashes)) // HASH_BYTES
+        self._grow(levels, run.count)  # 2 above it
         nodes = nodes_within(levels, before, self._frontier)
         while pending is not None and pending.size <= self._size:  # 3
             self._check_root(pending, root_of(frontier_at(pending.size, nodes)))
             pending = next(stored, None)
         if self._known is not None and levels.start < self._known.size <= self._size:
             self._known_root = root_of(frontier_at(self._known.size, nodes))
-        self._check_payloads(levels.start, leaves)  # 5
-        self._watch_clock(levels.start, leaves)
+        if run.late is not None:  # 5
+            raise run.late
+        self._watch_clock(run.moments)
         return pending
-
-    def _next_run(self, end: int) -> Levels:
-        """Read the next run, every entry in its place, and hash it."""
-        start, count = self._size, min(RUN, end - self._size)
-        rows = self._database.execute(
-            "SELECT idx, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx",
-            (start, start + RUN),
-        ).fetchall()
-        if len(rows) != count:
-            there = {index for index, _ in rows}
-            gone = next(index for index in range(start, end) if index not in there)
-            raise LogTampered(Tampering.MISSING, f"entry {gone} is gone", index=gone)
-        self._leaves = [leaf for _, leaf in rows]
-        return hash_run(start, self._leaves)
-
-    def _compare(self, levels: Levels) -> None:
-        """Compare the nodes of a run with the stored ones, leaves first."""
-        for level, computed in enumerate(levels.hashes):
-            first = levels.start >> level
-            stored = dict(
-                self._database.execute(
-                    "SELECT idx, hash FROM node WHERE level = ? AND idx >= ? AND idx < ?",
-                    (level, first, first + len(computed)),
-                )
-            )
-            if list(stored.values()) != computed:
-                for place, expected in enumerate(computed, first):
-                    self._check_node(level, place, stored.get(place), expected)
-            self._nodes += len(computed)
-
-    def _check_node(self, level: int, place: int, found: bytes | None, expected: bytes) -> None:
-        if found == expected:
-            return
-        if level:
-            text = f"tree node ({level}, {place}) does not follow from its entries"
-            raise LogTampered(Tampering.NODE, text, index=place << level)
-        if found is None:
-            raise LogTampered(Tampering.NODE, f"entry {place} has no tree node", index=place)
-        raise self._changed(place, expected)
 
     def _grow(self, levels: Levels, count: int) -> None:
         """Go on beyond a run: above a whole one nodes are completed, and compared."""
@@ -234,19 +200,8 @@ class _Verification:
             row = self._database.execute(
                 "SELECT hash FROM node WHERE level = ? AND idx = ?", (node.level, node.place)
             ).fetchone()
-            self._check_node(node.level, node.place, row and row[0], node.hash)
+            check_node(self._database, node.level, node.place, row and row[0], node.hash)
             self._nodes += 1
-
-    def _changed(self, index: int, computed: bytes) -> LogTampered:
-        """Tell an edited leaf from one that another entry once was."""
-        found = self._database.execute(
-            "SELECT idx FROM node WHERE level = 0 AND hash = ?", (computed,)
-        ).fetchone()
-        if found is None:
-            text = f"entry {index} is not the leaf that was hashed"
-            return LogTampered(Tampering.EDITED, text, index=index)
-        text = f"entry {index} holds the leaf that entry {found[0]} was"
-        return LogTampered(Tampering.REORDERED, text, index=index)
 
     def _check_root(self, checkpoint: Checkpoint, root: bytes) -> None:
         """Compare a stored checkpoint with the root that the leaves give at its size."""
@@ -279,28 +234,11 @@ class _Verification:
             "SELECT MIN(idx) FROM payload WHERE idx < 0 OR idx >= ?", (self._size,)
         ).fetchone()[0]
         if extra is not None:
-            raise _foreign(extra)
+            raise foreign(extra)
 
-    def _check_payloads(self, start: int, leaves: Sequence[bytes]) -> None:
-        """Compare the payloads that are not sealed, and look for ones that nothing made."""
-        rows = self._database.execute(
-            "SELECT idx, key_id, body FROM payload WHERE idx >= ? AND idx < ? ORDER BY idx",
-            (start, start + len(leaves)),
-        )
-        for index, key_id, body in rows:
-            try:
-                commitment = commitment_of(leaves[index - start])
-                if commitment is not None and key_id is None:
-                    read_payload(body, commitment)
-            except (LogTampered, EventInvalid) as error:
-                raise _foreign(index) from error
-            if commitment is None:
-                raise _foreign(index)
-
-    def _watch_clock(self, start: int, leaves: Sequence[bytes]) -> None:
+    def _watch_clock(self, moments: Sequence[Moment]) -> None:
         """Note where time goes back, once for each time that it does."""
-        for index, leaf in enumerate(leaves, start):
-            at = time_of(leaf)
+        for index, at in moments:
             if at < self._latest - CLOCK_SKEW_S:
                 if len(self._clock_back) < _MOST_NAMED:
                     self._clock_back.append(index)
@@ -374,24 +312,3 @@ class _Verification:
             "SELECT note FROM checkpoint WHERE size = ?", (self._size,)
         ).fetchone()
         return str(row[0])
-
-
-def _foreign(index: int) -> LogTampered:
-    text = f"the payload of entry {index} is not the one committed to"
-    return LogTampered(Tampering.PAYLOAD, text, index=index)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open read-only; a copy without its `-wal` and `-shm` is opened as one that never changes."""
-    if not path.is_file():
-        raise EvidenceUnavailable(f"{path.name} is not there")
-    uri = path.resolve().as_uri()
-    alone = not path.with_name(path.name + "-wal").exists()
-    database = sqlite3.connect(f"{uri}?{'immutable=1' if alone else 'mode=ro'}", uri=True)
-    try:
-        database.execute("BEGIN")
-        database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError as error:
-        database.close()
-        raise EvidenceUnavailable(f"{path.name} cannot be read as a database: {error}") from error
-    return database

@@ -6,6 +6,7 @@ cannot start, with one line that says why; 2: misuse.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -131,6 +132,7 @@ def verify(
             progress=progress,
             known_checkpoint=kept,
             bookmark=bookmark,
+            workers=os.cpu_count() or 1,
         )
     emit({"entries": verified.size, "root": verified.root.hex()}, as_json=as_json)
 

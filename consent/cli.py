@@ -7,6 +7,7 @@ Results go to stdout, diagnostics to stderr. Exit codes: 0 done, 1 refused or fa
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -120,6 +121,7 @@ def verify(
                 progress=progress,
                 known_checkpoint=kept,
                 bookmark=bookmark,
+                workers=os.cpu_count() or 1,
             )
         emit(
             {"verified": True, "size": verified.size, "root": verified.root.hex()}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from audit.errors import EvidenceUnavailable, LogTampered, SignatureInvalid, Tampering
-from audit.events import Event
+from audit.events import Event, EventKind
 from audit.log import Draft, EvidenceLog
 from audit.replay import RUN
 from audit.signing import SigningKey
@@ -255,6 +255,31 @@ def test_verify_names_damage_at_the_borders_of_runs(
         last_gone = expected is Tampering.MISSING and place == 3224
         expected_ = Tampering.TRUNCATED if last_gone else expected
         assert _found(copy, key) == (expected_, place)
+
+
+def test_verify_by_two_processes_finds_the_same(
+    long: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs checked by other processes come to the same end, and damage keeps its name and place."""
+    monkeypatch.setattr("audit.checked_run.FEWEST_RUNS", 1)
+    assert verify_log(long, key.verify_key, workers=2) == verify_log(long, key.verify_key)
+    _change(long, "UPDATE payload SET body = zeroblob(40) WHERE idx = 3000")
+    _change(long, "UPDATE entry SET leaf = CAST(leaf || ' ' AS BLOB) WHERE idx = 1500")
+    with pytest.raises(LogTampered) as caught:
+        verify_log(long, key.verify_key, workers=2)
+    assert (caught.value.what, caught.value.index) == (Tampering.EDITED, 1500)
+
+
+def test_verify_names_a_leaf_that_is_none(
+    tmp_path: Path, log: EvidenceLog, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that were signed and hashed but are no event are named all the same."""
+    monkeypatch.setattr("audit.drafts.encode_leaf", lambda *_: b'{"at":"never","kind":"decision"}')
+    log.append(
+        Event(kind=EventKind.WITNESSED, at=1.0, fields={"origin": "a", "size": 1, "root": "b"})
+    )
+    log.close()
+    assert _found(tmp_path / "log.db", key) == (Tampering.FORMAT, 0)
 
 
 @pytest.mark.parametrize("level", [10, 11])
