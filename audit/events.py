@@ -48,6 +48,7 @@ class EventKind(StrEnum):
     STOP_SET = "stop-set"
     GRANT_RECORDED = "grant-recorded"
     WITHDRAWAL_RECORDED = "withdrawal-recorded"
+    CONSENT_MOVED = "consent-moved"
     ERASURE_ACKNOWLEDGED = "erasure-acknowledged"
     CHALLENGE_ANSWERED = "challenge-answered"
     PLAN_ACCEPTED = "plan-accepted"
@@ -101,6 +102,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.STOP_SET: _shape("stopped by", "reason"),
         EventKind.GRANT_RECORDED: _shape("record", "notice_version"),
         EventKind.WITHDRAWAL_RECORDED: _shape("record", "erasure"),
+        EventKind.CONSENT_MOVED: _shape("record step"),
         EventKind.ERASURE_ACKNOWLEDGED: _shape("node sequence", "keys_destroyed checkpoint"),
         EventKind.CHALLENGE_ANSWERED: _shape("node index agrees", "rules"),
         EventKind.PLAN_ACCEPTED: _shape("plan_digest name", "epsilon delta rounds"),

@@ -1,4 +1,4 @@
-"""What people do, put in force: grant, withdraw, object, restrict, erase.
+"""What people do, put in force: asked, grant, refuse, withdraw, object, restrict, erase.
 
 Each act is 1. checked, 2. logged, 3. recorded, and only then 4. in force and told to the
 nodes. If the log or the ledger cannot write, the act did not happen and the caller hears so.
@@ -18,25 +18,31 @@ from audit.events import Event, EventKind, Value
 from audit.keystore import Keystore
 from audit.log import Draft, EvidenceLog
 from consent.bell import Bell
-from consent.errors import Conflict, NotFound
+from consent.errors import Conflict, NotFound, RequestInvalid
 from consent.ledger import Ledger
 from consent.officer import Officer
 from consent.receipt import receipt_of
 from consent.records import (
     Act,
+    Deferred,
     Erased,
     Granted,
+    Invalidated,
     Objected,
     Record,
+    Refused,
+    Requested,
     Restricted,
+    Revoked,
     Withdrawn,
     act_to_dict,
 )
 from consent.settings import TrustSettings
+from consent.states import ConsentState, check_step, states_of
 from consent.tables import LedgerRow, NodeRow
 from consent.tokens import Randomness, new_token, token_hash
 from policies.clock import Clock
-from policies.vocabulary import NodeId, Purpose, SubjectId
+from policies.vocabulary import Modality, NodeId, Purpose, SubjectId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,27 @@ class Acts:
             raise NotFound("this company has recorded no such person")
         return Person(company=node.company, subject=subject, node=NodeId(node.node))
 
+    def newcomer(self, node: NodeRow, subject: SubjectId) -> Person:
+        """Return a person whom the node's company has recorded, or nobody yet.
+
+        Raises:
+            Conflict: The pseudonym is another company's.
+        """
+        if self._ledger.owners([subject]).get(subject, node.company) != node.company:
+            raise Conflict("a pseudonym belongs to another company: it cannot be used here")
+        return Person(company=node.company, subject=subject, node=NodeId(node.node))
+
+    def anybody(self, subject: SubjectId) -> Person:
+        """Return a person of whatever company, for the officer's acts.
+
+        Raises:
+            NotFound: No company has recorded such a person.
+        """
+        company = self._ledger.owners([subject]).get(subject)
+        if company is None:
+            raise NotFound("no company has recorded such a person")
+        return Person(company=company, subject=subject, node=None)
+
     # -- acts ---------------------------------------------------------------------------
 
     def grant(
@@ -125,6 +152,18 @@ class Acts:
         if set(self._ledger.owners(subjects).values()) - {node.company}:
             raise Conflict("a pseudonym belongs to another company: it cannot be used here")
         self._check_not_erased(subjects)
+        for _, granted in wanted:
+            self._check_shown(granted)
+
+    def _check_shown(self, granted: Granted) -> None:
+        if granted.shown is None:
+            return
+        texts = self._officer.notice(granted.notice_version).text_digests()
+        if texts.get(granted.shown.language) != granted.shown.text_digest:
+            raise RequestInvalid(
+                f"notice {granted.notice_version} has no text in that language with that digest: "
+                f"show one of {' '.join(texts)}, and send the digest of what was shown"
+            )
 
     def _check_not_erased(self, subjects: Sequence[SubjectId]) -> None:
         for records in self._ledger.records_of(subjects).values():
@@ -149,6 +188,31 @@ class Acts:
     def restrict(self, person: Person, *, restricted: bool) -> dict[str, Any]:
         """Set or lift a restriction; errors as in `withdraw`."""
         return self._act(person, Restricted(restricted=restricted))
+
+    def move(self, person: Person, act: Act) -> dict[str, Any]:
+        """Record an act that moves a consent: asked, put off, refused, revoked, invalidated.
+
+        Raises:
+            NotFound: A notice that is not published.
+            Conflict: A person who was erased, or no such step from where the consent is.
+            EvidenceUnavailable, LedgerUnavailable: It did not happen.
+        """
+        if isinstance(act, Requested):
+            self._officer.notice(act.notice_version)
+        with self._lock:
+            self._check_not_erased([person.subject])  # 1
+            records = self._ledger.records_of([person.subject]).get(person.subject, [])
+            check_step(records, act, now=self._clock())
+            return self._record([(person, act)])[0]
+
+    def states(self, person: Person) -> dict[Purpose, dict[Modality, ConsentState]]:
+        """Return the state of each of a person's consents, now.
+
+        Raises:
+            LedgerUnavailable: The ledger did not answer.
+        """
+        records = self._ledger.records_of([person.subject]).get(person.subject, [])
+        return states_of(records, now=self._clock())
 
     def _act(self, person: Person, act: Act) -> dict[str, Any]:
         with self._lock:
@@ -247,11 +311,15 @@ class Acts:
 
 
 def _draft(record: Record) -> Draft:
-    granted = isinstance(record.act, Granted)
-    kind = EventKind.GRANT_RECORDED if granted else EventKind.WITHDRAWAL_RECORDED
+    kind = EventKind.WITHDRAWAL_RECORDED
+    fields: dict[str, Value] = {"record": record.record_id}
+    if isinstance(record.act, Granted):
+        kind = EventKind.GRANT_RECORDED
+    elif isinstance(record.act, Requested | Deferred | Refused | Revoked | Invalidated):
+        kind, fields = EventKind.CONSENT_MOVED, fields | {"step": act_to_dict(record.act)["kind"]}
     facts = {"subject": record.subject, "company": record.company, "node": record.node}
     return Draft(
-        event=Event(kind=kind, at=record.at, fields={"record": record.record_id}),
+        event=Event(kind=kind, at=record.at, fields=fields),
         private=facts | act_to_dict(record.act),
         subject=record.subject,
     )

@@ -8,6 +8,7 @@
     POST /v1/withdrawals             node, or {manage_token, purpose}; purpose null: everything
     POST /v1/objections              node, or {manage_token, purposes}
     POST /v1/restrictions            node, or {manage_token, restricted}
+    *    /v1/consent-requests, ...   `consent.choices_api`: asked, put off, refused, ended; states
     GET  /v1/standing                node         ?after=SEQ&wait_s=N; long poll
     POST /v1/acknowledgements        node
     POST /v1/decisions               node         {request}
@@ -26,6 +27,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
@@ -41,7 +43,7 @@ from audit.errors import (
 )
 from audit.http import BodyLimit, install_error_handlers
 from audit.witnessing import MAX_BYTES, PREFIX
-from consent import wire
+from consent import choices_api, wire
 from consent.acts import Person
 from consent.errors import (
     Conflict,
@@ -86,6 +88,7 @@ def create_app(service: TrustService) -> FastAPI:
     _add_people(app, service)
     _add_nodes(app, service)
     _add_witness(app, service)
+    app.include_router(choices_api.router(service, partial(_signed_by_node, service)))
     return app
 
 

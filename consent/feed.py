@@ -7,8 +7,9 @@ Body of the envelope (kind `standing`):
     issued_at          Unix second; all standing the node holds is vouched for at this second
     governance         what the organisation has approved
     standings          each person whose standing changed after the asked sequence
-    withdrawn          [{subject, purpose}] in order, purpose null for an erasure: keys to
-                       destroy even where a new grant has followed meanwhile
+    withdrawn          [{subject, purpose}] in order, of consents that ended (withdrawn, refused,
+                       revoked, invalidated), purpose null for an erasure: keys to destroy even
+                       where a new grant has followed meanwhile
     challenge          entries of the node's own log that it is to open for us
     more               true when the next page follows at once
 
@@ -24,7 +25,7 @@ from audit.signing import SigningKey, seal
 from consent.challenge import Challenges
 from consent.ledger import Ledger, Page
 from consent.officer import Officer
-from consent.records import Erased, Withdrawn, standing_of
+from consent.records import Erased, purposes_ended, standing_of
 from consent.tables import NodeRow
 from policies.clock import Clock
 from policies.standing import Standing, governance_to_dict, standing_to_dict
@@ -103,9 +104,10 @@ def _standings(page: Page, as_of: int) -> list[dict[str, Any]]:
 def _withdrawn(page: Page) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for record in page.changes:
-        match record.act:
-            case Withdrawn(purpose=purpose):
-                found.append({"subject": record.subject, "purpose": purpose.value})
-            case Erased():
-                found.append({"subject": record.subject, "purpose": None})
+        if isinstance(record.act, Erased):
+            found.append({"subject": record.subject, "purpose": None})
+        found += [
+            {"subject": record.subject, "purpose": purpose.value}
+            for purpose in sorted(purposes_ended(record.act))
+        ]
     return found

@@ -11,8 +11,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consent.notice import Notice
-from consent.records import DAY_S, Erased, Granted, Objected, Record, Restricted, Withdrawn
-from policies.vocabulary import Modality
+from consent.records import (
+    DAY_S,
+    Deferred,
+    Erased,
+    Granted,
+    Invalidated,
+    Objected,
+    Record,
+    Refused,
+    Requested,
+    Restricted,
+    Revoked,
+    Withdrawn,
+)
+from policies.vocabulary import Modality, Purpose
 
 SCHEMA_VERSION = "dpv-27560:receipt-eu-gdpr"
 CONTEXT = {
@@ -30,11 +43,21 @@ RIGHTS = (
 )  # fmt: skip
 _STATUS = {
     Granted: "dpv:ConsentGiven",
+    Requested: "dpv:ConsentRequested",
+    Deferred: "dpv:ConsentRequestDeferred",
+    Refused: "dpv:ConsentRefused",
+    Revoked: "dpv:ConsentRevoked",
+    Invalidated: "dpv:ConsentInvalidated",
     Withdrawn: "dpv:ConsentWithdrawn",
     Erased: "dpv:ConsentWithdrawn",
 }
 _EVENT = {
     Granted: "undertone:grant",
+    Requested: "undertone:request",
+    Deferred: "undertone:deferral",
+    Refused: "undertone:refusal",
+    Revoked: "undertone:revocation",
+    Invalidated: "undertone:invalidation",
     Withdrawn: "undertone:withdrawal",
     Objected: "undertone:objection",
     Restricted: "undertone:restriction",
@@ -72,7 +95,11 @@ def receipt_of(
         "undertone:event": {
             "dct:type": _EVENT[type(record.act)],
             "dct:date": _iso(record.at),
-            "dpv:isIndicatedBy": "dpv:DataSubject",
+            "dpv:isIndicatedBy": (
+                "dpv:DataController"
+                if isinstance(record.act, Requested | Revoked | Invalidated)
+                else "dpv:DataSubject"
+            ),
         },
     }
     if type(record.act) in _STATUS:
@@ -86,8 +113,16 @@ def _particulars(record: Record, notice: Notice | None, withdraw_at: str) -> dic
             return _grant_particulars(record, record.act, notice, withdraw_at)
         case Withdrawn(purpose=purpose):
             return {"dpv:hasPurpose": [f"undertone:{purpose}"]}
-        case Objected(purposes=purposes):
-            return {"dpv:hasPurpose": [f"undertone:{purpose}" for purpose in sorted(purposes)]}
+        case Invalidated(purposes=purposes, finding=finding):
+            return {"dpv:hasPurpose": _names(purposes), "undertone:finding": finding}
+        case (
+            Objected(purposes=purposes)
+            | Requested(purposes=purposes)
+            | Deferred(purposes=purposes)
+            | Refused(purposes=purposes)
+            | Revoked(purposes=purposes)
+        ):
+            return {"dpv:hasPurpose": _names(purposes)}
         case Restricted(restricted=restricted):
             return {"undertone:restricted": restricted}
         case Erased():
@@ -99,7 +134,7 @@ def _grant_particulars(
 ) -> dict[str, Any]:
     biometric = sorted(granted.modalities - {Modality.TEXT})
     return {
-        "dpv:hasPurpose": [f"undertone:{purpose}" for purpose in sorted(granted.purposes)],
+        "dpv:hasPurpose": _names(granted.purposes),
         "dpv:hasPersonalData": ["pd:Emotion"],
         "dpv:hasDataSource": [f"undertone:{modality}" for modality in sorted(granted.modalities)],
         "dpv:hasProcessing": ["dpv:Infer", "dpv:Store", "dpv:Use"],
@@ -123,12 +158,24 @@ def _grant_particulars(
 
 
 def _notice_particulars(granted: Granted, notice: Notice | None) -> dict[str, Any]:
-    return {
+    shown = granted.shown
+    seen: dict[str, Any] = {}
+    if shown is not None:
+        seen = {
+            "dct:language": shown.language,
+            "undertone:shownDigest": shown.text_digest,
+            "undertone:channel": shown.channel.value,
+        }
+    return seen | {
         "@type": "dpv:ConsentNotice",
         "dct:hasVersion": granted.notice_version,
         "dpv:hasDigest": {} if notice is None else notice.text_digests(),
         "undertone:shownFirst": granted.informed,
     }
+
+
+def _names(purposes: frozenset[Purpose]) -> list[str]:
+    return [f"undertone:{purpose}" for purpose in sorted(purposes)]
 
 
 def _iso(at: float) -> str:

@@ -1,20 +1,24 @@
 """What a person did, as records that are only ever added; Standing is computed from them.
 
-A record is one act of one person: a grant, a withdrawal of one purpose, an objection, a
-restriction, an erasure. `standing_of` folds them, in the order of their sequence numbers, into
-the Standing that the rules read. Nothing here stores, signs or decides.
+A record is one act that concerns one person: their being asked, an answer put off or refused, a
+grant, a withdrawal of one purpose, an objection, a restriction, an erasure; or the company's
+revocation, or an invalidation, of a consent. `standing_of` folds them, in the order of their
+sequence numbers, into the Standing that the rules read; `consent.states` into the states that
+DPV names. Nothing here stores, signs or decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from typing import Any
 
 from consent.errors import RequestInvalid
 from policies.standing import Grant, Standing
 from policies.vocabulary import (
     AgeBand,
+    Digest,
     Modality,
     NodeId,
     Purpose,
@@ -30,12 +34,31 @@ NOT_AN_ACT = frozenset(
 """What recital 32 of the GDPR names as no consent at all."""
 
 
+class Channel(StrEnum):
+    """Where a person is asked, and answers."""
+
+    WEB = "web"
+    KIOSK = "kiosk"  # a code on a screen or poster, opened on the person's own telephone
+    IVR = "ivr"  # a digit pressed in a telephone menu
+    AGENT = "agent"  # read out by an agent from the notice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What the person had before them: a language of the notice, by the digest of its text."""
+
+    language: str
+    text_digest: Digest
+    channel: Channel
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
     """Consent for purposes x modalities, by an affirmative act, under one notice.
 
     `act` says how the person did it (`ticked_box`, `spoken_yes`); `informed` that the notice
-    was shown first; `valid_days` how long it lasts from the record's time.
+    was shown first, `shown` what of it (None where the node did not say); `valid_days` how long
+    it lasts from the record's time.
     """
 
     purposes: frozenset[Purpose]
@@ -48,6 +71,47 @@ class Granted:
     informed: bool
     valid_days: int
     jurisdiction: str
+    shown: Shown | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requested:
+    """A request for consent that the person saw, and has not answered yet."""
+
+    purposes: frozenset[Purpose]
+    modalities: frozenset[Modality]
+    notice_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    """A request that the person put off without an answer: neither a yes nor a no."""
+
+    purposes: frozenset[Purpose]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The person's no (rule 18); where a consent was in force it ends."""
+
+    purposes: frozenset[Purpose]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """The end of a consent by the company, which no longer relies on it."""
+
+    purposes: frozenset[Purpose]
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalidated:
+    """The finding that a consent was never good; `finding` is the reference of it."""
+
+    purposes: frozenset[Purpose]
+    by: str
+    finding: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +140,36 @@ class Erased:
     """Erasure of everything (GDPR 17); final for this pseudonym."""
 
 
-Act = Granted | Withdrawn | Objected | Restricted | Erased
+Act = (
+    Granted
+    | Requested
+    | Deferred
+    | Refused
+    | Withdrawn
+    | Revoked
+    | Invalidated
+    | Objected
+    | Restricted
+    | Erased
+)
+Ending = Withdrawn | Refused | Revoked | Invalidated
+"""The acts after which the consent they name is no longer in force."""
+
+
+def is_explicit(granted: Granted) -> bool:
+    """Return whether the person did something to say yes (GDPR 4(11), recital 32)."""
+    return granted.act.strip().lower() not in NOT_AN_ACT
+
+
+def purposes_ended(act: Act) -> frozenset[Purpose]:
+    """Return the purposes whose consent an act ends; none for an act that ends none."""
+    match act:
+        case Withdrawn(purpose=purpose):
+            return frozenset({purpose})
+        case Refused() | Revoked() | Invalidated():
+            return act.purposes
+        case _:
+            return frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,18 +204,13 @@ def standing_of(records: Iterable[Record], *, subject: SubjectId, as_of: int) ->
 
 
 def _after(standing: Standing, record: Record) -> Standing:
-    if standing.erased:
+    if standing.erased or isinstance(record.act, Requested | Deferred):
         return standing
     match record.act:
         case Granted() as granted:
             return _after_grant(standing, granted, int(record.at))
-        case Withdrawn(purpose=purpose):
-            return replace(
-                standing,
-                grants=tuple(g for g in standing.grants if g.purpose is not purpose),
-                withdrawn=standing.withdrawn | {purpose},
-                refused=_said_no(standing, frozenset({purpose}), int(record.at)),
-            )
+        case Withdrawn() | Refused() | Revoked() | Invalidated() as ending:
+            return _after_end(standing, ending, int(record.at))
         case Objected(purposes=purposes):
             return replace(
                 standing,
@@ -140,13 +228,26 @@ def _after(standing: Standing, record: Record) -> Standing:
             )
 
 
+def _after_end(standing: Standing, ending: Ending, at: int) -> Standing:
+    """Return the standing without the consents that ended; rule 18 counts the person's own no."""
+    purposes = purposes_ended(ending)
+    by_the_person = isinstance(ending, Withdrawn | Refused)
+    in_force = frozenset(g.purpose for g in standing.grants) & purposes
+    return replace(
+        standing,
+        grants=tuple(g for g in standing.grants if g.purpose not in purposes),
+        withdrawn=standing.withdrawn | (purposes if isinstance(ending, Withdrawn) else in_force),
+        refused=_said_no(standing, purposes, at) if by_the_person else standing.refused,
+    )
+
+
 def _after_grant(standing: Standing, granted: Granted, at: int) -> Standing:
     new = tuple(
         Grant(
             purpose=purpose,
             modalities=granted.modalities,
             notice_version=granted.notice_version,
-            explicit=granted.act not in NOT_AN_ACT,
+            explicit=is_explicit(granted),
             granted_at=at,
             expires_at=at + granted.valid_days * DAY_S,
         )
@@ -179,31 +280,56 @@ def _said_no(
     return tuple(sorted((dict(standing.refused) | dict.fromkeys(purposes, at)).items()))
 
 
+_KINDS: dict[str, type[Act]] = {
+    "grant": Granted,
+    "request": Requested,
+    "deferral": Deferred,
+    "refusal": Refused,
+    "withdrawal": Withdrawn,
+    "revocation": Revoked,
+    "invalidation": Invalidated,
+    "objection": Objected,
+    "restriction": Restricted,
+    "erasure": Erased,
+}
+_NAMES = {act: kind for kind, act in _KINDS.items()}
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "purpose": Purpose,
+    "purposes": lambda value: frozenset(Purpose(v) for v in value),
+    "modalities": lambda value: frozenset(Modality(v) for v in value),
+    "vulnerabilities": lambda value: frozenset(Vulnerability(v) for v in value),
+    "role": Role,
+    "age": AgeBand,
+    "notice_version": int,
+    "valid_days": int,
+    "informed": bool,
+    "restricted": bool,
+    "shown": lambda value: Shown(
+        language=str(value["language"]),
+        text_digest=Digest(value["text_digest"]),
+        channel=Channel(value["channel"]),
+    ),
+}
+
+
 def act_to_dict(act: Act) -> dict[str, Any]:
-    """Return the act as JSON values, sets sorted, with its kind."""
-    match act:
-        case Granted():
-            return {
-                "kind": "grant",
-                "purposes": sorted(act.purposes),
-                "modalities": sorted(act.modalities),
-                "notice_version": act.notice_version,
-                "act": act.act,
-                "role": act.role.value,
-                "age": act.age.value,
-                "vulnerabilities": sorted(act.vulnerabilities),
-                "informed": act.informed,
-                "valid_days": act.valid_days,
-                "jurisdiction": act.jurisdiction,
-            }
-        case Withdrawn():
-            return {"kind": "withdrawal", "purpose": act.purpose.value}
-        case Objected():
-            return {"kind": "objection", "purposes": sorted(act.purposes)}
-        case Restricted():
-            return {"kind": "restriction", "restricted": act.restricted}
-        case Erased():
-            return {"kind": "erasure"}
+    """Return the act as JSON values, sets sorted, with its kind; what is None is left out."""
+    values = {field.name: getattr(act, field.name) for field in fields(act)}
+    return {"kind": _NAMES[type(act)]} | {
+        name: _as_json(value) for name, value in values.items() if value is not None
+    }
+
+
+def _as_json(value: object) -> object:
+    match value:
+        case frozenset():
+            return sorted(value)
+        case Shown():
+            return {field.name: _as_json(getattr(value, field.name)) for field in fields(value)}
+        case StrEnum():
+            return value.value
+        case _:
+            return value
 
 
 def act_from_dict(value: dict[str, Any]) -> Act:
@@ -213,33 +339,10 @@ def act_from_dict(value: dict[str, Any]) -> Act:
         RequestInvalid: A field is missing or names something unknown.
     """
     try:
-        return _act_from_dict(value)
+        kind = _KINDS.get(value["kind"])
+        if kind is None:
+            raise RequestInvalid(f"{value['kind']!r} is not a kind of consent record")
+        given = {n: _READERS.get(n, str)(v) for n, v in value.items() if n != "kind"}
+        return kind(**given)
     except (KeyError, TypeError, ValueError) as error:
         raise RequestInvalid(f"not a consent record: {type(error).__name__}") from error
-
-
-def _act_from_dict(value: dict[str, Any]) -> Act:
-    match value["kind"]:
-        case "grant":
-            return Granted(
-                purposes=frozenset(Purpose(p) for p in value["purposes"]),
-                modalities=frozenset(Modality(m) for m in value["modalities"]),
-                notice_version=int(value["notice_version"]),
-                act=str(value["act"]),
-                role=Role(value["role"]),
-                age=AgeBand(value["age"]),
-                vulnerabilities=frozenset(Vulnerability(v) for v in value["vulnerabilities"]),
-                informed=bool(value["informed"]),
-                valid_days=int(value["valid_days"]),
-                jurisdiction=str(value["jurisdiction"]),
-            )
-        case "withdrawal":
-            return Withdrawn(purpose=Purpose(value["purpose"]))
-        case "objection":
-            return Objected(purposes=frozenset(Purpose(p) for p in value["purposes"]))
-        case "restriction":
-            return Restricted(restricted=bool(value["restricted"]))
-        case "erasure":
-            return Erased()
-        case other:
-            raise RequestInvalid(f"{other!r} is not a kind of consent record")

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from consent.errors import RequestInvalid
-from consent.records import NOT_AN_ACT, Granted
+from consent.records import NOT_AN_ACT, Channel, Granted, Shown
 from policies.decision import UseRequest
 from policies.vocabulary import (
     AgeBand,
+    Digest,
     Modality,
     Purpose,
     Role,
@@ -58,6 +59,20 @@ class NodeIn(Shape):
     company: Name
 
 
+class ShownIn(Shape):
+    """What the person had before them when they said yes."""
+
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+    text_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    channel: Channel
+
+    def shown(self) -> Shown:
+        """Return it as a value."""
+        return Shown(
+            language=self.language, text_digest=Digest(self.text_digest), channel=self.channel
+        )
+
+
 class GrantIn(Shape):
     """One person's consent."""
 
@@ -72,6 +87,7 @@ class GrantIn(Shape):
     informed: Annotated[bool, Field(strict=True)]
     valid_days: Annotated[int, Field(ge=1, le=730)]
     jurisdiction: Jurisdiction = "EU"
+    shown: ShownIn | None = None
 
     @model_validator(mode="after")
     def _affirmative(self) -> GrantIn:
@@ -81,8 +97,10 @@ class GrantIn(Shape):
 
     def granted(self) -> tuple[SubjectId, Granted]:
         """Return the person and what they granted."""
+        plain = GrantIn.model_fields.keys() - {"subject", "shown"}
         return SubjectId(self.subject), Granted(
-            **{name: getattr(self, name) for name in GrantIn.model_fields if name != "subject"}
+            **{name: getattr(self, name) for name in plain},
+            shown=None if self.shown is None else self.shown.shown(),
         )
 
 
