@@ -1,6 +1,7 @@
 """This node's answer to the coordinator's messages: Flower's ClientApp around a journey.
 
     enrolment   the node service tests its cohort floor once and signs ready or a refusal
+    evaluation  the node service does steps 1 to 3 with a table of noisy counts in their place
     release     the node service verifies, logs and loads it, and signs that it did
     terms       1. the node service checks the terms, asks the gate, spends, opens the vault
                 2. private training, here in the executor, under the permit it handed over
@@ -113,6 +114,10 @@ class NodeService(Protocol):
         """Answer an enrolment."""
         ...
 
+    def evaluate(self, envelope: bytes) -> bytes:
+        """Answer an evaluation."""
+        ...
+
     def load_release(self, envelope: bytes) -> bytes:
         """Answer a release."""
         ...
@@ -139,6 +144,10 @@ class NodeServiceClient:
     def enrol(self, envelope: bytes) -> bytes:
         """Post the enrolment."""
         return self._post("/internal/enrolment", envelope).content
+
+    def evaluate(self, envelope: bytes) -> bytes:
+        """Post the evaluation."""
+        return self._post("/internal/evaluations", envelope).content
 
     def load_release(self, envelope: bytes) -> bytes:
         """Post the release."""
@@ -188,6 +197,8 @@ class Round:
         match kind_of(payload):
             case "terms":
                 return self._hold(payload)
+            case "evaluation":
+                return self.service.evaluate(payload)
             case "enrolment":
                 return self.service.enrol(payload)
             case "release":

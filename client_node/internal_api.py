@@ -1,9 +1,10 @@
 """The Unix socket (mode 0600) on which the node's own executor asks; whoever opens it is us.
 
-    POST /internal/enrolment   sealed enrolment         → sealed `ready`, or `refusal`
-    POST /internal/rounds      sealed terms             → {permit, bags}, or {refusal}
-    POST /internal/updates     update, JSON             → sealed `update`
-    POST /internal/releases    sealed release           → sealed `release-loaded`, or `refusal`
+    POST /internal/enrolment    sealed enrolment         → sealed `ready`, or `refusal`
+    POST /internal/rounds       sealed terms             → {permit, bags}, or {refusal}
+    POST /internal/evaluations  sealed evaluation        → sealed `table`, or `refusal`
+    POST /internal/updates      update, JSON             → sealed `update`
+    POST /internal/releases     sealed release           → sealed `release-loaded`, or `refusal`
 
 A refusal is an answer like any other: it says one word of a closed set, signed.
 """
@@ -48,6 +49,11 @@ def create_internal_app(service: NodeService) -> FastAPI:
         envelope = await request.body()
         return await run_in_threadpool(_round, service, envelope)
 
+    @app.post("/internal/evaluations")
+    async def evaluations(request: Request) -> Response:
+        envelope = await request.body()
+        return _bytes(await run_in_threadpool(_evaluate, service, envelope))
+
     @app.post("/internal/updates")
     async def updates(request: Request) -> Response:
         value = _json(await request.body())
@@ -85,6 +91,13 @@ def _round(service: NodeService, envelope: bytes) -> dict[str, str]:
         "permit": base64.b64encode(inputs.permit).decode(),
         "bags": base64.b64encode(bags_to_bytes(inputs.bags)).decode(),
     }
+
+
+def _evaluate(service: NodeService, envelope: bytes) -> bytes:
+    try:
+        return service.training.evaluate(envelope)
+    except RoundRefused as error:
+        return service.training.refusal("evaluation", envelope, error.reason)
 
 
 def _release(service: NodeService, bundle: bytes) -> bytes:

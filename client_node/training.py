@@ -9,6 +9,8 @@ A round, in the order that promises 1, 5 and 6 ask for:
 6. the vault opens the records of the people in the permit, and of nobody else;
 7. permit and bags go to the node's own executor.
 
+An evaluation goes the same way; its table is made here (`models.private_evaluation`).
+
 A refusal carries a reason of a closed set and no number. How many people there are leaves in
 nothing; the cohort's floor is tested once a run, at enrolment, on a noisy and charged count.
 """
@@ -16,12 +18,9 @@ nothing; the cohort's floor is tested once a run, at enrolment, on a noisy and c
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from audit.errors import AuditError, EntryMissing
 from audit.events import Event, EventKind
@@ -37,20 +36,21 @@ from client_node.errors import (
     VaultError,
 )
 from client_node.round_answers import RoundAnswers
+from client_node.round_inputs import bags_of, check_cost, update_of, weights_of
 from client_node.standing_cache import StandingCache
 from client_node.vault import TrainingRecord, Vault
-from models.accounting import RdpCurve, count_curve, plan_curve, plan_epsilon, round_curve
+from models.accounting import (
+    RdpCurve,
+    count_curve,
+    evaluation_curve,
+    plan_curve,
+    round_curve,
+)
 from models.bags import Bags
-from models.errors import ModelError
 from models.features import FEATURES
 from models.noise import SYSTEM_NOISE, Noise, noisy_count
-from models.update import (
-    Update,
-    update_from_dict,
-    update_to_dict,
-    weights_digest,
-    weights_from_bytes,
-)
+from models.private_evaluation import evaluate_round
+from models.update import Update, update_to_dict, weights_from_bytes
 from policies.canonical import digest
 from policies.clock import Clock
 from policies.decision import Facts, UseRequest
@@ -64,6 +64,7 @@ from policies.errors import (
 from policies.permit import Permit
 from policies.terms import (
     NodePolicy,
+    RoundKind,
     RoundTerms,
     check_terms,
     plan_to_dict,
@@ -73,6 +74,8 @@ from policies.terms import (
 from policies.vocabulary import Action, Digest, NodeId, Purpose, RunId, SubjectId
 
 READY = "ready"
+ASKED: Mapping[str, RoundKind] = {"terms": RoundKind.TRAIN, "evaluation": RoundKind.EVALUATE}
+"""What an envelope's kind may ask for; an enrolment shows the run's first terms, whichever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,7 @@ class Training:
                 the same.
         """
         terms, terms_digest, body = self._read("terms", envelope)  # 1, 2
-        weights = _weights(terms, body)
+        weights = weights_of(terms, body)
         if self.answers.enrolment(terms.run) != READY:  # 3
             raise RoundRefused(RoundRefusal.NOT_READY, "this run's enrolment was not passed")
         curve = round_curve(terms.plan.mechanism)
@@ -144,6 +147,41 @@ class Training:
             bags=bags_of(records, [name for name, _ in terms.plan.labels]),
         )
 
+    def evaluate(self, envelope: bytes) -> bytes:
+        """Return the node's signed table of noisy counts; by then the budget is spent.
+
+        Raises:
+            RoundRefused: The node does not take part; from step 5 on the budget is spent all
+                the same.
+        """
+        terms, terms_digest, body = self._read("evaluation", envelope)  # 1, 2
+        evaluation, plan = terms.plan.evaluation, terms.plan
+        if evaluation is None or self.answers.enrolment(terms.run) != READY:  # 3
+            raise RoundRefused(RoundRefusal.NOT_READY, "this run's enrolment was not passed")
+        shape = (plan.features, len(plan.labels))
+        weights = weights_from_bytes(weights_of(terms, body), shape=shape)
+        curve = evaluation_curve(evaluation)
+        permit = self._permit(terms, curve, terms.round_number)  # 4
+        self._spend(terms, terms_digest, curve, terms.round_number, permit)  # 5
+        records = self._open(permit, terms)  # 6
+        table = evaluate_round(  # 7
+            weights,
+            bags_of(records, [name for name, _ in plan.labels]),
+            evaluation=evaluation,
+            max_turns=plan.mechanism.max_turns,
+            permit=permit,
+            now=self.clock(),
+            noise=self.noise,
+        )
+        update = Update(
+            run=terms.run,
+            round_number=terms.round_number,
+            node=self.node,
+            terms_digest=terms_digest,
+            weights=table,
+        )
+        return self._sign("table", update)
+
     def sign_update(self, value: Mapping[str, Any]) -> bytes:
         """Return the executor's update, signed: one for each spending.
 
@@ -151,9 +189,13 @@ class Training:
             UpdateRejected: It is not an update of this node for a spent and unanswered round.
             EvidenceUnavailable: The log cannot record it; it does not leave.
         """
-        update = _update(value)
+        update = update_of(value)
         if update.node != self.node or update.weights.shape[0] != FEATURES:
             raise UpdateRejected("the update is of another node or shape")
+        return self._sign("update", update)
+
+    def _sign(self, kind: str, update: Update) -> bytes:
+        """Sign what a spending paid for, once for each spending, and log that it leaves."""
         body = update_to_dict(update)
         if self.answers.claim(update.run, update.round_number, update.terms_digest, digest(body)):
             self._record(
@@ -161,9 +203,9 @@ class Training:
                 run=update.run,
                 round=update.round_number,
                 terms_digest=update.terms_digest,
-                answer="update",
+                answer=kind,
             )
-        return seal("update", body, self.key)
+        return seal(kind, body, self.key)
 
     def refusal(self, kind: str, envelope: bytes, reason: RoundRefusal) -> bytes:
         """Return a refusal, signed; it says one word. Logged where the coordinator did ask."""
@@ -216,13 +258,15 @@ class Training:
             raise RoundRefused(RoundRefusal.SIGNATURE, str(error)) from error
         except (PolicyInvalid, KeyError) as error:
             raise RoundRefused(RoundRefusal.TERMS, f"malformed: {type(error).__name__}") from error
+        if ASKED.get(kind, terms.kind) is not terms.kind:
+            raise RoundRefused(RoundRefusal.TERMS, "the terms are for another kind of round")
         try:
             check_terms(terms, self.policy, now=self.clock())
         except TermsRefused as error:
             raise RoundRefused(RoundRefusal.TERMS, str(error)) from error
         if digest(plan_to_dict(terms.plan)) != terms.plan_digest:
             raise RoundRefused(RoundRefusal.TERMS, "the plan is not the one its digest names")
-        _check_cost(terms)
+        check_cost(terms)
         if (terms.plan.features, terms.plan.encoder_digest) != (FEATURES, self.encoder_digest):
             raise RoundRefused(RoundRefusal.MODEL, "the plan is for another encoder")
         return terms, digest(terms_to_dict(terms)), body
@@ -353,53 +397,3 @@ def limits_of(policy: NodePolicy) -> Limits:
     return Limits(
         epsilon=policy.maximum_epsilon, delta=policy.maximum_delta, period_s=policy.period_s
     )
-
-
-def bags_of(records: Sequence[TrainingRecord], labels: Sequence[str]) -> Bags:
-    """Return the records as bags; turns whose label is not in the plan are left out."""
-    index = {label: number for number, label in enumerate(labels)}
-    known = [record for record in records if record.label in index]
-    owners: dict[SubjectId, int] = {}
-    for record in known:
-        owners.setdefault(record.subject, len(owners))
-    features = np.zeros((len(known), FEATURES), np.float32)
-    for row, record in enumerate(known):
-        features[row] = record.features
-    return Bags(
-        features=features,
-        labels=np.array([index[record.label] for record in known], np.int64),
-        owners=np.array([owners[record.subject] for record in known], np.int64),
-    )
-
-
-def _check_cost(terms: RoundTerms) -> None:
-    """Refuse a plan that costs a person more than it declares, or what cannot be computed."""
-    try:
-        cost = plan_epsilon(terms.plan)
-    except ModelError as error:
-        raise RoundRefused(RoundRefusal.TERMS, str(error)) from error
-    if cost > terms.plan.epsilon:
-        raise RoundRefused(
-            RoundRefusal.TERMS,
-            f"the plan declares epsilon {terms.plan.epsilon:g} and costs {cost:.3f}",
-        )
-
-
-def _weights(terms: RoundTerms, body: Mapping[str, Any]) -> bytes:
-    """Return the weights' bytes if they are those that the terms name."""
-    shape = (terms.plan.features, len(terms.plan.labels))
-    try:
-        data = base64.b64decode(body["weights"], validate=True)
-        found = weights_digest(weights_from_bytes(data, shape=shape))
-    except (KeyError, TypeError, binascii.Error, ModelError) as error:
-        raise RoundRefused(RoundRefusal.MODEL, "the weights are not weights") from error
-    if found != terms.weights_digest:
-        raise RoundRefused(RoundRefusal.MODEL, "the weights are not those the terms name")
-    return data
-
-
-def _update(value: Mapping[str, Any]) -> Update:
-    try:
-        return update_from_dict(value)
-    except ModelError as error:
-        raise UpdateRejected(f"not an update: {error}") from error

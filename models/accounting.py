@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from models.errors import AccountingInvalid
-from policies.terms import Mechanism, Plan
+from policies.terms import Evaluation, Mechanism, Plan
 
 ORDERS: tuple[float, ...] = (
     *(1 + step / 10 for step in range(1, 10)),
@@ -108,9 +108,28 @@ def count_curve(mechanism: Mechanism) -> RdpCurve:
     return gaussian_curve(noise_multiplier=mechanism.count_noise, sample_rate=1.0, steps=1)
 
 
+def evaluation_curve(evaluation: Evaluation) -> RdpCurve:
+    """Return what one table of noisy counts costs a person.
+
+    Raises:
+        AccountingInvalid: It is not the one kind of table that this module knows the curve of.
+    """
+    if type(evaluation) is not Evaluation:
+        raise AccountingInvalid(
+            f"unknown evaluation {type(evaluation).__name__}: its cost is not known, refuse it"
+        )
+    return gaussian_curve(noise_multiplier=evaluation.noise, sample_rate=1.0, steps=1)
+
+
 def plan_curve(plan: Plan) -> RdpCurve:
-    """Return what a whole run costs a person at one node: every round and the head count."""
-    return round_curve(plan.mechanism) * plan.rounds + count_curve(plan.mechanism)
+    """Return what a whole run costs a person at one node.
+
+    Every round, every evaluation and the head count; a run that ends early has spent less.
+    """
+    trained = round_curve(plan.mechanism) * plan.rounds + count_curve(plan.mechanism)
+    if plan.evaluation is None:
+        return trained
+    return trained + evaluation_curve(plan.evaluation) * plan.evaluations
 
 
 def epsilon(curve: RdpCurve, *, delta: float) -> float:
@@ -157,18 +176,26 @@ def within(curve: RdpCurve, *, epsilon: float, delta: float) -> bool:
 
 
 def calibrate(
-    *, epsilon: float, delta: float, rounds: int, steps: int, sample_rate: float, count_noise: float
+    *,
+    epsilon: float,
+    delta: float,
+    rounds: int,
+    steps: int,
+    sample_rate: float,
+    count_noise: float,
+    also: RdpCurve = NOTHING_SPENT,
 ) -> float:
     """Return the least noise multiplier, rounded up to 1e-4, at which a run stays in budget.
 
-    The run is `rounds * steps` subsampled Gaussians and one head count with standard deviation
-    `count_noise`; it passes `within`, and so also `epsilon`, at the given totals.
+    The run is `rounds * steps` subsampled Gaussians, one head count with standard deviation
+    `count_noise` and what costs `also`; it passes `within`, and so also `epsilon`, at the given
+    totals.
 
     Raises:
-        AccountingInvalid: No noise is enough: the head count alone breaks the budget.
+        AccountingInvalid: No noise is enough: the counts alone break the budget.
     """
     order = filter_order(epsilon=epsilon, delta=delta)
-    counted = gaussian_curve(noise_multiplier=count_noise, sample_rate=1.0, steps=1)
+    counted = also + gaussian_curve(noise_multiplier=count_noise, sample_rate=1.0, steps=1)
     left = epsilon - _conversion(order, delta) - counted.values[ORDERS.index(order)]
 
     def fits(noise_multiplier: float) -> bool:
@@ -176,8 +203,9 @@ def calibrate(
 
     if not fits(_LARGEST_NOISE):
         raise AccountingInvalid(
-            f"no noise keeps the run within epsilon {epsilon:g}: the head count at standard "
-            f"deviation {count_noise:g} leaves {left:g} of it at order {order:g}; raise count_noise"
+            f"no noise keeps the run within epsilon {epsilon:g}: the counts, the head count at "
+            f"standard deviation {count_noise:g}, leave {left:g} of it at order {order:g}; raise "
+            "count_noise or the evaluation's noise"
         )
     # Search on the grid of multiples of 1e-4, so that the answer is rounded up by construction.
     low, high = 0, math.ceil(_LARGEST_NOISE / _STEP)
@@ -205,16 +233,20 @@ def prv_epsilon(plan: Plan) -> float:
     """Return an upper bound of the run's epsilon by privacy loss random variables.
 
     Tighter than `plan_epsilon`, and right only for a plan fixed beforehand (Gopi, Lee,
-    Wutschitz 2021). The head count enters as one unsampled Gaussian.
+    Wutschitz 2021). Head count and evaluations enter as one unsampled Gaussian, whose precision
+    is the sum of theirs.
     """
     from opacus.accountants import PRVAccountant  # noqa: PLC0415 (it loads torch)
 
     mechanism = plan.mechanism
+    precision = mechanism.count_noise**-2
+    if plan.evaluation is not None:
+        precision += plan.evaluations * plan.evaluation.noise**-2
     accountant = PRVAccountant()
-    accountant.history = [
-        (mechanism.noise_multiplier, mechanism.sample_rate, plan.rounds * mechanism.steps),
-        (mechanism.count_noise, 1.0, 1),
-    ]
+    accountant.history = [(precision**-0.5, 1.0, 1)]
+    if plan.rounds:
+        steps = plan.rounds * mechanism.steps
+        accountant.history.insert(0, (mechanism.noise_multiplier, mechanism.sample_rate, steps))
     with warnings.catch_warnings(), np.errstate(divide="ignore"):
         # Harmless, both: at rate 1 Opacus takes log(1 - 1) and means minus infinity, and it
         # sizes its grid by a Renyi bound whose best order may be the last of its own list.
@@ -235,8 +267,12 @@ def second_opinion(plan: Plan) -> float:
     mechanism = plan.mechanism
     step = PoissonSampledDpEvent(mechanism.sample_rate, GaussianDpEvent(mechanism.noise_multiplier))
     accountant = PLDAccountant()
-    accountant.compose(SelfComposedDpEvent(step, plan.rounds * mechanism.steps))
+    if plan.rounds:
+        accountant.compose(SelfComposedDpEvent(step, plan.rounds * mechanism.steps))
     accountant.compose(GaussianDpEvent(mechanism.count_noise))
+    if plan.evaluation is not None:
+        table = GaussianDpEvent(plan.evaluation.noise)
+        accountant.compose(SelfComposedDpEvent(table, plan.evaluations))
     return float(accountant.get_epsilon(plan.delta))
 
 

@@ -28,8 +28,11 @@ from models.person_gradients import SLACK, first_turns, usable_turns
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 
-TRUTH, TOLD, RIGHT = range(3)
-"""Rows of a table: turns with the label, probability given to it, and hits of the likeliest."""
+TRUTH, TOLD, RIGHT, GUESSED, SURE = range(5)
+"""Rows of a table, by label: turns that have it, probability given to it, turns that have it and
+were told so, turns that were told it, and the probability with which they were."""
+LEAST_ROWS, ALL_ROWS = 3, 5
+"""The first three rows suffice to shift and balance a head; precision and certainty need all."""
 _NORMAL_95 = 1.96
 _RAREST = 0.01
 """No label is taken for rarer than this share: noise must not make one infinitely likely."""
@@ -48,9 +51,10 @@ def noisy_counts(
     std: float,
     groups: IntArray | None = None,
     n_groups: int = 1,
+    rows: int = LEAST_ROWS,
     noise: Noise = SYSTEM_NOISE,
 ) -> FloatArray:
-    """Return the table `(group, 3, label)` of the head on these people, with Gaussian noise.
+    """Return the table `(group, row, label)` of the head on these people, with Gaussian noise.
 
     Args:
         weights: The head `(feature, label)`.
@@ -59,6 +63,7 @@ def noisy_counts(
         std: Standard deviation of the noise; one person moves the table by at most 1.
         groups: The group `(turn,)` of each turn's person, in [0, n_groups); None is one group.
         n_groups: How many groups there are, publicly.
+        rows: How many of the rows are asked for; more of them are each less exact.
         noise: Where the noise comes from.
 
     Raises:
@@ -68,7 +73,8 @@ def noisy_counts(
         raise EvaluationInvalid("the head does not fit the features, or is not finite")
     if groups is not None and groups.shape != bags.owners.shape:
         raise EvaluationInvalid(f"groups are {groups.shape}, turns {bags.owners.shape}")
-    table = _summed(weights, bags, max_turns=max_turns, groups=groups, n_groups=n_groups)
+    tables = _tables(weights, bags, max_turns=max_turns, rows=rows)
+    table = _by_group(tables, bags, groups=groups, n_groups=n_groups)
     return with_noise(table, sensitivity=1.0, multiplier=std, noise=noise)
 
 
@@ -128,15 +134,10 @@ def recall_estimates(table: FloatArray, *, std: float) -> tuple[Estimate | None,
     return tuple(found)
 
 
-def _summed(
-    weights: npt.NDArray[np.floating[Any]],
-    bags: Bags,
-    *,
-    max_turns: int,
-    groups: IntArray | None,
-    n_groups: int,
+def _tables(
+    weights: npt.NDArray[np.floating[Any]], bags: Bags, *, max_turns: int, rows: int
 ) -> FloatArray:
-    """Return the sum over people of their tables, each of norm at most 1 less the slack."""
+    """Return people's tables `(person, row, label)`, each of norm at most 1 less the slack."""
     labels = weights.shape[1]
     owners, person = np.unique(bags.owners, return_inverse=True)
     read = first_turns(person, max_turns)
@@ -144,15 +145,23 @@ def _summed(
     with np.errstate(over="ignore", invalid="ignore"):
         told = softmax(bags.features[turns].astype(np.float64) @ weights.astype(np.float64))
     told = np.where(np.isfinite(told), told, 0.0)
-    truth = np.eye(labels)[bags.labels[turns]]
-    right = truth * (told.argmax(axis=1) == bags.labels[turns])[:, None]
-    tables = np.zeros((len(owners), 3, labels))
-    np.add.at(tables, person[turns], np.stack([truth, told, right], axis=1))
+    truth, guessed = np.eye(labels)[bags.labels[turns]], np.eye(labels)[told.argmax(axis=1)]
+    all_rows = (truth, told, truth * guessed, guessed, told * guessed)
+    tables = np.zeros((len(owners), rows, labels))
+    np.add.at(tables, person[turns], np.stack(all_rows[:rows], axis=1))
     norms = np.sqrt(np.einsum("prl,prl->p", tables, tables))
     tables *= ((1 - SLACK) / np.maximum(norms, 1.0))[:, None, None]
-    group = np.zeros(len(owners), dtype=np.int64)
+    return tables
+
+
+def _by_group(
+    tables: FloatArray, bags: Bags, *, groups: IntArray | None, n_groups: int
+) -> FloatArray:
+    """Return the sum over people, each in the one group of their first turn."""
+    _, person = np.unique(bags.owners, return_inverse=True)
+    group = np.zeros(len(tables), dtype=np.int64)
     if groups is not None:
-        group[person[::-1]] = np.clip(groups[::-1], 0, n_groups - 1)  # by their first turn
-    summed = np.zeros((n_groups, 3, labels))
+        group[person[::-1]] = np.clip(groups[::-1], 0, n_groups - 1)
+    summed = np.zeros((n_groups, *tables.shape[1:]))
     np.add.at(summed, group, tables)
     return summed

@@ -8,6 +8,7 @@ transport lie elsewhere.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from policies.errors import PolicyInvalid, TermsRefused
@@ -15,6 +16,20 @@ from policies.vocabulary import Digest, Emotion, NodeId, ReleaseId, RunId
 
 LARGEST_EPSILON = 20.0
 """Beyond it a guarantee says nothing: odds may change by a factor of 5 * 10**8."""
+
+
+class RoundKind(StrEnum):
+    """What terms ask of a node; each kind has replies and a cost of its own."""
+
+    TRAIN = "train"  # private steps from the weights: an update
+    EVALUATE = "evaluate"  # how the weights do on the node's people: a table of noisy counts
+
+
+class Grouping(StrEnum):
+    """By what a table of counts keeps people apart; which groups there are is public."""
+
+    NONE = "none"
+    TURNS = "turns"  # how much a person said: whether it serves those who say little
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +55,29 @@ class Mechanism:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How nodes measure what a run would release, in noisy counts by label and group.
+
+    `noise` is the standard deviation of each number of a node's table, of which one person
+    moves the whole by at most 1 (L2). The start is measured, then what there is after each
+    `every` rounds, and the end. The run ends early once `patience` measurements one after
+    another were no better than the best before them; 0 never ends it.
+    """
+
+    noise: float
+    every: int
+    patience: int
+    groups: Grouping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A federated run as its operator declares it, hashed and logged before it starts.
 
-    `epsilon` and `delta` are totals for the run, for a person at a node, head count included.
-    `labels` maps each label to its regulated family. `deadline_s` is when every node replies,
-    counted from receipt. `minimum_nodes` is how many replies make a round count.
+    `epsilon` and `delta` are totals for the run, for a person at a node, head count and
+    evaluations included. `labels` maps each label to its regulated family. `deadline_s` is when
+    every node replies, counted from receipt. `minimum_nodes` is how many replies make a round
+    count. A plan of no `rounds` evaluates a release and trains nothing.
     """
 
     name: str
@@ -59,14 +91,22 @@ class Plan:
     minimum_people: int
     minimum_nodes: int
     deadline_s: float
+    evaluation: Evaluation | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """Return how often the run is measured at most: at its start and every so many rounds."""
+        if self.evaluation is None:
+            return 0
+        return 1 + -(-self.rounds // self.evaluation.every)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundTerms:
     """What the coordinator asks of a node for one round; it signs the canonical bytes.
 
-    `weights_digest` is over the little-endian float32 bytes sent along. `expires_at` is a
-    Unix second after which a node refuses.
+    `round_number` counts the rounds of its `kind`. `weights_digest` is over the little-endian
+    float32 bytes sent along. `expires_at` is a Unix second after which a node refuses.
     """
 
     run: RunId
@@ -78,6 +118,7 @@ class RoundTerms:
     weights_digest: Digest
     issued_at: int
     expires_at: int
+    kind: RoundKind = RoundKind.TRAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,16 +149,19 @@ def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
         TermsRefused: A term asks for more than the policy allows; the message names each.
     """
     plan, mechanism = terms.plan, terms.plan.mechanism
+    held = plan.rounds if terms.kind is RoundKind.TRAIN else plan.evaluations
+    noises = [] if plan.evaluation is None else [plan.evaluation.noise]
+    noises += [mechanism.noise_multiplier] if plan.rounds else []
     complaints = [
         complaint
         for broken, complaint in (
             (now >= terms.expires_at, "the terms have expired"),
             (terms.plan_digest not in policy.allowed_plans, "the plan is not on the allow-list"),
             (terms.fab_digest not in policy.allowed_fabs, "the code is not on the allow-list"),
-            (not 1 <= terms.round_number <= plan.rounds, "the round is not in the plan"),
+            (not 1 <= terms.round_number <= held, "the round is not in the plan"),
             (
-                mechanism.noise_multiplier < policy.minimum_noise_multiplier,
-                f"noise {mechanism.noise_multiplier} is below {policy.minimum_noise_multiplier}",
+                min(noises, default=0.0) < policy.minimum_noise_multiplier,
+                f"noise {min(noises, default=0.0)} is below {policy.minimum_noise_multiplier}",
             ),
             (
                 plan.epsilon > policy.maximum_epsilon,
@@ -143,8 +187,13 @@ def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
-    """Return the plan as JSON values."""
-    return asdict(plan) | {"labels": [[name, family.value] for name, family in plan.labels]}
+    """Return the plan as JSON values; one without evaluation says nothing of it."""
+    value = asdict(plan) | {"labels": [[name, family.value] for name, family in plan.labels]}
+    if plan.evaluation is None:
+        del value["evaluation"]
+    else:
+        value["evaluation"]["groups"] = plan.evaluation.groups.value
+    return value
 
 
 def plan_from_dict(value: dict[str, Any]) -> Plan:
@@ -155,11 +204,18 @@ def plan_from_dict(value: dict[str, Any]) -> Plan:
     """
     try:
         labels = tuple((str(name), Emotion(family)) for name, family in value["labels"])
-        plan = Plan(**(value | {"labels": labels, "mechanism": Mechanism(**value["mechanism"])}))
+        parsed = {"labels": labels, "mechanism": Mechanism(**value["mechanism"])}
+        if "evaluation" in value:
+            parsed["evaluation"] = _evaluation(value["evaluation"])
+        plan = Plan(**(value | parsed))
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(f"not a plan: {type(error).__name__}: {error}") from error
     check_plan(plan)
     return plan
+
+
+def _evaluation(value: dict[str, Any]) -> Evaluation:
+    return Evaluation(**(value | {"groups": Grouping(value["groups"])}))
 
 
 def check_plan(plan: Plan) -> None:
@@ -168,11 +224,11 @@ def check_plan(plan: Plan) -> None:
     Raises:
         PolicyInvalid: A number is out of range; the message names it.
     """
-    m = plan.mechanism
+    m, e = plan.mechanism, plan.evaluation
     in_range = {
         "labels": len({name for name, _ in plan.labels}) == len(plan.labels) >= 2,  # noqa: PLR2004
         "features": _whole(plan.features),
-        "rounds": _whole(plan.rounds),
+        "rounds": _whole(plan.rounds) or (_none(plan.rounds) and e is not None),
         "epsilon": 0 < plan.epsilon <= LARGEST_EPSILON,
         # At delta = 1 / people, publishing one of them outright would count as private.
         "delta": 0 < plan.delta < 1 / max(1, m.nominal_people),
@@ -189,6 +245,12 @@ def check_plan(plan: Plan) -> None:
         "minimum_nodes": _whole(plan.minimum_nodes),
         "deadline_s": 0 < plan.deadline_s < float("inf"),
     }
+    if e is not None:
+        in_range |= {
+            "evaluation noise": 0 < e.noise < float("inf"),
+            "evaluation every": _whole(e.every),
+            "evaluation patience": _whole(e.patience) or _none(e.patience),
+        }
     wrong = [name for name, ok in in_range.items() if not ok]
     if wrong:
         raise PolicyInvalid(f"plan {plan.name!r} is out of range in {', '.join(wrong)}")
@@ -199,9 +261,14 @@ def _whole(number: object) -> bool:
     return type(number) is int and number > 0
 
 
+def _none(number: object) -> bool:
+    """Tell whether it is the integer zero."""
+    return type(number) is int and number == 0
+
+
 def terms_to_dict(terms: RoundTerms) -> dict[str, Any]:
     """Return the terms as JSON values."""
-    return asdict(terms) | {"plan": plan_to_dict(terms.plan)}
+    return asdict(terms) | {"plan": plan_to_dict(terms.plan), "kind": terms.kind.value}
 
 
 def terms_from_dict(value: dict[str, Any]) -> RoundTerms:
@@ -211,7 +278,8 @@ def terms_from_dict(value: dict[str, Any]) -> RoundTerms:
         PolicyInvalid: A field is missing or unknown, or the plan is out of range.
     """
     try:
-        return RoundTerms(**(value | {"plan": plan_from_dict(value["plan"])}))
+        parsed = {"plan": plan_from_dict(value["plan"]), "kind": RoundKind(value["kind"])}
+        return RoundTerms(**(value | parsed))
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(f"not round terms: {type(error).__name__}: {error}") from error
 

@@ -53,6 +53,7 @@ from policies.terms import (
     Mechanism,
     NodePolicy,
     Plan,
+    RoundKind,
     RoundTerms,
     node_policy_to_dict,
     plan_to_dict,
@@ -359,6 +360,14 @@ class World:
         data = base64.b64encode(weights_bytes(self.weights())).decode()
         body = {"terms": terms_to_dict(self.terms(round_number, **changed)), "weights": data}
         return seal("terms", body, key or self.coordinator)
+
+    def ask_evaluation(self, round_number: int = 1, **changed: Any) -> bytes:
+        """Seal an evaluation's terms."""
+        data = base64.b64encode(weights_bytes(self.weights())).decode()
+        terms = self.terms(round_number, **({"kind": RoundKind.EVALUATE} | changed))
+        return seal(
+            "evaluation", {"terms": terms_to_dict(terms), "weights": data}, self.coordinator
+        )
 
     def ask_enrolment(self, **changed: Any) -> bytes:
         """Seal an enrolment."""

@@ -45,6 +45,10 @@ class Service:
         """Echo, marked."""
         return b"enrolled " + envelope[:4]
 
+    def evaluate(self, envelope: bytes) -> bytes:
+        """Echo, marked."""
+        return b"counted " + envelope[:4]
+
     def load_release(self, envelope: bytes) -> bytes:
         """Echo, marked."""
         return b"loaded " + envelope[:4]

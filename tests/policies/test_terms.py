@@ -11,9 +11,12 @@ import pytest
 from policies.canonical import canonical
 from policies.errors import PolicyInvalid, TermsRefused
 from policies.terms import (
+    Evaluation,
+    Grouping,
     Mechanism,
     NodePolicy,
     Plan,
+    RoundKind,
     RoundTerms,
     check_plan,
     check_terms,
@@ -52,6 +55,7 @@ PLAN = Plan(
     minimum_nodes=3,
     deadline_s=1.0,
 )
+EVALUATION = Evaluation(noise=20.0, every=3, patience=2, groups=Grouping.TURNS)
 TERMS = RoundTerms(
     run=RunId("run-1"),
     round_number=1,
@@ -153,7 +157,44 @@ def test_plan_out_of_range_is_rejected(name: str, value: Any) -> None:
 def test_every_number_of_a_plan_has_a_range() -> None:
     """No field can join a plan or its mechanism without a range of its own."""
     numbers = {*PLAN.__dataclass_fields__, *MECHANISM.__dataclass_fields__}
-    assert numbers - set(OUT_OF_RANGE) == {"name", "encoder_digest", "mechanism"}
+    assert numbers - set(OUT_OF_RANGE) == {"name", "encoder_digest", "mechanism", "evaluation"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("noise", value) for value in (0.0, -1.0, NAN, INFINITE)),
+        *(("every", value) for value in (0, -1, 1.5, True)),
+        *(("patience", value) for value in (-1, 1.5, True)),
+    ],
+)
+def test_evaluation_out_of_range_is_rejected(name: str, value: Any) -> None:
+    """An evaluation's numbers have ranges too, and leaving one is named."""
+    changed: dict[str, Any] = {name: value}
+    with pytest.raises(PolicyInvalid, match=f"evaluation {name}"):
+        check_plan(replace(PLAN, evaluation=replace(EVALUATION, **changed)))
+    with pytest.raises(PolicyInvalid, match="groups"):
+        plan_from_dict(plan_to_dict(PLAN) | {"evaluation": {"noise": 20.0, "every": 1}})
+
+
+def test_plan_without_evaluation_says_nothing_of_it() -> None:
+    """Digests of plans made before there were evaluations stay what they were."""
+    assert "evaluation" not in plan_to_dict(PLAN)
+    assert (PLAN.evaluations, _plan(evaluation=EVALUATION).plan.evaluations) == (0, 5)
+    assert replace(PLAN, rounds=0, evaluation=EVALUATION).evaluations == 1
+
+
+def test_terms_of_an_evaluation_are_held_to_the_policy() -> None:
+    """Its noise has the policy's floor, and it comes as often as the plan says, no oftener."""
+    terms = replace(_plan(evaluation=EVALUATION), kind=RoundKind.EVALUATE)
+    check_terms(replace(terms, round_number=5), POLICY, now=NOW)
+    for refused in (
+        replace(terms, round_number=6),
+        replace(TERMS, kind=RoundKind.EVALUATE),
+        _plan(evaluation=replace(EVALUATION, noise=1.4)),
+    ):
+        with pytest.raises(TermsRefused, match=r"round is not|noise 1\.4"):
+            check_terms(refused, POLICY, now=NOW)
 
 
 def test_terms_survive_the_wire() -> None:
@@ -163,6 +204,8 @@ def test_terms_survive_the_wire() -> None:
         for value in (plan_to_dict(PLAN), terms_to_dict(TERMS), node_policy_to_dict(POLICY))
     )
     assert plan_from_dict(plan) == PLAN
+    measured = _plan(evaluation=EVALUATION).plan
+    assert plan_from_dict(json.loads(canonical(plan_to_dict(measured)))) == measured
     assert terms_from_dict(terms) == TERMS
     assert node_policy_from_dict(policy) == POLICY
 

@@ -242,6 +242,10 @@ class Desk:
         """Answer an enrolment."""
         return self.executor.post("/internal/enrolment", content=envelope).content
 
+    def evaluate(self, envelope: bytes) -> bytes:
+        """Answer an evaluation."""
+        return self.executor.post("/internal/evaluations", content=envelope).content
+
     def load_release(self, envelope: bytes) -> bytes:
         """Answer a release."""
         return self.executor.post("/internal/releases", content=envelope).content
