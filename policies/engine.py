@@ -26,7 +26,6 @@ from policies import catalogue
 from policies.canonical import digest
 from policies.decision import Decision, UseRequest, request_to_dict
 from policies.errors import PolicyInvalid, PolicyUnavailable
-from policies.law import parse_law
 from policies.question import (
     Occasion,
     alike,
@@ -64,7 +63,7 @@ class PolicyEngine:
             PolicyInvalid: A rule does not parse, does not fit the schema, or has no id of its own.
         """
         self.policy_digest: Digest = book.digest
-        self._clocks = parse_law(book.files["law.toml"]).clocks
+        self._clocks = book.clocks
         self._schema, self._policies, self.rule_ids = _prepare(book)
         self._prepared = lru_cache(maxsize=PREPARED_KEPT)(self._prepare_people)
 

@@ -7,8 +7,8 @@ the rules do.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from importlib import resources
 from types import MappingProxyType
@@ -17,6 +17,9 @@ from typing import Any
 from policies.errors import PolicyInvalid
 
 LAW_FILE = resources.files("policies").joinpath("law.toml")
+
+LONGER_IS_TIGHTER = frozenset({"high_risk_log_days", "ask_again_days", "hasty_approval_s"})
+"""Clocks that protect by lasting; every other protects by ending soon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,27 @@ def parse_law(text: str) -> Law:
     if any(not isinstance(t, int) or t < 0 for t in data["clocks"].values()):
         raise PolicyInvalid("law.toml: a clock is not a whole number of at least 0")
     return Law(provisions=MappingProxyType(provisions), clocks=clocks)
+
+
+def tightest(clocks: Clocks, others: Iterable[Mapping[str, int]]) -> Clocks:
+    """Return the clocks, each at its tightest among the law's and those set elsewhere.
+
+    Raises:
+        PolicyInvalid: One is no clock of the law, or would loosen it.
+    """
+    ours: dict[str, int] = asdict(clocks)
+    found = dict(ours)
+    for other in others:
+        for name, value in other.items():
+            if name not in ours or type(value) is not int or value < 0:
+                raise PolicyInvalid(f"{name} is no clock of the law")
+            tighter = max if name in LONGER_IS_TIGHTER else min
+            if tighter(value, ours[name]) != value:
+                raise PolicyInvalid(
+                    f"{name} = {value} would loosen the law's {ours[name]}: clocks only tighten"
+                )
+            found[name] = tighter(found[name], value)
+    return replace(clocks, **found)
 
 
 def _provision(row: Mapping[str, Any]) -> Provision:

@@ -5,6 +5,7 @@ Reads package data and nothing else; `policies.engine` gives the text its meanin
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -12,10 +13,11 @@ from importlib import resources
 from policies.canonical import digest, digest_bytes
 from policies.catalogue import CATALOGUE_FILE
 from policies.errors import PolicyInvalid
-from policies.law import LAW_FILE
+from policies.law import LAW_FILE, Clocks, parse_law, tightest
 from policies.vocabulary import Digest
 
 SCHEMA_NAME = "schema.cedarschema"
+CLOCKS_SUFFIX = ".clocks.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,32 @@ class RuleBook:
         if name in self.files or not name.endswith(".cedar"):
             raise PolicyInvalid(f"{name}: expected a new name that ends in .cedar")
         return replace(self, files={**self.files, name: text})
+
+    def with_clocks(self, name: str, clocks: Mapping[str, int]) -> RuleBook:
+        """Return this book with a jurisdiction's clocks, which its digest then covers.
+
+        Raises:
+            PolicyInvalid: The name is taken.
+        """
+        file = f"{name}{CLOCKS_SUFFIX}"
+        if file in self.files:
+            raise PolicyInvalid(f"{file}: the clocks of {name} are in the book already")
+        text = "".join(f"{clock} = {value}\n" for clock, value in sorted(clocks.items()))
+        return replace(self, files={**self.files, file: text})
+
+    @property
+    def clocks(self) -> Clocks:
+        """The law's clocks, each replaced by the tightest that a jurisdiction sets.
+
+        Raises:
+            PolicyInvalid: A clock is none of the law, or would loosen it.
+        """
+        set_here = [
+            tomllib.loads(text)
+            for name, text in sorted(self.files.items())
+            if name.endswith(CLOCKS_SUFFIX)
+        ]
+        return tightest(parse_law(self.files["law.toml"]).clocks, set_here)
 
     @property
     def policies(self) -> str:
