@@ -79,7 +79,7 @@ def test_california_waits_a_year_before_asking_again() -> None:
     ("old", "new", "named"),
     [
         ("forbid (", "permit (", "may forbid, never permit"),
-        ('["voice", "face"].contains(context.modality)', "false", "a refusal by it"),
+        ('["voice", "face"].contains(principal.modality)', "false", "a refusal by it"),
         ("x-illinois-biometric", "r06-erased", "begins with x-illinois-"),
         ('[sources]\nx-illinois-biometric = ["bipa-15-b"]', "[sources]", "names its sources"),
         ("[sources]", "[clocks]\nask_again_days = 30\n[sources]", "would loosen"),
