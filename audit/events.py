@@ -55,6 +55,7 @@ class EventKind(StrEnum):
     RUN_STARTED = "run-started"
     RUN_ENDED = "run-ended"
     ROUND_CLOSED = "round-closed"
+    EVALUATION_CLOSED = "evaluation-closed"
     WITNESSED = "witnessed"
     WITNESS_ALARM = "witness-alarm"
 
@@ -91,7 +92,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.KEYS_DESTROYED: _shape("reason purpose count", "sequence"),
         EventKind.TURN_SEALED: _shape("turn decision_id", "purpose"),
         EventKind.LABEL_RECORDED: _shape("turn provenance decision_id"),
-        EventKind.TERMS_PUBLISHED: _shape("run round terms_digest"),
+        EventKind.TERMS_PUBLISHED: _shape("run round terms_digest", "asks"),
         EventKind.TERMS_ANSWERED: _shape("run round terms_digest answer"),
         EventKind.RELEASE_PUBLISHED: _shape("release digest run approved_by", "card_digest"),
         EventKind.RELEASE_LOADED: _shape("release digest", "log_index"),
@@ -109,6 +110,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.RUN_STARTED: _shape("run plan_digest"),
         EventKind.RUN_ENDED: _shape("run state", "rounds weights_digest"),
         EventKind.ROUND_CLOSED: _shape("run round state replies weights_digest"),
+        EventKind.EVALUATION_CLOSED: _shape("run evaluation state replies table_digest"),
         EventKind.WITNESSED: _shape("origin size root"),
         EventKind.WITNESS_ALARM: _shape("origin what note_digest"),
     }

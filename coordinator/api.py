@@ -38,11 +38,13 @@ from coordinator.errors import (
     RunUnknown,
 )
 from coordinator.federation import fab_digest
-from coordinator.journal import RoundRecord, RunRecord
+from coordinator.journal import EvaluationRecord, RoundRecord, RunRecord
 from coordinator.plan import preview_to_dict
 from coordinator.registry import Published
 from coordinator.service import VERSION, CoordinatorService
+from models.private_evaluation import figures_of
 from models.update import weights_to_dict
+from policies.terms import Plan
 from policies.vocabulary import Digest, NodeId, ReleaseId, RunId
 
 LONG_POLL_S = 20.0
@@ -72,10 +74,14 @@ class _Body(BaseModel):
 
 
 class NewRun(_Body):
-    """Start a run of an accepted plan; `approved_by` names who says so."""
+    """Start a run of an accepted plan; `approved_by` names who says so.
+
+    It begins at the `release`, or evaluates it; the newest if none is named.
+    """
 
     plan_digest: str
     approved_by: str
+    release: str | None = None
 
 
 class NewNode(_Body):
@@ -170,7 +176,11 @@ def _add_runs(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> 
     @app.post("/v1/runs", status_code=202, dependencies=guarded)
     def start_run(new: NewRun) -> dict[str, Any]:
         """Start a run; it goes on by itself."""
-        run = service.start_run(Digest(new.plan_digest), approved_by=new.approved_by)
+        run = service.start_run(
+            Digest(new.plan_digest),
+            approved_by=new.approved_by,
+            release=None if new.release is None else ReleaseId(new.release),
+        )
         return _run(service, service.journal.run(run))
 
     @app.get("/v1/runs", dependencies=guarded)
@@ -296,6 +306,7 @@ def _run(service: CoordinatorService, record: RunRecord) -> dict[str, Any]:
         "plan": plan.name,
         "rounds_planned": plan.rounds,
         "rounds": [_round(closed) for closed in service.rounds(record.run)],
+        "evaluations": [_evaluation(one, plan) for one in service.evaluations(record.run)],
         "traffic": asdict(service.traffic(record.run)),
     }
 
@@ -308,6 +319,21 @@ def _round(closed: RoundRecord) -> dict[str, Any]:
         "replies": closed.replies,
         "rejected": dict(closed.rejected),
         "weights_digest": closed.weights_digest,
+    }
+
+
+def _evaluation(closed: EvaluationRecord, plan: Plan) -> dict[str, Any]:
+    figures = None
+    if closed.table is not None:
+        figures = asdict(figures_of(closed.table, plan, nodes=closed.replies))
+    return {
+        "evaluation": closed.number,
+        "after_round": closed.after_round,
+        "state": closed.state.value,
+        "seconds": round(closed.seconds, 3),
+        "replies": closed.replies,
+        "rejected": dict(closed.rejected),
+        "figures": figures,
     }
 
 

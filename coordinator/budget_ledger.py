@@ -14,6 +14,7 @@ inside its epsilon.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -78,13 +79,29 @@ class CentralLedger:
         """
         with self._lock, Session(self._engine) as session:
             rows = session.exec(select(ReservationRow).where(ReservationRow.run == run)).all()
-            used = sum(row.round_number != WHOLE_RUN for row in rows)
-            if len(rows) == used or used >= plan.rounds:
+            used = sum(row.round_number > WHOLE_RUN for row in rows)
+            if not _begun(rows) or used >= plan.rounds:
                 raise BudgetRefused(
                     f"run {run} has reserved {used} of {plan.rounds} rounds; "
                     f"round {number} is not covered"
                 )
             self._write(session, run, number, 0.0, 0.0)
+
+    def reserve_evaluation(self, run: RunId, number: int, plan: Plan) -> None:
+        """Set aside one more evaluation of a reserved run; it is kept as minus its number.
+
+        Raises:
+            BudgetRefused: The run is not reserved, or has used all its evaluations.
+        """
+        with self._lock, Session(self._engine) as session:
+            rows = session.exec(select(ReservationRow).where(ReservationRow.run == run)).all()
+            used = sum(row.round_number < WHOLE_RUN for row in rows)
+            if not _begun(rows) or used >= plan.evaluations:
+                raise BudgetRefused(
+                    f"run {run} has reserved {used} of {plan.evaluations} evaluations; "
+                    f"evaluation {number} is not covered"
+                )
+            self._write(session, run, -number, 0.0, 0.0)
 
     def _write(
         self, session: Session, run: RunId, number: int, epsilon: float, delta: float
@@ -99,6 +116,10 @@ class CentralLedger:
             )
         )
         session.commit()
+
+
+def _begun(rows: Iterable[ReservationRow]) -> bool:
+    return any(row.round_number == WHOLE_RUN for row in rows)
 
 
 def _spent(session: Session) -> Spent:

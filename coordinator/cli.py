@@ -102,12 +102,19 @@ def plan_check(file: Path, settings: Settings, *, as_json: AsJson = False) -> No
 
 @runs.command("start")
 def run_start(
-    plan_digest: str, settings: Settings, approved_by: Who, *, as_json: AsJson = False
+    plan_digest: str,
+    settings: Settings,
+    approved_by: Who,
+    release: Annotated[
+        str | None, typer.Option(help="Begin at this release, or evaluate it; else the newest.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Start a run of an accepted plan."""
+    """Start a run of an accepted plan; a plan of no rounds evaluates the release."""
     _ask(
         settings,
-        lambda c: c.start_run(plan_digest, approved_by=approved_by),
+        lambda c: c.start_run(plan_digest, approved_by=approved_by, release=release),
         lambda run: run["run"],
         as_json=as_json,
     )
@@ -234,6 +241,11 @@ def _plan_table(preview: dict[str, Any]) -> Table:
     table.add_row("declared epsilon, delta", f"{preview['plan']['epsilon']:g}, "
                   f"{preview['plan']['delta']:g}")  # fmt: skip
     table.add_row("noise multiplier", f"{preview['plan']['mechanism']['noise_multiplier']:.4f}")
+    evaluation = preview["plan"].get("evaluation")
+    if evaluation is not None:
+        told = f"every {evaluation['every']} rounds and at the start, noise {evaluation['noise']:g}"
+        patience = evaluation["patience"]
+        table.add_row("evaluations", told + (f", ends after {patience}" if patience else ""))
     table.add_row("epsilon (Renyi curves)", f"{preview['epsilon']:.3f}")
     table.add_row("epsilon (PRV)", f"{preview['epsilon_prv']:.3f}")
     table.add_row("epsilon (second opinion)", f"{preview['second_opinion']:.3f}")
@@ -249,8 +261,18 @@ def _run_table(run: dict[str, Any]) -> Table:
         rejected = ", ".join(f"{k}: {v}" for k, v in closed["rejected"].items())
         table.add_row(str(closed["round"]), closed["state"], f"{closed['seconds']:.1f}",
                       str(closed["replies"]), rejected)  # fmt: skip
-    table.caption = f"{len(run['rounds'])} of {run['rounds_planned']} rounds"
+    lines = [f"{len(run['rounds'])} of {run['rounds_planned']} rounds"]
+    lines += [_measured(one) for one in run["evaluations"]]
+    table.caption = "\n".join(lines)
     return table
+
+
+def _measured(one: dict[str, Any]) -> str:
+    when = f"after round {one['after_round']}" if one["after_round"] else "at the start"
+    if one["figures"] is None:
+        return f"{when}: not measured, {one['replies']} replies were too few"
+    f1 = one["figures"]["macro_f1"]
+    return f"{when}: macro-F1 {f1['value']:.3f}, between {f1['low']:.3f} and {f1['high']:.3f}"
 
 
 if __name__ == "__main__":

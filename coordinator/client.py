@@ -84,9 +84,11 @@ class CoordinatorClient:
         """Return nodes, whether each is online, and whether it has the newest release."""
         return list(self._call("GET", "/v1/nodes")["nodes"])
 
-    def start_run(self, plan_digest: str, *, approved_by: str) -> dict[str, Any]:
-        """Start a run and return it; it goes on by itself."""
-        body = {"plan_digest": plan_digest, "approved_by": approved_by}
+    def start_run(
+        self, plan_digest: str, *, approved_by: str, release: str | None = None
+    ) -> dict[str, Any]:
+        """Start a run at a release, or the newest, and return it; it goes on by itself."""
+        body = {"plan_digest": plan_digest, "approved_by": approved_by, "release": release}
         return self._call("POST", "/v1/runs", json=body)
 
     def runs(self) -> list[dict[str, Any]]:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from coordinator.aggregation import Weights
 from coordinator.errors import RunUnknown
-from coordinator.tables import RoundRow, RunRow
+from coordinator.tables import EvaluationRow, RoundRow, RunRow
+from models.private_counts import ALL_ROWS
 from models.update import weights_bytes, weights_digest
 from policies.clock import Clock
 from policies.vocabulary import Digest, NodeId, RunId
@@ -28,7 +30,7 @@ class RunState(StrEnum):
 
     ENROLLING = "enrolling"  # nodes test their cohort floor once
     RUNNING = "running"  # rounds are under way
-    COMPLETED = "completed"  # all rounds were held and at least one counted
+    COMPLETED = "completed"  # all rounds were held, or it ended early, and at least one counted
     STOPPED = "stopped"  # a person stopped it
     FAILED = "failed"  # it could not go on; the detail says why
 
@@ -60,6 +62,22 @@ class RoundRecord:
     def weights_digest(self) -> Digest | None:
         """Return the digest of the aggregate."""
         return None if self.weights is None else weights_digest(self.weights)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EvaluationRecord:
+    """One ended evaluation of what the run would have released after `after_round`.
+
+    `table` is the sum `(group, row, label)` of the nodes' noisy tables, None when too few came.
+    """
+
+    number: int
+    after_round: int
+    state: RoundState
+    seconds: float
+    replies: int
+    rejected: Mapping[str, int]
+    table: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +131,32 @@ class Journal:
         with Session(self._engine) as session:
             session.add(row)
             session.commit()
+
+    def close_evaluation(self, run: RunId, record: EvaluationRecord) -> None:
+        """Record an ended evaluation; an entry is never changed."""
+        row = EvaluationRow(
+            run=run,
+            number=record.number,
+            after_round=record.after_round,
+            state=record.state,
+            seconds=record.seconds,
+            replies=record.replies,
+            rejected=json.dumps(dict(record.rejected), sort_keys=True),
+            tables=None if record.table is None else record.table.astype("<f8").tobytes(),
+        )
+        with Session(self._engine) as session:
+            session.add(row)
+            session.commit()
+
+    def evaluations(self, run: RunId, *, labels: int) -> tuple[EvaluationRecord, ...]:
+        """Return a run's ended evaluations in order, of a plan with so many labels."""
+        with Session(self._engine) as session:
+            rows = session.exec(
+                select(EvaluationRow)
+                .where(EvaluationRow.run == run)
+                .order_by(col(EvaluationRow.number))
+            ).all()
+            return tuple(_evaluation_record(row, labels) for row in rows)
 
     def close_run(self, run: RunId, state: RunState, detail: str = "") -> None:
         """Record a final state; the first one stands."""
@@ -186,4 +230,19 @@ def _round_record(row: RoundRow, shape: tuple[int, int]) -> RoundRecord:
         replies=row.replies,
         rejected=json.loads(row.rejected),
         weights=weights,
+    )
+
+
+def _evaluation_record(row: EvaluationRow, labels: int) -> EvaluationRecord:
+    table = None
+    if row.tables is not None:
+        table = np.frombuffer(row.tables, dtype="<f8").reshape(-1, ALL_ROWS, labels)
+    return EvaluationRecord(
+        number=row.number,
+        after_round=row.after_round,
+        state=RoundState(row.state),
+        seconds=row.seconds,
+        replies=row.replies,
+        rejected=json.loads(row.rejected),
+        table=table,
     )

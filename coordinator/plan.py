@@ -21,12 +21,14 @@ from typing import Any
 from coordinator.errors import PlanRejected
 from policies.canonical import digest
 from policies.errors import PolicyInvalid, UndertoneError
-from policies.terms import Plan, plan_from_dict, plan_to_dict
+from policies.terms import Plan, evaluation_from_dict, plan_from_dict, plan_to_dict
 from policies.vocabulary import Digest
 
 MOST_NODES = 5
 """The k-node table goes to a person whose records lie at this many nodes."""
 PREVIEW_S = 120.0
+UNUSED_NOISE = 1.0
+"""The noise multiplier of a plan that holds no round and leaves it out."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -65,14 +67,22 @@ def read_draft(path: Path) -> dict[str, Any]:
 def complete(draft: Mapping[str, Any]) -> Plan:
     """Return the plan, with the noise that its epsilon and delta call for if it names none.
 
+    What the head count and the evaluations cost is taken off first.
+
     Raises:
         PlanRejected: A field is missing, unknown or out of range, or no noise is enough.
     """
-    from models.accounting import calibrate  # noqa: PLC0415 (loads torch)
+    from models.accounting import (  # noqa: PLC0415 (loads torch)
+        NOTHING_SPENT,
+        calibrate,
+        evaluation_curve,
+    )
 
     try:
         mechanism = dict(draft["mechanism"])
-        if "noise_multiplier" not in mechanism:
+        mechanism.setdefault("noise_multiplier", None if draft["rounds"] else UNUSED_NOISE)
+        if mechanism["noise_multiplier"] is None:
+            tables = evaluation_from_dict(draft.get("evaluation"))
             mechanism["noise_multiplier"] = calibrate(
                 epsilon=float(draft["epsilon"]),
                 delta=float(draft["delta"]),
@@ -80,6 +90,9 @@ def complete(draft: Mapping[str, Any]) -> Plan:
                 steps=int(mechanism["steps"]),
                 sample_rate=float(mechanism["sample_rate"]),
                 count_noise=float(mechanism["count_noise"]),
+                also=NOTHING_SPENT
+                if tables is None
+                else evaluation_curve(tables) * tables.held_in(int(draft["rounds"])),
             )
         plan = plan_from_dict(dict(draft) | {"mechanism": mechanism})
     except (KeyError, TypeError, ValueError, UndertoneError) as error:

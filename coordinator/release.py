@@ -93,12 +93,19 @@ def starting_weights(base: Published, plan: Plan) -> Weights:
 
     What was published may be used again at no privacy cost.
     """
+    weights = release_from_dict(base.body).weights
+    if weights is not None and fits(base, plan):
+        return weights
+    return np.zeros((plan.features, len(plan.labels)), np.float32)
+
+
+def fits(base: Published, plan: Plan) -> bool:
+    """Tell whether the release answers, with the labels and features of the plan."""
     release = release_from_dict(base.body)
-    fits = (release.labels, release.encoder_digest) == (plan.labels, plan.encoder_digest)
+    if (release.labels, release.encoder_digest) != (plan.labels, plan.encoder_digest):
+        return False
     shape = (plan.features, len(plan.labels))
-    if fits and release.weights is not None and release.weights.shape == shape:
-        return release.weights
-    return np.zeros(shape, np.float32)
+    return release.weights is not None and release.weights.shape == shape
 
 
 class ReleaseBook:

@@ -1,8 +1,8 @@
 """Check what a node sent back, before it may count.
 
-A reply counts when it is an update signed by that node's registered key, for exactly these
-terms, of the right shape and all finite. A refusal is one word of a closed set. Anything else
-is rejected with a reason that is ours, never the sender's text.
+A reply counts when it is an update, or the table of an evaluation, signed by that node's
+registered key, for exactly these terms, of the right shape and all finite. A refusal is one word
+of a closed set. Anything else is rejected with a reason that is ours, never the sender's text.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from audit.signing import VerifyKey, unseal
 from coordinator.aggregation import Weights, in_bounds
 from coordinator.errors import ReplyRejected
 from models.errors import ModelError
+from models.private_evaluation import table_shape
 from models.update import Update, update_from_dict
-from policies.terms import RoundTerms
+from policies.terms import RoundKind, RoundTerms
 from policies.vocabulary import Digest, NodeId
 
 
@@ -30,17 +31,23 @@ class Rejection(StrEnum):
     UNKNOWN = "unknown"  # a node that was not asked
     SIGNATURE = "signature"  # not signed by the node's registered key
     TERMS = "terms"  # another run, round, node or digest: a replay, or changed terms
-    SHAPE = "shape"  # not (feature, label)
+    SHAPE = "shape"  # not (feature, label), or not a table of the plan
     WEIGHTS = "weights"  # numbers that cannot be read, or NaN, or infinity
     MALFORMED = "malformed"  # not an envelope that we know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The replies of a round, sorted into those that count and why the others do not."""
+    """The replies of a round, sorted into those that count and why the others do not.
+
+    `updates` are weights, or tables `(group * row, label)` where an evaluation was asked for.
+    """
 
     updates: Mapping[NodeId, Weights] = field(default_factory=dict)
     rejected: Mapping[NodeId, Rejection] = field(default_factory=dict)
+
+
+_WANTED = {RoundKind.TRAIN: "update", RoundKind.EVALUATE: "table"}
 
 
 class _Rejected(ReplyRejected):
@@ -73,7 +80,7 @@ def _admit(
     if not reply:
         raise _Rejected(Rejection.ABSENT)
     kind = envelope_kind(reply)
-    if kind not in ("update", "refusal"):
+    if kind not in (_WANTED[terms.kind], "refusal"):
         raise _Rejected(Rejection.MALFORMED)
     try:
         body = unseal(kind, reply, key)
@@ -87,7 +94,7 @@ def _admit(
 def _admit_update(
     body: dict[str, object], node: NodeId, terms: RoundTerms, terms_digest: Digest
 ) -> Weights:
-    shape = (terms.plan.features, len(terms.plan.labels))
+    shape = _shape(terms)
     try:
         update: Update = update_from_dict(body)
     except ModelError as error:
@@ -100,6 +107,12 @@ def _admit_update(
     if not in_bounds(update.weights, shape=shape):
         raise _Rejected(Rejection.WEIGHTS)
     return update.weights
+
+
+def _shape(terms: RoundTerms) -> tuple[int, int]:
+    if terms.kind is RoundKind.EVALUATE:
+        return table_shape(terms.plan)
+    return terms.plan.features, len(terms.plan.labels)
 
 
 def envelope_kind(data: bytes) -> str:

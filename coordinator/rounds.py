@@ -9,6 +9,7 @@
     4. check       signature, terms digest, shape, finiteness, once a node
     5. aggregate   the uniform mean, or discard the round when too few count
     6. record      the round in the log and the journal, whatever its end
+    7. measure     at the start and after some rounds, if the plan says so; it may end the run
 
 A release is made by hand, later (`coordinator.release`). Nothing here knows Flower, HTTP or
 time: those are arguments, so a whole run is played in memory in milliseconds.
@@ -29,6 +30,7 @@ from coordinator.budget_ledger import CentralLedger
 from coordinator.cohort import Cohort, enrol
 from coordinator.courier import Courier
 from coordinator.errors import RunStopped
+from coordinator.evaluation import Measurements
 from coordinator.journal import Journal, RoundRecord, RoundState, RunState
 from coordinator.replies import Checked, check_replies
 from policies.clock import Clock
@@ -66,6 +68,17 @@ class Centre:
     permitted: Callable[[], None]
     stop: threading.Event = field(default_factory=threading.Event)
 
+    def go_on(self) -> None:
+        """Return if neither a person nor the rules stopped the run.
+
+        Raises:
+            RunStopped: A person did.
+            Refused: The rules did.
+        """
+        if self.stop.is_set():
+            raise RunStopped("stopped between rounds")
+        self.permitted()
+
 
 def hold_run(centre: Centre, run: Run, nodes: Mapping[NodeId, VerifyKey]) -> RunState:
     """Hold a reserved run with these nodes and return its final state.
@@ -77,15 +90,7 @@ def hold_run(centre: Centre, run: Run, nodes: Mapping[NodeId, VerifyKey]) -> Run
     try:
         cohort = _enrol(centre, run, nodes)  # 0
         centre.journal.begin_rounds(run.run, cohort)
-        weights, counted = run.start, 0
-        for number in range(1, run.plan.rounds + 1):
-            _go_on(centre)
-            closed = hold_round(centre, run, number, weights, cohort)
-            if closed.weights is not None:
-                weights, counted = closed.weights, counted + 1
-        state, detail = RunState.COMPLETED, f"{counted} of {run.plan.rounds} rounds counted"
-        if counted == 0:
-            state, detail = RunState.FAILED, "no round had enough updates"
+        state, detail = _hold_rounds(centre, run, cohort)  # 1 to 7
     except RunStopped as error:
         state, detail = RunState.STOPPED, str(error)
     except Refused as error:
@@ -95,6 +100,26 @@ def hold_run(centre: Centre, run: Run, nodes: Mapping[NodeId, VerifyKey]) -> Run
     finally:
         close_run(centre, run.run, state, detail)
     return state
+
+
+def _hold_rounds(centre: Centre, run: Run, cohort: Cohort) -> tuple[RunState, str]:
+    """Hold the run's rounds and evaluations; return its final state and why, in one line."""
+    made: list[Weights] = []
+    held, measured = 0, Measurements(centre, run, cohort)
+    early = measured.measure(made, after_round=0)  # 7
+    while held < run.plan.rounds and not early:
+        held += 1
+        centre.go_on()
+        closed = hold_round(centre, run, held, made[-1] if made else run.start, cohort)
+        if closed.weights is not None:
+            made.append(closed.weights)
+        early = measured.measure(made, after_round=held)  # 7
+    if not made and run.plan.rounds:
+        return RunState.FAILED, "no round had enough updates"
+    if not made and not measured.counted:
+        return RunState.FAILED, "no evaluation had enough tables"
+    detail = f"{len(made)} of {run.plan.rounds} rounds counted{measured.summary}"
+    return RunState.COMPLETED, detail
 
 
 def hold_round(
@@ -135,7 +160,7 @@ def close_run(centre: Centre, run: RunId, state: RunState, detail: str) -> None:
 
 
 def _enrol(centre: Centre, run: Run, nodes: Mapping[NodeId, VerifyKey]) -> Cohort:
-    _go_on(centre)
+    centre.go_on()
     digest, envelope = announce_enrolment(run, run.start, key=centre.key, now=centre.clock())
     replies = centre.courier.exchange(
         dict.fromkeys(nodes, envelope), deadline_s=run.plan.deadline_s
@@ -171,12 +196,6 @@ def _record_round(centre: Centre, run: RunId, closed: RoundRecord) -> None:
     }
     centre.record(Event(kind=EventKind.ROUND_CLOSED, at=centre.clock(), fields=fields))
     centre.journal.close_round(run, closed)
-
-
-def _go_on(centre: Centre) -> None:
-    if centre.stop.is_set():
-        raise RunStopped("stopped between rounds")
-    centre.permitted()
 
 
 def refusal_line(refusal: Refused) -> str:

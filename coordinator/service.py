@@ -35,13 +35,21 @@ from coordinator.federation import fab_digest
 from coordinator.fleet import Fleet, FlowerFleet
 from coordinator.governance import GovernanceCopy
 from coordinator.governance_keeper import GovernanceKeeper, Trust, TrustClient
-from coordinator.journal import Journal, RoundRecord, RunRecord, RunState, aggregates
+from coordinator.journal import (
+    EvaluationRecord,
+    Journal,
+    RoundRecord,
+    RunRecord,
+    RunState,
+    aggregates,
+)
 from coordinator.permission import Permission, is_protected
 from coordinator.plan import Preview, preview_apart
 from coordinator.registry import Node, Published, Registry
 from coordinator.release import (
     ReleaseBook,
     first_release,
+    fits,
     starting_weights,
     trained_release,
 )
@@ -57,7 +65,7 @@ from policies.engine import PolicyEngine
 from policies.errors import Refused, UndertoneError
 from policies.standing import Governance
 from policies.terms import Plan
-from policies.vocabulary import Digest, NodeId, RunId
+from policies.vocabulary import Digest, NodeId, ReleaseId, RunId
 
 VERSION = "0.1.0"
 DELIVER_S = 2.0
@@ -255,10 +263,14 @@ class CoordinatorService:
 
     # --- runs -----------------------------------------------------------------------------------
 
-    def start_run(self, plan_digest: Digest, *, approved_by: str) -> RunId:
-        """Reserve the run's budget and start it; returns at once.
+    def start_run(
+        self, plan_digest: Digest, *, approved_by: str, release: ReleaseId | None = None
+    ) -> RunId:
+        """Reserve the run's budget and start it at a release, or the newest; returns at once.
 
         Raises:
+            ReleaseUnknown: There is no release of that name.
+            ReleaseRejected: The release that was named, or is to be evaluated, does not fit.
             PlanUnknown: The plan was not accepted.
             RunConflict: Another run is in progress.
             BudgetRefused: The ceiling does not cover it.
@@ -271,7 +283,7 @@ class CoordinatorService:
             run = RunId(f"run-{secrets.token_hex(4)}")
             permitted = partial(self.permission.check_run, run, approved_by=approved_by)
             permitted()
-            base = self._base_release(found.plan, approved_by)
+            base = self._base_release(found.plan, approved_by, release)
             self.ledger.reserve_run(run, found.plan)
             self.journal.open_run(run, plan_digest)
             self._record_start(run, found)
@@ -306,6 +318,15 @@ class CoordinatorService:
         """
         plan = self.registry.plan(self.journal.run(run).plan_digest).plan
         return self.journal.rounds(run, shape=(plan.features, len(plan.labels)))
+
+    def evaluations(self, run: RunId) -> tuple[EvaluationRecord, ...]:
+        """Return the run's ended evaluations.
+
+        Raises:
+            RunUnknown: There is none of that name.
+        """
+        plan = self.registry.plan(self.journal.run(run).plan_digest).plan
+        return self.journal.evaluations(run, labels=len(plan.labels))
 
     def traffic(self, run: RunId | None = None) -> Traffic:
         """Return the bytes at the gateway, in all or while a run went on.
@@ -393,8 +414,17 @@ class CoordinatorService:
                 except UndertoneError:
                     continue  # shutting down, stopped, or tried again later
 
-    def _base_release(self, plan: Plan, approved_by: str) -> Published:
-        return self.releases.latest() or self._published_first(plan, approved_by)
+    def _base_release(self, plan: Plan, approved_by: str, named: ReleaseId | None) -> Published:
+        if named is not None:
+            base = self.releases.release(named)
+        else:
+            base = self.releases.latest() or self._published_first(plan, approved_by)
+        if (named is not None or plan.rounds == 0) and not fits(base, plan):
+            raise ReleaseRejected(
+                f"{base.release} answers with other labels or features than plan {plan.name}, or "
+                "not at all: name a release that fits it"
+            )
+        return base
 
     def _published_first(self, plan: Plan, approved_by: str) -> Published:
         first = first_release(plan)

@@ -69,6 +69,23 @@ class RoundRow(Row, table=True):
     weights_digest: str | None = None
 
 
+class EvaluationRow(Row, table=True):
+    """One evaluation as it ended; `tables` is the sum of the noisy tables (little-endian float64).
+
+    The sum has the plan's shape `(group * row, label)`; `after_round` 0 is the start.
+    """
+
+    __tablename__ = "evaluation"
+    run: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    after_round: int
+    state: str
+    seconds: float
+    replies: int
+    rejected: str = "{}"
+    tables: bytes | None = None
+
+
 class ReleaseRow(Row, table=True):
     """A published release with its log leaf and proof: what nodes are sent."""
 
@@ -93,7 +110,7 @@ class LoadedRow(Row, table=True):
 
 
 class ReservationRow(Row, table=True):
-    """Budget set aside; `round_number` 0 is the whole run, others count rounds of it."""
+    """Budget set aside; `round_number` 0 is the whole run, minus k its k-th evaluation."""
 
     __tablename__ = "reservation"
     id: int | None = Field(default=None, primary_key=True)
@@ -121,7 +138,16 @@ def open_store(path: Path | None) -> Engine:
 
 
 def _tables() -> list[Any]:
-    rows = (PlanRow, NodeRow, RunRow, RoundRow, ReleaseRow, LoadedRow, ReservationRow)
+    rows = (
+        PlanRow,
+        NodeRow,
+        RunRow,
+        RoundRow,
+        EvaluationRow,
+        ReleaseRow,
+        LoadedRow,
+        ReservationRow,
+    )
     return [Row.metadata.tables[str(row.__tablename__)] for row in rows]
 
 

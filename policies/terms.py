@@ -7,6 +7,7 @@ transport lie elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -69,6 +70,10 @@ class Evaluation:
     patience: int
     groups: Grouping
 
+    def held_in(self, rounds: int) -> int:
+        """Return how often a run of so many rounds is measured."""
+        return 1 + -(-rounds // self.every)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -96,9 +101,7 @@ class Plan:
     @property
     def evaluations(self) -> int:
         """Return how often the run is measured at most: at its start and every so many rounds."""
-        if self.evaluation is None:
-            return 0
-        return 1 + -(-self.rounds // self.evaluation.every)
+        return 0 if self.evaluation is None else self.evaluation.held_in(self.rounds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +208,7 @@ def plan_from_dict(value: dict[str, Any]) -> Plan:
     try:
         labels = tuple((str(name), Emotion(family)) for name, family in value["labels"])
         parsed = {"labels": labels, "mechanism": Mechanism(**value["mechanism"])}
-        if "evaluation" in value:
-            parsed["evaluation"] = _evaluation(value["evaluation"])
+        parsed["evaluation"] = evaluation_from_dict(value.get("evaluation"))
         plan = Plan(**(value | parsed))
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(f"not a plan: {type(error).__name__}: {error}") from error
@@ -214,8 +216,21 @@ def plan_from_dict(value: dict[str, Any]) -> Plan:
     return plan
 
 
-def _evaluation(value: dict[str, Any]) -> Evaluation:
-    return Evaluation(**(value | {"groups": Grouping(value["groups"])}))
+def evaluation_from_dict(value: Mapping[str, Any] | None) -> Evaluation | None:
+    """Rebuild a plan's evaluation, unchecked; None is none.
+
+    Raises:
+        PolicyInvalid: A field is missing or unknown, or whole numbers are not.
+    """
+    if value is None:
+        return None
+    try:
+        found = Evaluation(**(dict(value) | {"groups": Grouping(value["groups"])}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyInvalid(f"not an evaluation: {type(error).__name__}: {error}") from error
+    if not _whole(found.every):
+        raise PolicyInvalid("evaluation every: so many rounds, 1 or more")
+    return found
 
 
 def check_plan(plan: Plan) -> None:

@@ -15,6 +15,7 @@ from audit.signing import SigningKey, VerifyKey, seal, unseal
 from coordinator.budget_ledger import CentralLedger
 from coordinator.courier import Courier
 from coordinator.journal import Journal
+from coordinator.replies import envelope_kind
 from coordinator.rounds import Centre, Run
 from coordinator.tables import open_store
 from models.update import Update, update_to_dict, weights_from_bytes
@@ -75,6 +76,8 @@ class MemoryNode:
     key: SigningKey
     coordinator: VerifyKey
     step: float = 1.0
+    quality: list[float] = field(default_factory=lambda: [0.5])
+    """How often the head is right, one evaluation after another; the last goes on."""
     seen: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, payload: bytes, kind: str) -> bytes | None:
@@ -83,6 +86,8 @@ class MemoryNode:
         self.seen.append(body)
         if kind == "enrolment":
             return seal("ready", {"terms_digest": digest(body["terms"])}, self.key)
+        if kind == "evaluation":
+            return seal("table", update_to_dict(self.table(body)), self.key)
         return self.sign(self.update(body))
 
     def update(self, body: dict[str, Any]) -> Update:
@@ -96,6 +101,19 @@ class MemoryNode:
             node=self.node,
             terms_digest=digest(terms),
             weights=(weights + np.float32(self.step)).astype(np.float32),
+        )
+
+    def table(self, body: dict[str, Any]) -> Update:
+        """Return the table that an evaluation asks for: a thousand turns of each label."""
+        terms = body["terms"]
+        right = self.quality.pop(0) if len(self.quality) > 1 else self.quality[0]
+        rows = 1000 * np.array([1.0, 1.0, right, 1.0, 0.9], np.float32)
+        return Update(
+            run=RunId(terms["run"]),
+            round_number=terms["round_number"],
+            node=self.node,
+            terms_digest=digest(terms),
+            weights=np.repeat(rows[:, None], len(terms["plan"]["labels"]), axis=1),
         )
 
     def sign(self, update: Update) -> bytes:
@@ -121,8 +139,7 @@ class MemoryCourier:
         assert deadline_s > 0
         self.exchanges += 1
         self.before(self.exchanges)
-        kind = "enrolment" if self.exchanges == 1 else "terms"
-        replies = {node: self.nodes[node](payload, kind) for node, payload in payloads.items()}
+        replies = {n: self.nodes[n](p, envelope_kind(p)) for n, p in payloads.items()}
         return {node: reply for node, reply in replies.items() if reply is not None}
 
 
