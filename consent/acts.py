@@ -41,6 +41,7 @@ from consent.settings import TrustSettings
 from consent.states import ConsentState, check_step, states_of
 from consent.tables import LedgerRow, NodeRow
 from consent.tokens import Randomness, new_token, token_hash
+from policies.canonical import digest
 from policies.clock import Clock
 from policies.vocabulary import Modality, NodeId, Purpose, SubjectId
 
@@ -226,18 +227,14 @@ class Acts:
             new_token(self._randomness) if isinstance(record.act, Granted) else None
             for record in records
         ]
-        indices = self._log.append_many([_draft(record) for record in records])  # 2
-        self._ledger.add(  # 3
-            [
-                _row(record, index, token)
-                for record, index, token in zip(records, indices, tokens, strict=True)
-            ]
-        )
-        self._bell.ring(records[0].company)  # 4
-        return [
-            self._receipt(record, index, token)
-            for record, index, token in zip(records, indices, tokens, strict=True)
+        receipts = [
+            self._document(record, token) for record, token in zip(records, tokens, strict=True)
         ]
+        indices = self._log.append_many(list(map(_draft, records, receipts)))  # 2
+        rows = map(_row, records, indices, tokens)
+        self._ledger.add(list(rows))  # 3
+        self._bell.ring(records[0].company)  # 4
+        return list(map(self._taken, records, receipts, indices, tokens))
 
     def _new_record(self, person: Person, act: Act, at: float) -> Record:
         return Record(
@@ -261,14 +258,19 @@ class Acts:
         with self._lock:
             self._check_not_erased([person.subject])
             record = self._new_record(person, Erased(), self._clock())
-            fields: dict[str, Value] = {"record": record.record_id, "erasure": True}
+            receipt = self._document(record, None)
+            fields: dict[str, Value] = {
+                "record": record.record_id,
+                "receipt": digest(receipt),
+                "erasure": True,
+            }
             event = Event(kind=EventKind.WITHDRAWAL_RECORDED, at=record.at, fields=fields)
             index = self._log.append(event)  # 1
             self._ledger.erase(_row(record, index, None))  # 2
             self._doomed.add(person.subject)
             self._bell.ring(person.company)
             self._destroy_doomed_keys()  # 3
-        return self._receipt(record, index, None)
+        return self._taken(record, receipt, index, None)
 
     def finish_erasures(self) -> int:
         """Destroy keys that a crash left of the erased; return of how many people."""
@@ -290,29 +292,37 @@ class Acts:
 
     # -- receipts -----------------------------------------------------------------------
 
-    def _receipt(self, record: Record, index: int, token: str | None) -> dict[str, Any]:
+    def _document(self, record: Record, token: str | None) -> dict[str, Any]:
+        """Return the receipt as a document; its salt is in nobody's hands but the person's."""
         act = record.act
         notice = self._officer.notice(act.notice_version) if isinstance(act, Granted) else None
-        document = receipt_of(
+        return receipt_of(
             record,
             notice=notice,
             controller=self._settings.controller(record.company),
             storage=self._settings.storage,
             withdraw_at=self._settings.withdraw_at,
+            salt=self._randomness(16).hex(),
+            token_digest=None if token is None else token_hash(token),
         )
+
+    def _taken(
+        self, record: Record, receipt: dict[str, Any], index: int, token: str | None
+    ) -> dict[str, Any]:
+        """Return what the person takes away; `consent.taken` verifies it offline."""
         given = {} if token is None else {"manage_token": token}
         return given | {
             "record": record.record_id,
-            "receipt": document,
+            "receipt": receipt,
             "log_index": index,
             "leaf": base64.b64encode(self._log.entry(index).leaf).decode(),
             "proof": self._log.receipt(index),
         }
 
 
-def _draft(record: Record) -> Draft:
+def _draft(record: Record, receipt: dict[str, Any]) -> Draft:
     kind = EventKind.WITHDRAWAL_RECORDED
-    fields: dict[str, Value] = {"record": record.record_id}
+    fields: dict[str, Value] = {"record": record.record_id, "receipt": digest(receipt)}
     if isinstance(record.act, Granted):
         kind = EventKind.GRANT_RECORDED
     elif isinstance(record.act, Requested | Deferred | Refused | Revoked | Invalidated):

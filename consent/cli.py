@@ -38,6 +38,7 @@ from audit.witnessing import write_cosignatures
 from consent.api import create_app
 from consent.errors import RequestInvalid, SettingsInvalid
 from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_body
+from consent.receipt_cli import receipt_app
 from consent.remote import call
 from consent.service import TrustService
 from consent.settings import TrustSettings
@@ -59,6 +60,7 @@ _MISUSE = (
 _PATHS = {Notice: "/v1/notices", Dpia: "/v1/dpias", Stop: "/v1/stop"}
 
 app = CommandLine(help="The consent and audit service.")
+app.add_typer(receipt_app, name="receipt")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Settings = Annotated[Path, typer.Option("--settings", help="The service's TOML file.")]

@@ -6,6 +6,7 @@
         ├── RequestInvalid      a request whose content cannot be accepted
         ├── NotAuthenticated    a caller that is not who it must be
         ├── NotFound            no such notice, node, entry or manage token
+        ├── ReceiptInvalid      a receipt that somebody holds is not what was given out
         ├── Conflict            it contradicts what is already recorded
         ├── LedgerUnavailable   the ledger cannot be read or written: the act did not happen
         ├── RemoteRefused       (command line) the trust service said no
@@ -37,6 +38,10 @@ class NotAuthenticated(ConsentError):  # noqa: N818
 
 class NotFound(ConsentError):  # noqa: N818
     """Report that a notice, node, log entry or manage token is not known here."""
+
+
+class ReceiptInvalid(ConsentError):  # noqa: N818
+    """Reject a receipt file that is not, to the byte that counts, what was given out."""
 
 
 class Conflict(ConsentError):  # noqa: N818

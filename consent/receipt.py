@@ -2,7 +2,10 @@
 
 Terms are those of the W3C Data Privacy Vocabulary, after its guide for 27560, profile
 `dpv-27560:receipt-eu-gdpr`. A receipt names the pseudonym, never the person, and carries no
-secret: the manage token and the log's proof lie beside it.
+secret: the manage token and the log's proof lie beside it. Its shape is `receipt_schema_v1.json`.
+
+The log's entry holds the SHA-256 of the receipt's canonical bytes. The salt, which the service
+does not keep, makes that digest say nothing to anybody but whoever has the receipt.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from consent.records import (
 from policies.vocabulary import Modality, Purpose
 
 SCHEMA_VERSION = "dpv-27560:receipt-eu-gdpr"
+SCHEMA = "undertone-receipt/1"
 CONTEXT = {
     "ai": "https://w3id.org/dpv/ai#",
     "dct": "http://purl.org/dc/terms/",
@@ -36,6 +40,7 @@ CONTEXT = {
     "eu-aiact": "https://w3id.org/dpv/legal/eu/aiact#",
     "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#",
     "pd": "https://w3id.org/dpv/pd#",
+    "undertone": "urn:undertone:consent#",
 }
 RIGHTS = (
     "eu-gdpr:A7-3", "eu-gdpr:A15", "eu-gdpr:A16", "eu-gdpr:A17", "eu-gdpr:A18",
@@ -72,6 +77,8 @@ def receipt_of(
     controller: dict[str, str],
     storage: str,
     withdraw_at: str,
+    salt: str,
+    token_digest: str | None,
 ) -> dict[str, Any]:
     """Return the receipt of one record as JSON-LD.
 
@@ -81,11 +88,15 @@ def receipt_of(
         controller: Party name, address and contact of the company.
         storage: Where the record is kept.
         withdraw_at: The address that takes the manage token back.
+        salt: Random hexadecimal digits that the caller forgets.
+        token_digest: SHA-256 of the manage token that comes with the receipt; None without one.
     """
     document: dict[str, Any] = {
         "@context": CONTEXT,
         "@type": "dpv:ConsentReceipt",
         "dct:conformsTo": SCHEMA_VERSION,
+        "undertone:schema": SCHEMA,
+        "undertone:salt": salt,
         "dct:identifier": f"receipt-{record.record_id}",
         "dct:isPartOf": {"@type": "dpv:ConsentRecord", "dct:identifier": record.record_id},
         "dpv:hasDataSubject": record.subject,
@@ -102,6 +113,8 @@ def receipt_of(
             ),
         },
     }
+    if token_digest is not None:
+        document["undertone:manageTokenDigest"] = token_digest
     if type(record.act) in _STATUS:
         document["dpv:hasConsentStatus"] = _STATUS[type(record.act)]
     return document | _particulars(record, notice, withdraw_at)
@@ -140,7 +153,11 @@ def _grant_particulars(
         "dpv:hasProcessing": ["dpv:Infer", "dpv:Store", "dpv:Use"],
         "dpv:hasLegalBasis": "eu-gdpr:A9-2-a",
         "dpv:hasTechnology": (
-            ["ai:BiometricEmotionRecognition", "eu-aiact:EmotionRecognitionSystem"]
+            [
+                "ai:BiometricEmotionRecognition",
+                "eu-aiact:EmotionRecognitionSystem",
+                "eu-aiact:HighRiskAISystem-AnnexIII-1-c",
+            ]
             if biometric
             else []
         ),

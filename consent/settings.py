@@ -21,6 +21,7 @@ An example; relative paths start at the settings file's folder:
     name = "Acme Ltd"
     address = "1 Main Street, Dublin"
     contact = "privacy@acme.example"
+    authority = "Data Protection Commission, Ireland"   # to whom people may complain
 
 A value may also come from the environment (`UNDERTONE_TRUST_PORT`), which wins over the file.
 """
@@ -48,6 +49,7 @@ class Party(BaseModel):
     name: str
     address: str
     contact: str
+    authority: str | None = None
 
 
 class TrustSettings(ServiceSettings):
@@ -116,7 +118,7 @@ class TrustSettings(ServiceSettings):
             "dpv:hasName": party.name,
             "dpv:hasAddress": party.address,
             "dpv:hasContact": party.contact,
-        }
+        } | ({} if party.authority is None else {"dpv:hasAuthority": party.authority})
 
     def admin_token(self) -> str:
         """Read the operator's bearer token.

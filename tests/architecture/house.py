@@ -105,7 +105,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "alembic": frozenset({"*.ledger", "*.migrations.*"}),
     "pydantic": frozenset({"*.api", "*.*_api", "*.settings", "*.wire", "audit.http"}),
     "pydantic_settings": frozenset({"*.settings"}),
-    "typer": frozenset({"*.cli", "audit.terminal"}),
+    "typer": frozenset({"*.cli", "*.*_cli", "audit.terminal"}),
     "click": frozenset({"audit.terminal"}),
     "rich": frozenset({"*.cli", "audit.terminal", "deploy.*"}),
     "tomli_w": frozenset({"deploy.machine"}),
