@@ -58,6 +58,9 @@ class EventKind(StrEnum):
     EVALUATION_CLOSED = "evaluation-closed"
     WITNESSED = "witnessed"
     WITNESS_ALARM = "witness-alarm"
+    REQUEST_STEP = "request-step"
+    REQUEST_ANSWERED = "request-answered"
+    REGISTER_STEP = "register-step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,13 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.EVALUATION_CLOSED: _shape("run evaluation state replies table_digest"),
         EventKind.WITNESSED: _shape("origin size root"),
         EventKind.WITNESS_ALARM: _shape("origin what note_digest"),
+        EventKind.REQUEST_STEP: _shape(
+            "request right step by", "node digest reason outcome method evidence"
+        ),
+        EventKind.REQUEST_ANSWERED: _shape(
+            "request right outcome digest", "keys_left keys_destroyed_at"
+        ),
+        EventKind.REGISTER_STEP: _shape("register entry step by", "digest reason purpose until"),
     }
 )
 

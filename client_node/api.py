@@ -10,6 +10,7 @@
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
     POST /v1/withdrawals         a person's withdrawal, in one step
+    POST /v1/requests            a person's request: access, erasure, and the other rights
     POST /v1/pseudonyms          the name under which anything of a customer is kept
     POST /v1/proofs              was this person in that round?
 
@@ -160,6 +161,10 @@ def _add_people(router: APIRouter, service: NodeService) -> None:
     @router.post("/withdrawals", status_code=201)
     def withdrawals(said: wire.WithdrawalIn) -> dict[str, Any]:
         return service.people.withdraw(said.customer, said.purpose)
+
+    @router.post("/requests", status_code=201)
+    def requests(said: wire.RequestIn) -> dict[str, Any]:
+        return service.people.request(said.customer, said.model_dump(exclude={"customer"}))
 
     @router.post("/pseudonyms")
     def pseudonyms(said: wire.CustomerIn) -> dict[str, str]:

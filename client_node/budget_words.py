@@ -65,8 +65,8 @@ def remaining(ledger: BudgetLedger, limits: Limits, *, clock: Clock) -> Remainin
         period_s=limits.period_s,
         entries=len(entries),
         by_purpose={name: cost for name, cost in purposes.items() if cost},
-        right_percent=_right_percent(used, limits.delta),
-        at_nodes_percent=_right_percent(doubled, limits.delta),
+        right_percent=right_percent(used, limits.delta),
+        at_nodes_percent=right_percent(doubled, limits.delta),
         more_like_the_last=_more(spent, last, limits) if current else 0,
         oldest_returns_at=current[0].spent_at + limits.period_s if current else None,
         training=ledger.fault or "ready",
@@ -91,7 +91,7 @@ def to_dict(found: Remaining | None, *, fault: str | None) -> dict[str, Any]:
 
 
 def _spent_words(found: Remaining, days: int) -> list[str]:
-    most = _percent(_right_percent(found.epsilon_limit, found.delta))
+    most = _percent(right_percent(found.epsilon_limit, found.delta))
     if found.epsilon_spent == 0:
         nothing = (
             "Nothing that was computed from customers' messages has left this node in the last "
@@ -120,7 +120,7 @@ def _spent_words(found: Remaining, days: int) -> list[str]:
     return told
 
 
-def _right_percent(spent: float, delta: float) -> float:
+def right_percent(spent: float, delta: float) -> float:
     """Return how often a guess between two equally likely worlds is right at most, in percent."""
     return 100 * (1 + delta * math.exp(-spent)) / (1 + math.exp(-spent))
 

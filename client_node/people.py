@@ -67,6 +67,16 @@ class People:
         self._hear()
         return receipt
 
+    def request(self, customer: str, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Open a customer's request (access, erasure, ...); return its state and token.
+
+        Raises:
+            TrustUnavailable: Nothing was opened.
+        """
+        opened = self.client.request({**said, "subject": self.subject(customer)})
+        self._hear()
+        return opened
+
     def _hear(self) -> None:
         """Fetch standing now; where that fails, the poll in the background comes soon."""
         with suppress(UndertoneError):

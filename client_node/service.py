@@ -37,6 +37,7 @@ from client_node.gateway_client import GatewayClient
 from client_node.labels import Labels
 from client_node.notice import require_notice
 from client_node.people import People
+from client_node.people_requests import PeopleRequests
 from client_node.pipeline import Pipeline
 from client_node.pseudonym import KEY_BYTES
 from client_node.reader import Reader
@@ -286,6 +287,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
 
 def _make_ready(service: NodeService, engine: PolicyEngine) -> None:
     """Compare ledger and log, hear the trust service, require the notice, log the start."""
+    service.keeper.answering = _people_requests(service).answer
     logged = service.log.find(EventKind.BUDGET_SPENT, limit=1)
     with suppress(LedgerRolledBack):  # the ledger refuses from now on, and status says why
         service.ledger.verify(str(logged[0].event.fields["head"]) if logged else None)
@@ -301,6 +303,22 @@ def _make_ready(service: NodeService, engine: PolicyEngine) -> None:
         "node": service.node,
     }
     service.log.append(Event(kind=EventKind.SERVICE_STARTED, at=service.log.clock(), fields=fields))
+
+
+def _people_requests(service: NodeService) -> PeopleRequests:
+    return PeopleRequests(
+        node=service.node,
+        gate=service.pipeline.gate,
+        cache=service.cache,
+        vault=service.vault,
+        labels=service.labels,
+        training=service.training,
+        ledger=service.ledger,
+        delta=limits_of(service.policy).delta,
+        log=service.log,
+        client=service.client,
+        clock=service.log.clock,
+    )
 
 
 def _hear(service: NodeService) -> None:

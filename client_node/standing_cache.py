@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Feed:
     more: bool
     challenge: tuple[int, ...]
     digest: Digest
+    requests: tuple[Mapping[str, Any], ...] = ()
 
 
 class StandingCache:
@@ -224,4 +225,5 @@ def _feed(body: dict[str, Any], digest: Digest) -> Feed:
         more=bool(body.get("more", False)),
         challenge=tuple(int(index) for index in body.get("challenge", ())),
         digest=digest,
+        requests=tuple(dict(task) for task in body.get("requests", ())),
     )

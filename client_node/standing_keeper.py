@@ -4,14 +4,15 @@ One page of the feed: 1. the gate closes (the standing is in memory); 2. what is
 their conversations, or was made with their labels, is dropped, keys of withdrawn purposes and
 erased people are destroyed, their evidence forgotten; 3. the page is on disk; 4. both are
 logged; 5. the trust service gets an acknowledgement with the log's checkpoint and the answers
-to its challenge. Runs in a thread of its own; whatever fails, the service goes on and standing
-ages until the rules close the gate (promise 11).
+to its challenge; 6. what people asked is answered. Runs in a thread of its own; whatever fails,
+the service goes on and standing ages until the rules close the gate (promise 11).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from client_node.standing_cache import Feed, StandingCache
 from client_node.trust_client import TrustClient
 from client_node.vault import Vault
 from policies.clock import Clock
+from policies.errors import UndertoneError
 from policies.vocabulary import Purpose, SubjectId
 
 LONGEST_PAUSE_S = 30.0
@@ -70,6 +72,7 @@ class StandingKeeper:
         self._client, self._cache, self._vault, self._log = client, cache, vault, log
         self._conversations, self._recalibration = conversations, recalibration
         self._clock, self._poll_s, self._also = clock, poll_s, also
+        self.answering: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
         self._owed = Owed()
         self._destroyed = 0
         self._applying = threading.Lock()
@@ -106,7 +109,15 @@ class StandingKeeper:
                 )  # 4
             self._owed.challenge = feed.challenge
             self._acknowledge(feed)  # 5
+            self._answer_requests(feed)  # 6
         return feed.more
+
+    def _answer_requests(self, feed: Feed) -> None:
+        """Answer people's requests; one that fails is asked again with the next page."""
+        if self.answering is None or feed.more:
+            return
+        with suppress(UndertoneError):
+            self.answering(feed.requests)
 
     def start(self) -> None:
         """Poll in the background until `stop`."""

@@ -117,6 +117,23 @@ class TrustClient:
         """
         return _object(self._send("POST", "/v1/withdrawals", body))
 
+    def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Open a customer's request under the pseudonym; return its state and token.
+
+        Raises:
+            TrustUnavailable: As in `standing`; nothing was opened.
+        """
+        return _object(self._send("POST", "/v1/requests", body))
+
+    def answer_request(self, request: str, body: Mapping[str, Any]) -> None:
+        """Answer what was asked on a person's behalf.
+
+        Raises:
+            TrustUnavailable: As in `standing`; it is asked again.
+        """
+        path = f"/v1/requests/{request}/answers"
+        self._send("POST", path, body, timeout_s=BULK_TIMEOUT_S)
+
     def witness(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Carry one call to the service's witness; return status and body (`audit.exchange`).
 

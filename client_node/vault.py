@@ -43,6 +43,16 @@ class TrainingRecord:
     label: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """That a copy is kept of a turn, and for what; nothing of what is in it."""
+
+    turn: str
+    purpose: str
+    created_at: float
+    provenance: str | None
+
+
 class Vault:
     """Seals, opens and destroys; thread-safe."""
 
@@ -189,6 +199,28 @@ class Vault:
             )
             for row, features, label in pairs
             if features is not None and label is not None
+        ]
+
+    def kept(self, subject: SubjectId) -> list[Kept]:
+        """Return which copies are kept of a person's turns, oldest first; nothing is opened.
+
+        Raises:
+            VaultError: The disk refuses.
+        """
+        query = select(SealedRecord).where(SealedRecord.subject == subject)
+        try:
+            with self._session() as session:
+                rows = session.exec(query.order_by(col(SealedRecord.created_at))).all()
+        except SQLAlchemyError as error:
+            raise VaultError(f"records cannot be read: {type(error).__name__}") from error
+        return [
+            Kept(
+                turn=row.turn,
+                purpose=row.purpose,
+                created_at=row.created_at,
+                provenance=row.provenance,
+            )
+            for row in rows
         ]
 
     def purposes_of(self, subject: SubjectId) -> frozenset[str]:

@@ -155,6 +155,15 @@ class WithdrawalIn(Shape):
     purpose: Purpose | None
 
 
+class RequestIn(Shape):
+    """A customer's request; the trust service's desk knows the rights and what each needs."""
+
+    customer: Id
+    right: Annotated[str, Field(max_length=32)]
+    about: dict[str, Any] = Field(default_factory=dict)
+    jurisdiction: Annotated[str, Field(max_length=6)] = "EU"
+
+
 class CustomerIn(Shape):
     """One customer id, to get its pseudonym."""
 

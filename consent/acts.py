@@ -247,6 +247,10 @@ class Acts:
             act=act,
         )
 
+    def wake(self, company: str) -> None:
+        """Let the company's nodes ask at once: something waits for them."""
+        self._bell.ring(company)
+
     # -- erasure ------------------------------------------------------------------------
 
     def _erase(self, person: Person) -> dict[str, Any]:

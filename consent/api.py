@@ -52,6 +52,7 @@ from consent.errors import (
     NotFound,
     RequestInvalid,
 )
+from consent.rights_api import add_rights
 from consent.service import TrustService
 from consent.tables import NodeRow
 from policies.errors import PolicyUnavailable, RuleUnknown, UndertoneError
@@ -89,6 +90,7 @@ def create_app(service: TrustService) -> FastAPI:
     _add_nodes(app, service)
     _add_witness(app, service)
     app.include_router(choices_api.router(service, partial(_signed_by_node, service)))
+    add_rights(app, service, _signed_by_node)
     return app
 
 
@@ -217,7 +219,7 @@ def _add_nodes(app: FastAPI, service: TrustService) -> None:
         wait_s: Annotated[float, Query(ge=0, le=3600)] = 0.0,
     ) -> Response:
         node, _ = await _signed_by_node(service, request)
-        await _await_news(service, node.company, after, min(wait_s, service.settings.most_wait_s))
+        await _await_news(service, node, after, min(wait_s, service.settings.most_wait_s))
         envelope = await run_in_threadpool(lambda: service.feed.envelope(node, after=after))
         return Response(envelope, media_type="application/json")
 
@@ -256,10 +258,10 @@ def _add_witness(app: FastAPI, service: TrustService) -> None:
         return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
 
 
-async def _await_news(service: TrustService, company: str, after: int, wait_s: float) -> None:
-    """Return when the company has news after a sequence, or after `wait_s` without any."""
-    with service.bell.listen(company) as heard:
-        if not await run_in_threadpool(lambda: service.feed.has_news(company, after=after)):
+async def _await_news(service: TrustService, node: NodeRow, after: int, wait_s: float) -> None:
+    """Return when the node has news after a sequence, or after `wait_s` without any."""
+    with service.bell.listen(node.company) as heard:
+        if not await run_in_threadpool(lambda: service.feed.has_news(node, after=after)):
             try:
                 await asyncio.wait_for(heard.wait(), timeout=wait_s)
             except TimeoutError:

@@ -40,6 +40,7 @@ from consent.errors import RequestInvalid, SettingsInvalid
 from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_body
 from consent.receipt_cli import receipt_app
 from consent.remote import call
+from consent.rights_cli import requests_app
 from consent.service import TrustService
 from consent.settings import TrustSettings
 from policies.engine import PolicyEngine
@@ -353,6 +354,9 @@ def rules_what_if(
 
 
 # -- people and everybody -----------------------------------------------------------------
+
+
+app.add_typer(requests_app, name="requests")
 
 
 @app.command()

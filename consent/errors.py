@@ -8,6 +8,7 @@
         ├── NotFound            no such notice, node, entry or manage token
         ├── ReceiptInvalid      a receipt that somebody holds is not what was given out
         ├── Conflict            it contradicts what is already recorded
+        │   └── EvidenceMissing a request or register entry that cannot be closed yet
         ├── LedgerUnavailable   the ledger cannot be read or written: the act did not happen
         ├── RemoteRefused       (command line) the trust service said no
         └── RemoteUnreachable   (command line) no trust service answers
@@ -46,6 +47,10 @@ class ReceiptInvalid(ConsentError):  # noqa: N818
 
 class Conflict(ConsentError):  # noqa: N818
     """Reject an act that contradicts what is already recorded."""
+
+
+class EvidenceMissing(Conflict):
+    """Refuse to close what is not shown to be done; the message says what is missing."""
 
 
 class LedgerUnavailable(ConsentError):  # noqa: N818

@@ -12,6 +12,7 @@ Body of the envelope (kind `standing`):
                        where a new grant has followed meanwhile
     challenge          entries of the node's own log that it is to open for us
     more               true when the next page follows at once
+    requests           what people asked that this node has not answered (`consent.rights_desk`)
 
 `issued_at` is always fresh, changes or not: an envelope with nothing new still says that
 nothing was withdrawn until then.
@@ -26,6 +27,7 @@ from consent.challenge import Challenges
 from consent.ledger import Ledger, Page
 from consent.officer import Officer
 from consent.records import Erased, purposes_ended, standing_of
+from consent.rights_desk import RightsDesk
 from consent.tables import NodeRow
 from policies.clock import Clock
 from policies.standing import Standing, governance_to_dict, standing_to_dict
@@ -44,6 +46,7 @@ class Feed:
         key: SigningKey,
         clock: Clock,
         most: int,
+        requests: RightsDesk,
     ) -> None:
         self._ledger = ledger
         self._officer = officer
@@ -51,10 +54,11 @@ class Feed:
         self._key = key
         self._clock = clock
         self._most = most
+        self._requests = requests
 
-    def has_news(self, company: str, *, after: int) -> bool:
-        """Return whether anything this company's nodes must hear of came after a sequence."""
-        return self._ledger.head(company) > after
+    def has_news(self, node: NodeRow, *, after: int) -> bool:
+        """Return whether anything this node must hear of came after a sequence."""
+        return self._ledger.head(node.company) > after or self._requests.has_news(node)
 
     def envelope(self, node: NodeRow, *, after: int) -> bytes:
         """Return the sealed page of changes after a sequence, freshly dated.
@@ -78,6 +82,7 @@ class Feed:
             "withdrawn": _withdrawn(page),
             "challenge": self._challenges.ask(NodeId(node.node)),
             "more": page.more,
+            "requests": self._requests.tasks(node),
         }
         return seal("standing", body, self._key)
 

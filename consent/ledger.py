@@ -11,7 +11,7 @@ import json
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,14 @@ class Ledger:
             raise LedgerUnavailable(
                 f"the consent ledger did not answer ({type(error).__name__}): try again"
             ) from error
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """Return a session for the stores that share this database."""
+        return self._session()
+
+    def writing(self) -> AbstractContextManager[Session]:
+        """Return a session that commits at its end, one writer at a time."""
+        return self._writing_session()
 
     # -- acts ---------------------------------------------------------------------------
 

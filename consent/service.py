@@ -26,6 +26,7 @@ from consent.errors import RequestInvalid, SettingsInvalid
 from consent.feed import Feed
 from consent.ledger import Ledger
 from consent.officer import Officer
+from consent.rights_desk import RightsDesk
 from consent.settings import TrustSettings
 from consent.tables import NodeRow
 from consent.tokens import Randomness
@@ -133,6 +134,14 @@ class TrustService:
             size=settings.challenge_size,
             period_s=settings.challenge_period_s,
         )
+        self.rights = RightsDesk(
+            ledger=self.ledger,
+            log=self.log,
+            keystore=self.keystore,
+            acts=self.acts,
+            clock=self._clock,
+            randomness=randomness,
+        )
         self.feed = Feed(
             ledger=self.ledger,
             officer=self.officer,
@@ -140,6 +149,7 @@ class TrustService:
             key=self.key,
             clock=self._clock,
             most=settings.most_changes,
+            requests=self.rights,
         )
         self.acknowledgements = Acknowledgements(
             ledger=self.ledger, log=self.log, challenges=challenges, clock=self._clock

@@ -36,8 +36,8 @@ class Clocks:
     """Every duration the law or the rules fix, each in the unit of its name."""
 
     clock_skew_s: int
-    access_answer_days: int
-    access_extension_days: int
+    access_answer_months: int
+    access_extension_months: int
     breach_notice_hours: int
     high_risk_log_days: int
     emotion_session_hours: int

@@ -44,6 +44,9 @@ STORES = frozenset(
         "client_node.standing_cache",
         "client_node.releases",
         "client_node.round_answers",
+        "consent.register_store",
+        "consent.rights_store",
+        "consent.rights_tables",
         "coordinator.release",
     }
 )
@@ -108,6 +111,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "typer": frozenset({"*.cli", "*.*_cli", "audit.terminal"}),
     "click": frozenset({"audit.terminal"}),
     "rich": frozenset({"*.cli", "audit.terminal", "deploy.*"}),
+    "holidays": frozenset({"consent.working_days"}),
     "tomli_w": frozenset({"deploy.machine"}),
 }
 """Each library, and the only modules that may know it."""

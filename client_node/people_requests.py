@@ -1,0 +1,284 @@
+"""What a node answers to people's requests: what it holds, or that nothing is left.
+
+Tasks come with the signed standing and are asked again until they are answered. For each: 1. what
+is asked is done or gathered; 2. an entry of our log commits to the report; 3. report, entry and
+its receipt go to the trust service. An erasure is answered only once the standing says erased and
+no key of the person is left.
+
+A reading is opened only under the gate's permit, like everywhere: where the rules refuse it
+(restricted, objected, expired) the report says that the copy is kept, and by which rules it stays
+shut. Where keys are destroyed there is nothing to open.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audit.batch import Membership, verify_batch_proof
+from audit.errors import EntryMissing
+from audit.events import Event, EventKind, Value
+from audit.gate import Gate
+from audit.log import EvidenceLog
+from client_node.budget_ledger import BudgetLedger
+from client_node.budget_words import right_percent
+from client_node.errors import LabelUnknown, LedgerRolledBack, TurnUnknown
+from client_node.labels import Labels
+from client_node.standing_cache import StandingCache
+from client_node.training import Training
+from client_node.trust_client import TrustClient
+from client_node.vault import Kept, Vault
+from models.accounting import NOTHING_SPENT, epsilon
+from policies.canonical import digest
+from policies.clock import Clock
+from policies.decision import UseRequest
+from policies.errors import Refused, UndertoneError
+from policies.vocabulary import Action, NodeId, Provenance, Purpose, RunId, SubjectId
+
+_RIGHTS = "access portability rectification erasure restriction objection review"
+KNOWN = frozenset(_RIGHTS.split())
+"""What this version can answer; anything else waits for a later one."""
+COMPLETE, NOTHING_HERE = "complete", "nothing-here"
+_PAGE = 1000
+LIMITS_OF_MODELS = (
+    "Models that were trained in these rounds are not trained again without this person. "
+    "Whoever sees all that left this node in these rounds, and guesses whether this person's "
+    "messages were used, is right at most right_percent times in 100; a coin is right 50 times."
+)
+
+Report = tuple[str, dict[str, Any]]
+"""The outcome, and what is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleRequests:
+    """Does what the trust service's desk asks on a person's behalf."""
+
+    node: NodeId
+    gate: Gate
+    cache: StandingCache
+    vault: Vault
+    labels: Labels
+    training: Training
+    ledger: BudgetLedger
+    delta: float
+    log: EvidenceLog
+    client: TrustClient
+    clock: Clock
+
+    def answer(self, tasks: Sequence[Mapping[str, Any]]) -> None:
+        """Answer what can be answered now; the rest is asked again with the next standing.
+
+        Raises:
+            UndertoneError: The first task that failed; those after it are tried all the same.
+        """
+        failed: UndertoneError | None = None
+        for task in (task for task in tasks if task["right"] in KNOWN):
+            try:
+                self._answer(task)
+            except UndertoneError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def _answer(self, task: Mapping[str, Any]) -> None:
+        done = self._do(str(task["right"]), SubjectId(task["subject"]), task["about"])  # 1
+        if done is None:
+            return
+        (outcome, report), extra = done
+        fields: dict[str, Value] = {
+            "request": str(task["request"]),
+            "right": str(task["right"]),
+            "outcome": outcome,
+            "digest": digest(report),
+        }
+        event = Event(kind=EventKind.REQUEST_ANSWERED, at=self.clock(), fields={**fields, **extra})
+        index = self.log.append(event)  # 2
+        self.client.answer_request(
+            str(task["request"]), {"report": report} | self._proof(index)
+        )  # 3
+
+    def _do(
+        self, right: str, subject: SubjectId, about: Mapping[str, Any]
+    ) -> tuple[Report, dict[str, Value]] | None:
+        """Return report and further fields of its entry; None where it is too early."""
+        if right in {"restriction", "objection"}:
+            standing = self._standing(right, subject)
+            return None if standing is None else (standing, {})
+        match right:
+            case "erasure":
+                return self._erasure(subject)
+            case "access":
+                return self._access(subject), {}
+            case "portability":
+                return self._portable(subject), {}
+            case "rectification":
+                return self._rectification(subject, about), {}
+            case _:
+                return self._review(subject, about), {}
+
+    # -- erasure ------------------------------------------------------------------------
+
+    def _erasure(self, subject: SubjectId) -> tuple[Report, dict[str, Value]] | None:
+        standing = self.cache.standing(subject)
+        if standing is not None and not standing.erased:
+            return None
+        self.vault.destroy([subject], None, now=self.clock())  # a refusal since made a key
+        self.log.forget(subject)
+        left = len(self.vault.purposes_of(subject)) + len(self.vault.kept(subject))
+        destroyed = self.log.find(EventKind.KEYS_DESTROYED, limit=1)
+        at = destroyed[0].index if destroyed else None
+        report: dict[str, Any] = {
+            "node": self.node,
+            "keys_left": left,
+            "keys_destroyed": None if at is None else self._proof(at),
+            "backups": "They hold sealed copies and no key; a destroyed key opens none of them.",
+            "models": self.models(subject),
+        }
+        return (COMPLETE, report), {"keys_left": left, "keys_destroyed_at": at}
+
+    def models(self, subject: SubjectId) -> dict[str, Any]:
+        """Return in which rounds the person was, and what those can tell of them at most."""
+        spent, rounds = NOTHING_SPENT, list[str]()
+        try:
+            entries = self.ledger.entries()
+        except LedgerRolledBack as error:
+            return {"unknown": str(error)}
+        for entry in entries:
+            if self._took_part(RunId(entry.run), entry.round_number, subject):
+                spent += self.ledger.curve_of(entry)
+                rounds.append(f"{entry.run}/{entry.round_number}")
+        if not rounds:
+            return {"rounds": [], "epsilon": 0.0}
+        bound = epsilon(spent, delta=self.delta)
+        return {
+            "rounds": rounds,
+            "epsilon": bound,
+            "delta": self.delta,
+            "right_percent": right_percent(bound, self.delta),
+            "words": LIMITS_OF_MODELS,
+        }
+
+    def _took_part(self, run: RunId, round_number: int, subject: SubjectId) -> bool:
+        try:
+            shown = self.training.prove(run, round_number, subject)
+        except EntryMissing:
+            return False
+        found = (
+            verify_batch_proof(p["root"], p["proof"], bytes.fromhex(p["blinded"])) for p in shown
+        )
+        return Membership.PRESENT in found
+
+    # -- access -------------------------------------------------------------------------
+
+    def _access(self, subject: SubjectId) -> Report:
+        decisions, kept = self._decisions(subject), self._kept(subject)
+        report: dict[str, Any] = {
+            "node": self.node,
+            "kept": kept,
+            "decisions": decisions,
+            "models": self.models(subject),
+        }
+        return (COMPLETE if decisions or kept else NOTHING_HERE), report
+
+    def _portable(self, subject: SubjectId) -> Report:
+        """Return what the person gave: words as they were kept, and their own labels' origin."""
+        names = ("turn", "at", "purpose", "text", "label_from")
+        kept = [{n: row[n] for n in names if n in row} for row in self._kept(subject)]
+        return (COMPLETE if kept else NOTHING_HERE), {"node": self.node, "kept": kept}
+
+    def _kept(self, subject: SubjectId) -> list[dict[str, Any]]:
+        return [self._copy(subject, row) for row in self.vault.kept(subject)]
+
+    def _copy(self, subject: SubjectId, row: Kept) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "turn": row.turn,
+            "at": row.created_at,
+            "purpose": row.purpose,
+            "label_from": row.provenance,
+        }
+        if row.purpose != Purpose.SERVICE:
+            return found | {"what": "figures computed from the words, without the words"}
+        try:
+            return found | self._opened(subject, row.turn)
+        except Refused as error:
+            return found | {"kept_shut_by": list(error.decision.rules)}
+        except TurnUnknown:
+            return found | {"what": "over: deleted with the next clearing"}
+
+    def _opened(self, subject: SubjectId, turn: str) -> dict[str, Any]:
+        """Open a reading under the gate's permit; a cue is expressed, not a truth (rule 26)."""
+        request = UseRequest(
+            node=self.node, action=Action.INFER, purpose=Purpose.SERVICE, subject=subject
+        )
+        standing = self.cache.standing(subject)
+        permit = self.gate.open(request, standing, self.cache.governance)
+        copy = json.loads(
+            self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
+        )
+        names = ("conversation", "text", "confidence", "release", "read_at")
+        cue = {"expressed_cues_of": copy["label"], "family": copy["emotion"]}
+        return {name: copy[name] for name in names} | cue
+
+    def _decisions(
+        self, subject: SubjectId, wanted: Callable[[Event], bool] = lambda _: True
+    ) -> list[dict[str, Any]]:
+        """Return the person's decisions; others' facts are not theirs to see."""
+        found = []
+        for start in range(0, self.log.size, _PAGE):
+            for entry in self.log.entries(start, start + _PAGE):
+                if entry.event.kind is not EventKind.DECISION or not wanted(entry.event):
+                    continue
+                facts = self.log.payload(entry.index)
+                if facts is not None and facts["request"]["subject"] == subject:
+                    found.append({"entry": entry.index, "at": entry.event.at} | _told(entry.event))
+        return found
+
+    # -- the others ---------------------------------------------------------------------
+
+    def _review(self, subject: SubjectId, about: Mapping[str, Any]) -> Report:
+        """Return the facts of one decision, and the entry that shows them."""
+        asked = about["decision"]
+        found = self._decisions(subject, lambda event: event.fields["decision_id"] == asked)
+        if not found:
+            return NOTHING_HERE, {"node": self.node}
+        index = found[0]["entry"]
+        shown = {"facts": self.log.payload(index), "decision": found[0], **self._proof(index)}
+        return COMPLETE, {"node": self.node} | shown
+
+    def _rectification(self, subject: SubjectId, about: Mapping[str, Any]) -> Report:
+        """Put the person's own word in the place of what was read, for what may be learnt."""
+        turn, nothing = str(about["turn"]), (NOTHING_HERE, {"node": self.node})
+        try:
+            if self.vault.owner(turn) != subject:
+                return nothing
+            permit = self.labels.record(turn, str(about["label"]), Provenance.CONSENTED_CORRECTION)
+        except TurnUnknown:
+            return nothing
+        except LabelUnknown as error:
+            return "label-unknown", {"node": self.node, "what": str(error)}
+        except Refused as error:
+            return "refused", {"node": self.node, "rules": list(error.decision.rules)}
+        return COMPLETE, {"node": self.node, "turn": turn, "decision": permit.decision_id}
+
+    def _standing(self, right: str, subject: SubjectId) -> Report | None:
+        """Say that the gate knows; None while it does not."""
+        standing = self.cache.standing(subject)
+        if standing is None:
+            return NOTHING_HERE, {"node": self.node}
+        known = standing.restricted if right == "restriction" else bool(standing.objected)
+        if not (known or standing.erased):
+            return None
+        return COMPLETE, {"node": self.node, "in_force": right}
+
+    def _proof(self, index: int) -> dict[str, str]:
+        leaf = base64.b64encode(self.log.entry(index).leaf).decode()
+        return {"leaf": leaf, "receipt": self.log.receipt(index)}
+
+
+def _told(event: Event) -> dict[str, Any]:
+    names = ("decision_id", "action", "purpose", "modality", "use", "allowed", "rules")
+    return {name: event.fields[name] for name in names}
