@@ -70,7 +70,7 @@ class Batch:
 
     def blinded(self, subject: SubjectId) -> bytes:
         """Return the person's leaf in this batch, 32 bytes."""
-        return _leaf(self._key, b"person", subject.encode())
+        return blind(subject, key=self._key)
 
     def prove(self, subject: SubjectId) -> dict[str, Any]:
         """Return the proof that the person is, or is not, in the batch; JSON values."""
@@ -93,11 +93,21 @@ def commit(subjects: Iterable[SubjectId], *, key: bytes) -> Batch:
         subjects: The people; the same person twice is there once.
         key: 32 secret bytes, used for this batch only.
     """
-    people = {_leaf(key, b"person", subject.encode()) for subject in subjects}
+    people = {blind(subject, key=key) for subject in subjects}
     size = max(SMALLEST, 1 << (len(people) + 1).bit_length())
     padding = (_leaf(key, b"padding", str(i).encode()) for i in range(size - len(people) - 2))
     leaves = sorted({_LOWEST, _HIGHEST, *people, *padding})
     return Batch.restore(leaves, key=key)
+
+
+def key_digest(key: bytes) -> str:
+    """Return what binds a batch to its key (hexadecimal), without telling it."""
+    return hashlib.sha256(b"undertone/batch-key/v1\0" + key).hexdigest()
+
+
+def blind(subject: SubjectId, *, key: bytes) -> bytes:
+    """Return a person's leaf in the batch of that key, 32 bytes."""
+    return _leaf(key, b"person", subject.encode())
 
 
 def verify_batch_proof(root: str, proof: Mapping[str, Any], blinded: bytes) -> Membership:

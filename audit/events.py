@@ -76,14 +76,18 @@ def _shape(required: str, optional: str = "") -> Shape:
 
 
 _DECISION_IDS = "decision_id node action purpose modality policy_digest"
+_BASIS = "envelope_digest release_digest governance_digest approvals"
 
 SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
     {
         EventKind.SERVICE_STARTED: _shape("service version policy_digest", "node key"),
         EventKind.DECISION: _shape(
-            f"{_DECISION_IDS} use allowed rules request_digest standing_digest", "caller"
+            f"{_DECISION_IDS} use allowed rules request_digest standing_digest",
+            f"caller {_BASIS} notice_version",
         ),
-        EventKind.BATCH_DECISION: _shape(f"{_DECISION_IDS} batch_root context"),
+        EventKind.BATCH_DECISION: _shape(
+            f"{_DECISION_IDS} batch_root context", f"{_BASIS} key_digest"
+        ),
         EventKind.BUDGET_RESERVED: _shape("run epsilon delta", "ledger plan_digest head"),
         EventKind.BUDGET_SPENT: _shape(
             "ledger run round terms_digest epsilon_after delta head", "decision_id"
@@ -91,13 +95,15 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.BUDGET_REFUSED: _shape(
             "ledger run", "round terms_digest epsilon_after epsilon delta head reason decision_id"
         ),
-        EventKind.STANDING_APPLIED: _shape("sequence envelope_digest"),
+        EventKind.STANDING_APPLIED: _shape("sequence envelope_digest", "approvals"),
         EventKind.KEYS_DESTROYED: _shape("reason purpose count", "sequence"),
-        EventKind.TURN_SEALED: _shape("turn decision_id", "purpose"),
+        EventKind.TURN_SEALED: _shape("turn decision_id", "purpose release"),
         EventKind.LABEL_RECORDED: _shape("turn provenance decision_id"),
         EventKind.TERMS_PUBLISHED: _shape("run round terms_digest", "asks"),
         EventKind.TERMS_ANSWERED: _shape("run round terms_digest answer"),
-        EventKind.RELEASE_PUBLISHED: _shape("release digest run approved_by", "card_digest"),
+        EventKind.RELEASE_PUBLISHED: _shape(
+            "release digest run approved_by", "card_digest plan_digest decision_id"
+        ),
         EventKind.RELEASE_LOADED: _shape("release digest", "log_index"),
         EventKind.RELEASE_REFUSED: _shape("", "release digest reason"),
         EventKind.NODE_ENROLLED: _shape("node key", "company"),
@@ -110,7 +116,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.ERASURE_ACKNOWLEDGED: _shape("node sequence", "keys_destroyed checkpoint"),
         EventKind.CHALLENGE_ANSWERED: _shape("node index agrees", "rules"),
         EventKind.PLAN_ACCEPTED: _shape("plan_digest name", "epsilon delta rounds"),
-        EventKind.RUN_STARTED: _shape("run plan_digest"),
+        EventKind.RUN_STARTED: _shape("run plan_digest", "approved_by base_digest"),
         EventKind.RUN_ENDED: _shape("run state", "rounds weights_digest"),
         EventKind.ROUND_CLOSED: _shape("run round state replies weights_digest"),
         EventKind.EVALUATION_CLOSED: _shape("run evaluation state replies table_digest"),

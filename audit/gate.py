@@ -18,22 +18,24 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
-from audit.batch import Batch, commit
+from audit.batch import Batch, commit, key_digest
+from audit.decided import batch_facts, decided, facts_of, ids_of, notice_of
 from audit.errors import EntryMissing, EnvelopeInvalid, EvidenceUnavailable
 from audit.events import Event, EventKind, Value
 from audit.keys import VerifyKey
 from audit.log import Draft, EvidenceLog
 from audit.signing import seal, unseal
+from policies.canonical import digest
 from policies.clock import Clock
-from policies.decision import Decision, UseRequest, request_to_dict
+from policies.decision import Decision, UseRequest
 from policies.engine import PolicyEngine
 from policies.errors import PolicyUnavailable, Refused, UndertoneError
 from policies.permit import Permit
-from policies.standing import Governance, Standing, governance_to_dict, standing_to_dict
+from policies.standing import Governance, Standing, governance_to_dict
 from policies.vocabulary import (
     Action,
     DecisionId,
@@ -49,6 +51,13 @@ BATCH_SUBJECT = SubjectId("batch")
 """Placeholder in the request of a batch: the people are in the standings."""
 
 _PERMIT = "permit"
+
+Basis = Callable[[], Mapping[str, Value]]
+"""Returns what is in force beside standing and rules, by digest: fields of a decision's event."""
+
+
+def _nothing_more() -> Mapping[str, Value]:
+    return {}
 
 
 class Outcome(NamedTuple):
@@ -69,6 +78,7 @@ class Gate:
         clock: Clock,
         batch_key: bytes,
         permit_ttl_s: float = 30.0,
+        basis: Basis = _nothing_more,
     ) -> None:
         """Join the parts.
 
@@ -78,12 +88,14 @@ class Gate:
             clock: Unix seconds.
             batch_key: 32 secret bytes, from which each batch's own key is derived.
             permit_ttl_s: Seconds for which a permit is good.
+            basis: What else a decision rests on, by digest, for `audit.trace`.
         """
         self._engine = engine
         self._log = log
         self._clock = clock
         self._batch_key = batch_key
         self._permit_ttl_s = permit_ttl_s
+        self._basis = basis
 
     def open(
         self, request: UseRequest, standing: Standing | None, governance: Governance | None
@@ -121,10 +133,11 @@ class Gate:
         now = self._clock()
         decisions = [self._decide(r, standing, governance, now=now) for r in requests]  # 1, 2
         pairs = list(zip(requests, decisions, strict=True))
+        basis = self._basis_of(governance)
         drafts = [
             Draft(
-                _decided(request, decision, now=now),
-                _facts(request, standing, governance, decision, now=now),
+                decided(request, decision, basis | notice_of(request, standing), now=now),
+                facts_of(request, standing, governance, decision, now=now),
                 None if _concerns_nobody(request, standing) else request.subject,
             )
             for request, decision in pairs
@@ -164,14 +177,17 @@ class Gate:
             self._refuse_batch(request, governance, now=now)
         allowed, decisions = self._decide_batch(request, standings, governance, now=now)  # 1, 2
         decision_id = DecisionId(secrets.token_hex(16))
-        batch = commit(allowed, key=self._key_of(decision_id))
+        key = self._key_of(decision_id)
+        batch = commit(allowed, key=key)
         fields: dict[str, Value] = {
-            **_ids(request, decision_id, self._engine.policy_digest),
+            **ids_of(request, decision_id, self._engine.policy_digest),
+            **self._basis_of(governance),
             "batch_root": batch.root,
+            "key_digest": key_digest(key),
             "context": [f"{name}={value}" for name, value in sorted(context.items())],
         }
         event = Event(kind=EventKind.BATCH_DECISION, at=now, fields=fields)
-        facts = _batch_facts(request, governance, decisions, batch)
+        facts = batch_facts(request, governance, decisions, batch)
         index = self._append([Draft(event, facts)])[0]  # 3
         return self._permit(request, allowed, decision_id, index, now=now)  # 4
 
@@ -242,8 +258,14 @@ class Gate:
         decision = self._decide(request, nobody, governance, now=now)
         if decision.allowed:
             raise PolicyUnavailable("the rules allow what the organisation stopped: no")
-        self._append([Draft(_decided(request, decision, now=now))])
+        event = decided(request, decision, self._basis_of(governance), now=now)
+        self._append([Draft(event)])
         raise Refused(decision)
+
+    def _basis_of(self, governance: Governance | None) -> dict[str, Value]:
+        """Return the digests of what a decision rests on, as its event carries them."""
+        governed = None if governance is None else digest(governance_to_dict(governance))
+        return {**self._basis(), "governance_digest": governed}
 
     def _append(self, drafts: Sequence[Draft]) -> Sequence[int]:
         """Append all or none; whatever breaks in the log is missing evidence."""
@@ -334,64 +356,3 @@ def _concerns_nobody(request: UseRequest, standing: Standing | None) -> bool:
 
 def _unapproved(request: UseRequest, governance: Governance) -> bool:
     return request.purpose not in governance.dpia_purposes
-
-
-def _ids(request: UseRequest, decision_id: DecisionId, policy_digest: Digest) -> dict[str, str]:
-    return {
-        "decision_id": decision_id,
-        "node": request.node,
-        "action": request.action.value,
-        "purpose": request.purpose.value,
-        "modality": request.modality.value,
-        "policy_digest": policy_digest,
-    }
-
-
-def _decided(request: UseRequest, decision: Decision, *, now: float) -> Event:
-    """Return the event of one decision: what was asked, and by which rules it was answered."""
-    fields: dict[str, Value] = {
-        **_ids(request, decision.decision_id, decision.policy_digest),
-        "use": None if request.use is None else request.use.value,
-        "allowed": decision.allowed,
-        "rules": list[str](decision.rules),
-        "request_digest": decision.request_digest,
-        "standing_digest": decision.standing_digest,
-    }
-    return Event(kind=EventKind.DECISION, at=now, fields=fields)
-
-
-def _facts(
-    request: UseRequest,
-    standing: Standing | None,
-    governance: Governance | None,
-    decision: Decision,
-    *,
-    now: float,
-) -> dict[str, Any]:
-    """Return everything it takes to make the decision again."""
-    return {
-        "request": request_to_dict(request),
-        "standing": None if standing is None else standing_to_dict(standing),
-        "governance": None if governance is None else governance_to_dict(governance),
-        "now": now,
-        "allowed": decision.allowed,
-        "rules": list(decision.rules),
-    }
-
-
-def _batch_facts(
-    request: UseRequest,
-    governance: Governance,
-    decisions: Sequence[Decision],
-    batch: Batch,
-) -> dict[str, Any]:
-    """Return what was decided for each distinct case, and the leaves; nobody's standing."""
-    return {
-        "request": request_to_dict(request),
-        "governance": governance_to_dict(governance),
-        "cases": [
-            {"allowed": d.allowed, "rules": list(d.rules), "standing_digest": d.standing_digest}
-            for d in decisions
-        ],
-        "leaves": base64.b64encode(b"".join(batch.leaves)).decode(),
-    }

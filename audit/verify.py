@@ -88,7 +88,7 @@ def verify_log(
         CheckpointInvalid, SignatureInvalid: `known_checkpoint` is not one of this log.
     """
     known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key)
-    with _reading(path) as database:
+    with reading(path) as database:
         place = None if bookmark is None else Bookmark(bookmark, path, f"{key} {known}")
         return _Verification(database, key, known).run(path, progress, place, workers)
 
@@ -100,7 +100,7 @@ def read_last(path: Path, kind: EventKind) -> Event | None:
         EvidenceUnavailable: The file cannot be read.
         LogTampered: It is no log.
     """
-    with _reading(path) as database:
+    with reading(path) as database:
         row = database.execute(NEWEST_OF_KIND, (kind.value, 1)).fetchone()
     return None if row is None else decode_leaf(row[1])[0]
 
@@ -112,14 +112,14 @@ def read_leaves(path: Path, size: int) -> Iterator[tuple[int, bytes]]:
         EvidenceUnavailable: The file cannot be read.
         LogTampered: It is no log.
     """
-    with _reading(path) as database:
+    with reading(path) as database:
         yield from database.execute(
             "SELECT idx, leaf FROM entry WHERE idx < ? ORDER BY idx", (size,)
         )
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a log's file to read; what SQLite finds wrong with it is tampering."""
     try:
         with closing(open_to_read(path)) as database:

@@ -12,6 +12,7 @@
     POST /v1/withdrawals         a person's withdrawal, in one step
     POST /v1/requests            a person's request: access, erasure, and the other rights
     POST /v1/pseudonyms          the name under which anything of a customer is kept
+    GET  /v1/trace/{decision}    staff: what a decision rests on (`audit.trace_api`)
     POST /v1/proofs              was this person in that round?
 
 Errors are problem+json (RFC 9457): one line, no personal text, no traceback.
@@ -28,6 +29,7 @@ from audit.batch import Membership, verify_batch_proof
 from audit.errors import EntryMissing
 from audit.http import BodyLimit, install_error_handlers
 from audit.telemetry import span
+from audit.trace_api import trace_router
 from client_node import wire
 from client_node.budget_words import remaining, to_dict
 from client_node.errors import (
@@ -75,6 +77,7 @@ def create_app(service: NodeService) -> FastAPI:
         return {"status": "ok"}
 
     app.include_router(_router(service), dependencies=[Depends(_authenticated(service))])
+    app.include_router(trace_router(service.log, published=service.releases.published))
     return app
 
 

@@ -25,6 +25,7 @@ from client_node.api import create_app
 from client_node.budget_ledger import BudgetLedger
 from client_node.budget_words import remaining, to_dict
 from client_node.connections import ConnectionGuard, ConnectionPolicy, install
+from client_node.evidence_cli import add_commands as add_evidence
 from client_node.internal_api import create_internal_app
 from client_node.service import open_node
 from client_node.settings import NodeSettings, load_policy, load_signing_key
@@ -35,6 +36,7 @@ app = CommandLine(help="Serve, and look after one node.")
 budget_app = typer.Typer(no_args_is_help=True, help="The privacy budget.")
 policy_app = typer.Typer(no_args_is_help=True, help="The operator's signed policy.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys of integrations.")
+add_evidence(app)
 app.add_typer(budget_app, name="budget")
 app.add_typer(policy_app, name="policy")
 app.add_typer(key_app, name="key")

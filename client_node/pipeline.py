@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.events import Event, EventKind
+from audit.events import Event, EventKind, Value
 from audit.gate import Gate
 from audit.log import Draft, EvidenceLog
 from client_node.conversations import Conversations
@@ -203,7 +203,7 @@ class Pipeline:
         copies = [(may.keep, service), (train, _bytes(known.features))]
         kept = [(permit, copy) for permit, copy in copies if permit is not None]
         self.vault.seal(turn_id, kept, subject=turn.subject, now=self.clock())
-        self.log.append_many([self._sealed(turn_id, permit) for permit, _ in kept])
+        self.log.append_many([self._sealed(turn_id, permit, known.reading) for permit, _ in kept])
         return tuple(permit.purpose for permit, _ in kept)
 
     def _follow(
@@ -220,11 +220,12 @@ class Pipeline:
             now=self.clock(),
         )
 
-    def _sealed(self, turn_id: str, permit: Permit) -> Draft:
-        fields = {
+    def _sealed(self, turn_id: str, permit: Permit, reading: Reading | None) -> Draft:
+        fields: dict[str, Value] = {
             "turn": turn_id,
             "decision_id": permit.decision_id,
             "purpose": permit.purpose.value,
+            "release": None if reading is None else reading.release_id,
         }
         return Draft(Event(kind=EventKind.TURN_SEALED, at=self.clock(), fields=fields))
 

@@ -14,18 +14,22 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
+from audit.checkpoint import unverified_checkpoint
 from audit.errors import AuditError
 from audit.events import Event, EventKind
 from audit.leaf import decode_leaf
 from audit.log import EvidenceLog
 from audit.receipt import verify_receipt
 from audit.signing import SigningKey, VerifyKey, seal, unseal
+from audit.trace import Foreign
 from client_node.errors import ReleaseRejected
 from client_node.tables import LoadedRelease, open_store
 from models.errors import ModelError
@@ -122,6 +126,10 @@ class Releases:
                 self._put_in_force(verified, bundle)
         return self._acknowledgement(verified)
 
+    def published(self, release_digest: str) -> Foreign | None:
+        """Return the coordinator's entry about a release that was loaded here, with its receipt."""
+        return _published(self._engine, release_digest, *self._keys)
+
     def close(self) -> None:
         """Close the file."""
         self._engine.dispose()
@@ -164,3 +172,35 @@ class Releases:
 
     def _record(self, kind: EventKind, **fields: Any) -> None:
         self._log.append(Event(kind=kind, at=self._clock(), fields=fields))
+
+
+def published_in(
+    path: Path, coordinator_key: VerifyKey, log_key: VerifyKey
+) -> Callable[[str], Foreign | None]:
+    """Return what finds releases in a node's file, as `Releases.published` does while it runs."""
+
+    def find(release_digest: str) -> Foreign | None:
+        if not path.is_file():
+            return None
+        engine = open_store(path, [LoadedRelease])
+        try:
+            return _published(engine, release_digest, coordinator_key, log_key)
+        finally:
+            engine.dispose()
+
+    return find
+
+
+def _published(
+    engine: Engine, release_digest: str, coordinator_key: VerifyKey, log_key: VerifyKey
+) -> Foreign | None:
+    """Return the entry in a kept bundle, once signature and receipt hold."""
+    with Session(engine) as session:
+        query = select(LoadedRelease).where(LoadedRelease.digest == release_digest)
+        row = session.exec(query).first()
+    if row is None:
+        return None
+    body = unseal(KIND, row.bundle, coordinator_key)
+    leaf, proof = base64.b64decode(body["leaf"], validate=True), str(body["proof"])
+    verify_receipt(proof, leaf, log_key)
+    return Foreign(unverified_checkpoint(proof.partition("\n\n")[2]).origin, leaf, proof)

@@ -208,7 +208,16 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
     )
     opened.callback(releases.close)
     engine = PolicyEngine.load()
-    gate = Gate(engine=engine, log=log, clock=clock, batch_key=key.derive("batch"))
+    gate = Gate(
+        engine=engine,
+        log=log,
+        clock=clock,
+        batch_key=key.derive("batch"),
+        basis=lambda: {
+            "envelope_digest": cache.envelope_digest,
+            "release_digest": None if releases.current is None else releases.current.digest,
+        },
+    )
     witnesses = _witnesses(settings, policy, log, client, trust_key, log_key, parts, opened)
     recalibration = Recalibration(
         node=node, gate=gate, cache=cache, vault=vault, releases=releases, clock=clock

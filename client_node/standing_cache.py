@@ -16,8 +16,9 @@ refuse them by `standing_max_age_s`; this module never decides.
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from policies.vocabulary import Digest, NodeId, Purpose, SubjectId
 
 KIND = "standing"
 MAX_AHEAD_S = 60
+_APPROVAL = re.compile(r"[A-Za-z0-9._:/@+=~-]{1,256}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class Feed:
     challenge: tuple[int, ...]
     digest: Digest
     requests: tuple[Mapping[str, Any], ...] = ()
+    approvals: tuple[str, ...] = ()
 
 
 class StandingCache:
@@ -89,6 +92,12 @@ class StandingCache:
         with self._lock:
             newest, vouched_at = self._newest, self._vouched_at
         return None if newest is None else dataclasses.replace(newest.governance, as_of=vouched_at)
+
+    @property
+    def envelope_digest(self) -> Digest | None:
+        """The newest envelope, which vouches for every standing here; None before the first."""
+        newest = self._newest
+        return None if newest is None else newest.digest
 
     def standing(self, subject: SubjectId) -> Standing | None:
         """Return the person's standing as the trust service last vouched for it, or None."""
@@ -226,4 +235,12 @@ def _feed(body: dict[str, Any], digest: Digest) -> Feed:
         challenge=tuple(int(index) for index in body.get("challenge", ())),
         digest=digest,
         requests=tuple(dict(task) for task in body.get("requests", ())),
+        approvals=_approvals(body.get("approvals", ())),
     )
+
+
+def _approvals(words: Sequence[object]) -> tuple[str, ...]:
+    """Return who approved what, as the log can carry it."""
+    if not all(isinstance(word, str) and _APPROVAL.fullmatch(word) for word in words):
+        raise ValueError("an approval is no word")
+    return tuple(str(word) for word in words)

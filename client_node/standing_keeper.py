@@ -105,7 +105,10 @@ class StandingKeeper:
             feed = self._cache.apply(data, obey=self._destroy)  # 1, 2, 3
             if feed.sequence != before:
                 self._record(
-                    EventKind.STANDING_APPLIED, sequence=feed.sequence, envelope_digest=feed.digest
+                    EventKind.STANDING_APPLIED,
+                    sequence=feed.sequence,
+                    envelope_digest=feed.digest,
+                    approvals=list(feed.approvals),
                 )  # 4
             self._owed.challenge = feed.challenge
             self._acknowledge(feed)  # 5

@@ -300,7 +300,12 @@ class Training:
                 request,
                 [standing for standing in people if standing is not None],
                 self.cache.governance,
-                context={"run": terms.run, "round": str(round_number)},
+                context={
+                    "run": terms.run,
+                    "round": str(round_number),
+                    "terms": digest(terms_to_dict(terms)),
+                    "plan": terms.plan_digest,
+                },
             )
         except (Refused, PolicyUnavailable) as error:
             raise RoundRefused(RoundRefusal.STOPPED, str(error)) from error

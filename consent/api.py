@@ -16,6 +16,7 @@
     GET  /v1/rules[/{id}]            anyone       the catalogue, in words and sources
     GET  /v1/checkpoint              anyone       the log's signed note, as text
     GET  /v1/log/{index}             anyone       {index, leaf, receipt}
+    GET  /v1/trace/{decision}        staff        what a decision rests on (`audit.trace_api`)
     *    /v1/witness/...             anyone       `audit.witnessing`, as text
 
 "node" means a request signed with an enrolled node's key. Errors are problem+json (RFC 9457).
@@ -42,6 +43,7 @@ from audit.errors import (
     SignatureInvalid,
 )
 from audit.http import BodyLimit, install_error_handlers
+from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX
 from consent import choices_api, wire
 from consent.acts import Person
@@ -91,6 +93,7 @@ def create_app(service: TrustService) -> FastAPI:
     _add_witness(app, service)
     app.include_router(choices_api.router(service, partial(_signed_by_node, service)))
     add_rights(app, service, _signed_by_node)
+    app.include_router(trace_router(service.log))
     return app
 
 

@@ -37,6 +37,7 @@ from audit.verify import verify_log
 from audit.witnessing import write_cosignatures
 from consent.api import create_app
 from consent.errors import RequestInvalid, SettingsInvalid
+from consent.evidence_cli import add_commands as add_evidence
 from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_body
 from consent.receipt_cli import receipt_app
 from consent.remote import call
@@ -62,6 +63,7 @@ _PATHS = {Notice: "/v1/notices", Dpia: "/v1/dpias", Stop: "/v1/stop"}
 
 app = CommandLine(help="The consent and audit service.")
 app.add_typer(receipt_app, name="receipt")
+add_evidence(app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Settings = Annotated[Path, typer.Option("--settings", help="The service's TOML file.")]

@@ -6,6 +6,7 @@ Body of the envelope (kind `standing`):
     after, sequence    from where, exclusive, up to where it covers the ledger
     issued_at          Unix second; all standing the node holds is vouched for at this second
     governance         what the organisation has approved
+    approvals          by which envelopes, and who sealed or approved them (`consent.notice`)
     standings          each person whose standing changed after the asked sequence
     withdrawn          [{subject, purpose}] in order, of consents that ended (withdrawn, refused,
                        revoked, invalidated), purpose null for an erasure: keys to destroy even
@@ -78,6 +79,7 @@ class Feed:
             "sequence": page.sequence,
             "issued_at": issued_at,
             "governance": governance_to_dict(governance),
+            "approvals": list(self._officer.approvals()),
             "standings": _standings(page, issued_at),
             "withdrawn": _withdrawn(page),
             "challenge": self._challenges.ask(NodeId(node.node)),

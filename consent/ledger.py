@@ -179,6 +179,13 @@ class Ledger:
             rows = session.exec(query.order_by(col(LedgerRow.sequence))).all()
         return [(row.at, row.body) for row in rows]
 
+    def logged(self) -> list[tuple[str, int]]:
+        """Return the officer's sealed envelopes with their log entries, oldest first."""
+        query = select(LedgerRow).where(col(LedgerRow.company).is_(None))
+        with self._session() as session:
+            rows = session.exec(query.order_by(col(LedgerRow.sequence))).all()
+        return [(row.body, row.log_index) for row in rows]
+
     def decrees(self, *, until: float | None = None) -> list[tuple[float, Decree]]:
         """Return what the officer's envelopes say, with the time of recording, oldest first."""
         return [

@@ -84,6 +84,28 @@ class _Governing:
     dpias: dict[str, frozenset[Purpose]] = field(default_factory=dict)
 
 
+def approvals_of(decrees: Iterable[tuple[Decree, Digest, int]]) -> tuple[str, ...]:
+    """Return what is in force as words, `KIND/ID/BY/INDEX/DIGEST`, for nodes to record.
+
+    Of each impact assessment and of the stop switch the last, and every notice that a consent
+    may still rest on; `INDEX` is the entry in this service's log, `DIGEST` the envelope's.
+    """
+    kept: dict[tuple[str, str], str] = {}
+    for decree, digest, index in decrees:
+        match decree:
+            case Notice(version=version, material=material):
+                if material:
+                    kept = {of: word for of, word in kept.items() if of[0] != "notice"}
+                of, by = ("notice", str(version)), "officer"
+            case Dpia():
+                of, by = ("dpia", as_word(decree.dpia)), as_word(decree.approved_by)
+            case Stop():
+                of, by = ("stop", "set" if decree.stopped else "clear"), as_word(decree.by)
+                kept = {old: word for old, word in kept.items() if old[0] != "stop"}
+        kept[of] = f"{of[0]}/{of[1]}/{by}/{index}/{digest}"
+    return tuple(kept[of] for of in sorted(kept))
+
+
 def governance_of(decrees: Iterable[Decree], *, as_of: int, standing_max_age_s: int) -> Governance:
     """Return what the officer's acts, in the order they were recorded, add up to."""
     state = _Governing()

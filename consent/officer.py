@@ -22,6 +22,7 @@ from consent.notice import (
     Dpia,
     Notice,
     Stop,
+    approvals_of,
     as_word,
     decree_from_body,
     governance_of,
@@ -57,6 +58,10 @@ class Officer:
         self._standing_max_age_s = standing_max_age_s
         self._lock = threading.Lock()
         self._decrees = ledger.decrees()
+        self._logged = [
+            (decree, digest_bytes(text.encode()), index)
+            for (_, decree), (text, index) in zip(self._decrees, ledger.logged(), strict=True)
+        ]
 
     def decree(self, kind: str, envelope: bytes) -> tuple[Decree, int]:
         """Put an envelope of that kind in force; return what it says and its log entry.
@@ -91,6 +96,7 @@ class Officer:
         )
         self._ledger.add([row])  # 4
         self._decrees.append((at, decree))  # 5
+        self._logged.append((decree, digest, index))
         self._bell.ring(None)
         return index
 
@@ -124,6 +130,10 @@ class Officer:
         """Return what is in force now."""
         decrees = [decree for _, decree in list(self._decrees)]
         return self._governance(decrees, self._clock())
+
+    def approvals(self) -> tuple[str, ...]:
+        """Return what is in force and who approved it, by digest (`approvals_of`)."""
+        return approvals_of(list(self._logged))
 
     def governances_during(self, start: int, end: int, *, as_of: int) -> list[Governance]:
         """Return each governance in force from one Unix second to another, dated `as_of`."""

@@ -36,6 +36,7 @@ class Vouched:
     issued_at: int
     more: bool
     governance: Governance
+    approvals: tuple[str, ...] = ()
 
 
 class GovernanceCopy:
@@ -64,6 +65,12 @@ class GovernanceCopy:
         """What the organisation approved, as of the newest envelope; None before the first."""
         newest = self._newest
         return None if newest is None else newest.governance
+
+    @property
+    def approvals(self) -> tuple[str, ...]:
+        """What is in force and who approved it, as the trust service said; for the log."""
+        newest = self._newest
+        return () if newest is None else newest.approvals
 
     def hear(self, data: bytes) -> Vouched:
         """Verify an envelope and let it count; what is rejected changes nothing.
@@ -115,4 +122,5 @@ def _vouched(body: dict[str, Any]) -> Vouched:
         issued_at=issued_at,
         more=bool(body["more"]),
         governance=dataclasses.replace(governance, as_of=issued_at),
+        approvals=tuple(str(word) for word in body.get("approvals", ())),
     )

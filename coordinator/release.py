@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from audit.events import Event, EventKind
+from audit.events import Event, EventKind, Value
 from audit.log import EvidenceLog
 from audit.signing import SigningKey, seal
 from coordinator.aggregation import Weights
@@ -153,7 +153,7 @@ class ReleaseBook:
             approved_by=approved_by,
             labels=tuple(name for name, _ in release.labels),
             body=value,
-            bundle=self._bundle(release, value, approved_by),  # 2, 3, 4
+            bundle=self._bundle(release, value, approved_by, permit),  # 2, 3, 4
             published_at=self._clock(),
         )
         self._registry.add_release(published, number=len(self.all()))  # 5
@@ -168,12 +168,17 @@ class ReleaseBook:
             self._log.append(Event(kind=kind, at=self._clock(), fields=fields))
             raise
 
-    def _bundle(self, release: Release, value: Mapping[str, Any], approved_by: str) -> bytes:
-        fields = {
+    def _bundle(
+        self, release: Release, value: Mapping[str, Any], approved_by: str, permit: Permit
+    ) -> bytes:
+        fields: dict[str, Value] = {
             "release": release.release_id,
             "digest": digest(value),
             "run": release.run,
             "approved_by": approved_by,
+            "card_digest": digest(value["card"]),
+            "plan_digest": release.card.plan_digest,
+            "decision_id": permit.decision_id,
         }
         event = Event(kind=EventKind.RELEASE_PUBLISHED, at=self._clock(), fields=fields)
         index = self._log.append(event)  # 2

@@ -150,6 +150,9 @@ class CoordinatorService:
                 log=self.log,
                 clock=clock,
                 batch_key=secrets.token_bytes(BATCH_KEY_BYTES),  # a centre asks about no batch
+                basis=lambda: {
+                    "approvals": [] if self._copy is None else list(self._copy.approvals)
+                },
             ),
             governance=self.governance,
             clock=clock,
@@ -284,9 +287,11 @@ class CoordinatorService:
             permitted = partial(self.permission.check_run, run, approved_by=approved_by)
             permitted()
             base = self._base_release(found.plan, approved_by, release)
+            started = self._start_of(run, found, base, approved_by)
             self.ledger.reserve_run(run, found.plan)
             self.journal.open_run(run, plan_digest)
-            self._record_start(run, found)
+            for event in started:
+                self._record(event)
             stop = threading.Event()
             centre = self._centre(stop, permitted)
             thread = threading.Thread(
@@ -458,16 +463,26 @@ class CoordinatorService:
         except Refused as refusal:
             self.queue.cancel(refusal_line(refusal))
 
-    def _record_start(self, run: RunId, found: Preview) -> None:
-        started: dict[str, Value] = {"run": run, "plan_digest": found.digest}
+    def _start_of(
+        self, run: RunId, found: Preview, base: Published, approved_by: str
+    ) -> tuple[Event, Event]:
+        """Return what is recorded when a run starts, made first: an approver is one word."""
+        started: dict[str, Value] = {
+            "run": run,
+            "plan_digest": found.digest,
+            "approved_by": approved_by,
+            "base_digest": base.digest,
+        }
         reserved: dict[str, Value] = {
             "run": run,
             "epsilon": found.plan.epsilon,
             "delta": found.plan.delta,
             "plan_digest": found.digest,
         }
-        self._record(Event(kind=EventKind.RUN_STARTED, at=self._clock(), fields=started))
-        self._record(Event(kind=EventKind.BUDGET_RESERVED, at=self._clock(), fields=reserved))
+        return (
+            Event(kind=EventKind.RUN_STARTED, at=self._clock(), fields=started),
+            Event(kind=EventKind.BUDGET_RESERVED, at=self._clock(), fields=reserved),
+        )
 
     def _centre(self, stop: threading.Event, permitted: Callable[[], None]) -> Centre:
         return Centre(

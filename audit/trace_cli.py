@@ -1,0 +1,53 @@
+"""The `trace` command of each service: from a decision to all it rests on, over a log's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from audit.copied_log import copied_log
+from audit.keys import VerifyKey
+from audit.terminal import emit, progress_bar
+from audit.trace import Foreign, Link, Proofs, link_to_dict, trace
+from audit.verify import verify_log
+
+
+def print_trace(
+    log: Path,
+    key: VerifyKey,
+    decision: str,
+    *,
+    published: Callable[[str], Foreign | None] = lambda _: None,
+    as_json: bool,
+) -> None:
+    """Verify a log, then print a decision's chain: a line a link, or all of it as JSON.
+
+    Raises:
+        LogTampered: The log does not hold; nothing is traced.
+        EvidenceUnavailable: The file cannot be read.
+        EntryMissing: There is no such decision.
+    """
+    with progress_bar("entries") as progress:
+        verify_log(log, key, progress=progress)
+    with copied_log(log, key) as copy:
+        links = trace(copy.leaves(), decision, Proofs(copy.origin, copy.receipt, published))
+    if as_json:
+        emit([link_to_dict(link) for link in links], as_json=True)
+        return
+    for link in links:
+        typer.echo(_line(link))
+
+
+def _line(link: Link) -> str:
+    """Return one link for people: what, by which digest, shown where or why not."""
+    parts: list[Any] = [f"{link.what:<12} {link.name}"]
+    if link.by is not None:
+        parts.append(f"approved by {link.by}")
+    if link.digest is not None:
+        parts.append(link.digest)
+    where = f"entry {link.index} of {link.origin}"
+    parts.append(where if link.not_kept is None else f"not kept because {link.not_kept}")
+    return "; ".join(parts)
