@@ -15,6 +15,14 @@ AuditError
 ├── PeerUnavailable         another service's witness that does not answer: asked again later
 ├── NotSignedIn             a request for staff by nobody known
 ├── NotPermitted            a member of staff in a role that may not do this
+├── SignInRefused           name, password or code that do not belong together
+├── TooManyAttempts         signing in failed too often: wait
+├── RequestForged           a form or script that is not of our own pages
+├── PasswordRefused         a new password that is too short, or tried first by everybody
+├── AccountUnknown          no account or token of that name
+├── AccountConflict         an account that is there already
+├── AccountInvalid          a name, role or span that an account or token cannot have
+├── AccountsUnavailable     the store of accounts cannot be read or written
 ├── KeystoreError
 │   ├── KeystoreUnavailable the keystore cannot be opened, read or written
 │   ├── KeyDestroyed        the key is gone, and with it what it sealed
@@ -134,6 +142,42 @@ class NotSignedIn(AuditError):  # noqa: N818
 
 class NotPermitted(AuditError):  # noqa: N818
     """Reject a member of staff whose role may not do this."""
+
+
+class SignInRefused(NotSignedIn):
+    """Reject a name, password and code that do not belong together; never says which."""
+
+
+class TooManyAttempts(AuditError):  # noqa: N818
+    """Report that signing in failed too often; `wait_s` seconds must pass."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"signing in failed too often: wait {max(1, round(wait_s))} s")
+        self.wait_s = wait_s
+
+
+class RequestForged(NotPermitted):
+    """Reject a form or script that was not sent by a page of ours."""
+
+
+class PasswordRefused(AuditError):  # noqa: N818
+    """Reject a new password; says why and never what it was."""
+
+
+class AccountUnknown(AuditError):  # noqa: N818
+    """Report that there is no account or token of that name."""
+
+
+class AccountConflict(AuditError):  # noqa: N818
+    """Reject an account that is there already."""
+
+
+class AccountInvalid(AuditError):  # noqa: N818
+    """Reject a name, role or span that an account or token cannot have."""
+
+
+class AccountsUnavailable(AuditError):  # noqa: N818
+    """Report that the store of accounts cannot be read or written."""
 
 
 class KeystoreError(AuditError):

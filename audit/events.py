@@ -61,6 +61,12 @@ class EventKind(StrEnum):
     REQUEST_STEP = "request-step"
     REQUEST_ANSWERED = "request-answered"
     REGISTER_STEP = "register-step"
+    SIGNED_IN = "signed-in"
+    SIGNED_OUT = "signed-out"
+    SIGN_IN_REFUSED = "sign-in-refused"
+    SIGN_IN_BLOCKED = "sign-in-blocked"
+    STAFF_CHANGED = "staff-changed"
+    STAFF_ACTED = "staff-acted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,12 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
             "request right outcome digest", "keys_left keys_destroyed_at"
         ),
         EventKind.REGISTER_STEP: _shape("register entry step by", "digest reason purpose until"),
+        EventKind.SIGNED_IN: _shape("staff method", "roles"),
+        EventKind.SIGNED_OUT: _shape("staff everywhere"),
+        EventKind.SIGN_IN_REFUSED: _shape("staff method reason"),
+        EventKind.SIGN_IN_BLOCKED: _shape("what staff wait_s"),
+        EventKind.STAFF_CHANGED: _shape("staff change by", "roles token until"),
+        EventKind.STAFF_ACTED: _shape("staff act allowed"),
     }
 )
 

@@ -20,11 +20,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.errors import (
+    AccountConflict,
+    AccountInvalid,
+    AccountsUnavailable,
+    AccountUnknown,
     EvidenceUnavailable,
     NotPermitted,
     NotSignedIn,
+    PasswordRefused,
     RequestExpired,
     SignatureInvalid,
+    TooManyAttempts,
 )
 from policies.errors import NotBuilt, PolicyUnavailable, Refused, UndertoneError
 
@@ -37,6 +43,12 @@ STATUSES: Mapping[type[UndertoneError], int] = {
     RequestExpired: 401,
     NotSignedIn: 401,
     NotPermitted: 403,
+    TooManyAttempts: 429,
+    PasswordRefused: 422,
+    AccountInvalid: 422,
+    AccountUnknown: 404,
+    AccountConflict: 409,
+    AccountsUnavailable: 503,
     Refused: 403,
     PolicyUnavailable: 503,
     EvidenceUnavailable: 503,

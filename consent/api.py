@@ -1,7 +1,7 @@
 """The HTTP interface of the trust service; the one place where FastAPI is known.
 
     GET  /healthz                    anyone       status and alarm count
-    POST /v1/nodes                   admin token  {node, key, company}
+    POST /v1/nodes                   operator     {node, key, company}
     POST /v1/notices, dpias, stop    sealed by the officer (`consent.notice` has the bodies)
     GET  /v1/notices/{version}       anyone       texts, digests and the sealed envelope
     POST /v1/grants                  node         one grant, or {"grants": [...]}
@@ -19,7 +19,8 @@
     GET  /v1/trace/{decision}        staff        what a decision rests on (`audit.trace_api`)
     *    /v1/witness/...             anyone       `audit.witnessing`, as text
 
-"node" means a request signed with an enrolled node's key. Errors are problem+json (RFC 9457).
+"node" means a request signed with an enrolled node's key; "operator" one who signed in
+(`audit.portal`), or the admin token. Errors are problem+json (RFC 9457).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
@@ -43,6 +44,8 @@ from audit.errors import (
     SignatureInvalid,
 )
 from audit.http import BodyLimit, install_error_handlers
+from audit.portal.frame import install_frame
+from audit.staff import Staff, StaffRole, only
 from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX
 from consent import choices_api, wire
@@ -84,6 +87,7 @@ _S = TypeVar("_S", bound=wire.OnSomeone)
 def create_app(service: TrustService) -> FastAPI:
     """Return the application over a service, which stays the caller's to close."""
     app = FastAPI(title="Undertone trust service", docs_url=None, redoc_url=None, openapi_url=None)
+    install_frame(app, service.access)
     app.add_middleware(BodyLimit, limit_bytes=MOST_BODY_BYTES, by_prefix={PREFIX: MAX_BYTES})
     install_error_handlers(app, STATUS)
     _add_public(app, service)
@@ -148,8 +152,9 @@ def _add_officer(app: FastAPI, service: TrustService) -> None:
         app.post(f"/v1/{path}", status_code=201)(_decree(service, kind))
 
     @app.post("/v1/nodes", status_code=201)
-    async def enrol(request: Request) -> dict[str, Any]:
-        service.enrolment.check_admin(request.headers.get("authorization"))
+    async def enrol(
+        request: Request, _: Annotated[Staff, Depends(only(StaffRole.OPERATOR))]
+    ) -> dict[str, Any]:
         wanted = wire.NodeIn.read(await request.body())
         row = await run_in_threadpool(service.enrolment.enrol, wanted)
         return {"node": row.node, "company": row.company, "log_index": row.log_index}

@@ -20,6 +20,7 @@ import typer
 from audit.auditor import Auditor
 from audit.errors import CertificateInvalid, KeyInvalid, ServeFailed
 from audit.export import ExportFormat, export_log
+from audit.portal.cli import staff_app
 from audit.receipt import checkpoint_in
 from audit.serve import serve as serve_app
 from audit.signing import SigningKey, VerifyKey, seal
@@ -212,6 +213,9 @@ def node_enrol(
         body = json.dumps({"node": node, "company": company, "key": key}).encode()
         headers = {"Authorization": f"Bearer {_read(admin_token_file).strip()}"}
         emit(call(url, "/v1/nodes", ca=ca, body=body, headers=headers), as_json=as_json)
+
+
+app.add_typer(staff_app(call, url=LOCAL), name="staff")
 
 
 # -- the officer --------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import threading
 from collections.abc import Mapping
 
@@ -12,7 +11,7 @@ from audit.log import EvidenceLog
 from audit.signing import ReplayGuard, VerifyKey, verify_request
 from audit.submission import read_submission
 from audit.witnessing import origin_hash
-from consent.errors import Conflict, NotAuthenticated, RequestInvalid
+from consent.errors import Conflict, RequestInvalid
 from consent.ledger import Ledger
 from consent.tables import NodeRow
 from consent.wire import NodeIn
@@ -25,25 +24,13 @@ NODE_ORIGIN = "undertone/"
 class Enrolment:
     """The enrolled nodes; they are few, and kept in memory beside the ledger."""
 
-    def __init__(self, *, ledger: Ledger, log: EvidenceLog, clock: Clock, admin_token: str) -> None:
+    def __init__(self, *, ledger: Ledger, log: EvidenceLog, clock: Clock) -> None:
         self._ledger = ledger
         self._log = log
         self._clock = clock
-        self._admin_token = admin_token
         self._replay = ReplayGuard()
         self._lock = threading.Lock()
         self._by_key = {row.key_name: row for row in ledger.nodes()}
-
-    def check_admin(self, authorization: str | None) -> None:
-        """Return if the header carries the operator's bearer token.
-
-        Raises:
-            NotAuthenticated: It does not.
-        """
-        scheme, _, token = (authorization or "").partition(" ")
-        same = hmac.compare_digest(token.encode(), self._admin_token.encode())
-        if scheme.lower() != "bearer" or not same:
-            raise NotAuthenticated("the admin token is missing or wrong: send it as bearer token")
 
     def enrol(self, wanted: NodeIn) -> NodeRow:
         """Log and then remember a node; the same again changes nothing.

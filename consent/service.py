@@ -15,7 +15,9 @@ from audit.events import Event, EventKind
 from audit.gate import Gate
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
+from audit.portal.access import Access
 from audit.signing import SigningKey, VerifyKey
+from audit.staff import StaffRole
 from audit.witnessing import PREFIX, Answer, Witnessing
 from consent.acknowledgement import Acknowledgements
 from consent.acts import Acts, Person
@@ -70,7 +72,8 @@ class TrustService:
         admin_token = settings.admin_token()
         with ExitStack() as opening:
             self._open_stores(opening)
-            self._compose(officer_key, admin_token, randomness, sample)
+            self._compose(officer_key, randomness, sample)
+            self._open_access(opening, admin_token)
             self._open_witness(opening)
             self.acts.finish_erasures()
             self._log_start()
@@ -91,9 +94,7 @@ class TrustService:
         self.ledger = Ledger(settings.ledger_url())
         opening.callback(self.ledger.close)
 
-    def _compose(
-        self, officer_key: VerifyKey, admin_token: str, randomness: Randomness, sample: Sample
-    ) -> None:
+    def _compose(self, officer_key: VerifyKey, randomness: Randomness, sample: Sample) -> None:
         settings = self.settings
         self.bell = Bell()
         self.engine = PolicyEngine.load()
@@ -103,9 +104,7 @@ class TrustService:
             clock=self._clock,
             batch_key=self.key.derive("batch-commitments"),
         )
-        self.enrolment = Enrolment(
-            ledger=self.ledger, log=self.log, clock=self._clock, admin_token=admin_token
-        )
+        self.enrolment = Enrolment(ledger=self.ledger, log=self.log, clock=self._clock)
         self.officer = Officer(
             ledger=self.ledger,
             log=self.log,
@@ -154,6 +153,19 @@ class TrustService:
         self.acknowledgements = Acknowledgements(
             ledger=self.ledger, log=self.log, challenges=challenges, clock=self._clock
         )
+
+    def _open_access(self, opening: ExitStack, admin_token: str) -> None:
+        """Let staff sign in; the admin token stands for an operator until there is one."""
+        self.access = Access(
+            folder=self.settings.folder,
+            log=self.log,
+            key=self.key,
+            clock=self._clock,
+            bootstrap_token=admin_token,
+            bootstrap_roles=frozenset({StaffRole.OPERATOR}),
+            settings=self.settings.portal,
+        )
+        opening.callback(self.access.close)
 
     def _open_witness(self, opening: ExitStack) -> None:
         """Witness the nodes' and the coordinator's logs; nodes and auditors witness ours."""

@@ -35,6 +35,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
+from audit.portal.settings import PortalSettings
 from audit.settings import ServiceSettings
 from consent.errors import SettingsInvalid
 
@@ -77,6 +78,7 @@ class TrustSettings(ServiceSettings):
     storage: str = "EU"
     withdraw_at: str = "/v1/withdrawals"
     parties: dict[str, Party] = Field(default_factory=dict)
+    portal: PortalSettings = PortalSettings()
 
     @classmethod
     def load(cls, path: Path) -> TrustSettings:

@@ -1,0 +1,229 @@
+"""Local accounts: made by an operator, opened by their owner with a one-time token.
+
+A new account, or one that was reset, has a one-time token. With it its owner chooses a password
+and shows that the second factor works; only then is the account active.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sqlmodel import col, delete
+
+from audit.errors import AccountConflict, AccountInvalid, AccountUnknown, SignInRefused
+from audit.portal.diary import Diary, words
+from audit.portal.ledger import StaffLedger
+from audit.portal.passwords import Passwords
+from audit.portal.second_factor import SecondFactor
+from audit.portal.secrets import Randomness, hash_of, new_code, new_secret, same
+from audit.portal.tables import AccountRow, RecoveryRow, SessionRow, TokenRow
+from audit.staff import Staff, StaffRole
+from policies.clock import Clock
+
+FIRST_TOKEN_S = 72 * 3600.0
+RECOVERY_CODES = 10
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}")
+_WRONG = "name and one-time token do not belong together, or the token is too old"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """What the owner of an account puts into an authenticator app."""
+
+    secret: str
+    uri: str
+
+
+class Accounts:
+    """Makes and changes accounts; every change is in the log before it is in the store."""
+
+    def __init__(
+        self,
+        *,
+        ledger: StaffLedger,
+        diary: Diary,
+        clock: Clock,
+        randomness: Randomness,
+        passwords: Passwords,
+        second_factor: SecondFactor,
+        issuer: str,
+    ) -> None:
+        self._ledger = ledger
+        self._diary = diary
+        self._clock = clock
+        self._randomness = randomness
+        self._passwords = passwords
+        self._second_factor = second_factor
+        self._issuer = issuer
+
+    def add(self, name: str, roles: Iterable[StaffRole], *, by: str) -> str:
+        """Make an account; return its one-time token, which is good for three days.
+
+        Raises:
+            AccountInvalid: A name that is no lower-case word, or no role.
+            AccountConflict: There is one of that name.
+        """
+        check_name(name)
+        wanted = words(set(roles))
+        if not wanted:
+            raise AccountInvalid("an account needs a role: name one or more")
+        if self._ledger.account(name) is not None:
+            raise AccountConflict("there is an account of that name already: choose another")
+        token = new_secret(self._randomness)
+        self._diary.changed(name, "added", by=by, roles=list(wanted))
+        row = AccountRow(name=name, roles=" ".join(wanted), made_at=self._clock())
+        self._ledger.put(self._fresh(row, token))
+        return token
+
+    def reset(self, name: str, *, by: str) -> str:
+        """Take password, second factor, codes, sessions and tokens away; return a new token.
+
+        Raises:
+            AccountUnknown: No local account of that name.
+        """
+        if self.known(name).issuer is not None:
+            raise AccountUnknown("that account signs in at the identity provider: reset it there")
+        token = new_secret(self._randomness)
+        self._diary.changed(name, "reset", by=by)
+        self._change(name, lambda row: self._fresh(row, token), end_all=True)
+        return token
+
+    def disable(self, name: str, *, by: str) -> None:
+        """Close an account at once: its sessions and tokens end.
+
+        Raises:
+            AccountUnknown: No account of that name.
+        """
+        self.known(name)
+        self._diary.changed(name, "disabled", by=by)
+        self._change(name, lambda row: _set(row, disabled=True), end_all=True)
+
+    def enable(self, name: str, *, by: str) -> None:
+        """Open a closed account again."""
+        self.known(name)
+        self._diary.changed(name, "enabled", by=by)
+        self._change(name, lambda row: _set(row, disabled=False), end_all=False)
+
+    def every(self) -> list[dict[str, object]]:
+        """Return every account: name, roles and how it stands."""
+        return [
+            {
+                "name": row.name,
+                "roles": row.roles.split(),
+                "state": state_of(row),
+                "signs_in": "here" if row.issuer is None else "identity provider",
+            }
+            for row in self._ledger.accounts()
+        ]
+
+    # -- what the owner does with the one-time token -----------------------------------
+
+    def choose_password(self, name: str, token: str, password: str) -> Enrolment:
+        """Set the first password; return the second factor to set up.
+
+        Raises:
+            SignInRefused: The token is not this account's, or too old.
+            PasswordRefused: The rules refuse it.
+        """
+        row = self._by_token(name, token)
+        hashed = self._passwords.hash(password, name=name)
+        self._change(name, lambda found: _set(found, password_hash=hashed), end_all=True)
+        return self.enrolment(row)
+
+    def activate(self, name: str, token: str, code: str) -> list[str]:
+        """Take the first code; return the recovery codes, which are shown this once.
+
+        Raises:
+            SignInRefused: The token or the code is wrong, or no password was chosen.
+        """
+        row, now = self._by_token(name, token), self._clock()
+        step = self._second_factor.step(name, row.totp_salt, code, now=now)
+        if row.password_hash is None or step is None or not self._ledger.take_step(name, step):
+            raise SignInRefused("this code does not fit: is the device's clock right?")
+        self._diary.changed(name, "activated", by=name)
+        codes = [new_code(self._randomness) for _ in range(RECOVERY_CODES)]
+        with self._ledger.writing() as session:
+            session.exec(delete(RecoveryRow).where(col(RecoveryRow.account) == name))
+            session.add_all(RecoveryRow(code_hash=hash_of(c), account=name) for c in codes)
+            found = session.get_one(AccountRow, name)
+            session.add(_set(found, active=True, first_token_hash=None, first_token_until=None))
+        return codes
+
+    def enrolment(self, row: AccountRow) -> Enrolment:
+        """Return an account's second factor."""
+        make = self._second_factor
+        return Enrolment(
+            secret=make.secret(row.name, row.totp_salt),
+            uri=make.uri(row.name, row.totp_salt, issuer=self._issuer),
+        )
+
+    def _by_token(self, name: str, token: str) -> AccountRow:
+        row = self._ledger.account(name)
+        known = (row.first_token_hash if row is not None else None) or ""
+        if row is None or not same(hash_of(token), known) or row.disabled:
+            raise SignInRefused(_WRONG)
+        if self._clock() > (row.first_token_until or 0.0):
+            raise SignInRefused(_WRONG)
+        return row
+
+    def known(self, name: str) -> AccountRow:
+        """Return an account.
+
+        Raises:
+            AccountUnknown: There is none of that name.
+        """
+        row = self._ledger.account(name)
+        if row is None:
+            raise AccountUnknown("there is no account of that name: `staff list` has them")
+        return row
+
+    def _change(
+        self, name: str, change: Callable[[AccountRow], AccountRow], *, end_all: bool
+    ) -> None:
+        with self._ledger.writing() as session:
+            row = session.get_one(AccountRow, name)
+            session.add(change(row))
+            if end_all:
+                session.exec(delete(SessionRow).where(col(SessionRow.account) == name))
+                session.exec(delete(TokenRow).where(col(TokenRow.account) == name))
+
+    def _fresh(self, row: AccountRow, token: str) -> AccountRow:
+        return _set(
+            row,
+            password_hash=None,
+            first_token_hash=hash_of(token),
+            first_token_until=self._clock() + FIRST_TOKEN_S,
+            totp_salt=self._randomness(16).hex(),
+            totp_step=-1,
+            active=False,
+        )
+
+
+def check_name(name: str) -> None:
+    """Return if an account may have this name.
+
+    Raises:
+        AccountInvalid: It may not.
+    """
+    if not _NAME.fullmatch(name):
+        raise AccountInvalid("a name is 2 to 63 lower-case letters, digits, dots, - and _")
+
+
+def state_of(row: AccountRow) -> str:
+    """Return how an account stands, in one word."""
+    return "disabled" if row.disabled else "active" if row.active else "invited"
+
+
+def as_staff(row: AccountRow, roles: Iterable[str] | None = None) -> Staff:
+    """Return who an account is, with all its roles or those of them that are named."""
+    held = frozenset(StaffRole(word) for word in row.roles.split())
+    wanted = held if roles is None else held & {StaffRole(word) for word in roles}
+    return Staff(name=row.name, roles=wanted)
+
+
+def _set(row: AccountRow, **values: object) -> AccountRow:
+    for name, value in values.items():
+        setattr(row, name, value)
+    return row

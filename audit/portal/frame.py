@@ -1,0 +1,178 @@
+"""The frame that every page stands in: layout, security headers, and whose form it is.
+
+`install_frame` makes a service's app one that staff can sign in to; pages are mounted beside
+it and drawn with `page`. Templates escape what they show; there is no inline script or style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from audit.errors import NotSignedIn, RequestForged
+from audit.http import problem
+from audit.portal.access import SESSION_COOKIE, Access
+from audit.portal.secrets import keyed, same
+from audit.portal.staff_api import staff_routes
+from audit.staff import SAFE_METHODS
+
+VISIT_COOKIE = "__Host-undertone-visit"
+SIGN_IN = "/sign-in"
+_HERE = Path(__file__).parent
+_HEADERS = {
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'; object-src 'none'",
+    "strict-transport-security": "max-age=63072000",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # `no-referrer` would make browsers send `Origin: null` with our own forms.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+_templates = Environment(
+    loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
+)
+
+
+def install_frame(app: FastAPI, access: Access) -> None:
+    """Let staff sign in to an app; call it before its body limit is added."""
+    from audit.portal.pages import sign_in_pages  # noqa: PLC0415 (pages are drawn by this module)
+
+    app.state.admit, app.state.note = access.admit, access.note
+    app.include_router(staff_routes(access))
+    app.include_router(sign_in_pages(access))
+    app.add_exception_handler(NotSignedIn, _to_sign_in)
+    app.add_middleware(_OwnForms)
+    app.add_middleware(_SecurityHeaders)
+
+    @app.get("/portal.css", include_in_schema=False)
+    def style() -> FileResponse:
+        return FileResponse(_HERE / "static" / "portal.css", media_type="text/css")
+
+
+def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """Draw a page in the frame; `csrf` is what its forms must carry."""
+    context = {"csrf": csrf_of(request.cookies), "service": request.app.title} | values
+    return HTMLResponse(_templates.get_template(template).render(context), status_code=status)
+
+
+def csrf_of(cookies: Mapping[str, str]) -> str:
+    """Return the token of this browser's forms: bound to its session, before that its visit."""
+    own = cookies.get(SESSION_COOKIE) or cookies.get(VISIT_COOKIE)
+    return keyed(own.encode(), "form") if own else ""
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """Return the fields of a URL-encoded form, whose token `_OwnForms` has checked.
+
+    Raises:
+        RequestForged: The browser has no cookie of ours: the page was never opened.
+    """
+    if not csrf_of(request.cookies):
+        raise RequestForged("open the page first: the form needs the cookie that comes with it")
+    return _fields(await request.body())
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    given = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
+    return {name: values[-1] for name, values in given.items()}
+
+
+def local_path(path: str) -> str:
+    """Return a path of this service to go on to; anything else becomes the front page."""
+    plain = path.isascii() and path.isprintable() and "\\" not in path
+    return path if plain and path.startswith("/") and not path.startswith("//") else "/account"
+
+
+def _to_sign_in(request: Request, error: Exception) -> Response:
+    """Send a person to the sign-in page, a program a problem document."""
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if request.method in SAFE_METHODS and wants_page:
+        return RedirectResponse(f"{SIGN_IN}?next={quote(request.url.path)}", status_code=303)
+    return problem(401, "Not signed in", str(error))
+
+
+class _OwnForms:
+    """ASGI middleware: what a browser changes by cookie comes from a page of ours.
+
+    1. the browser's own word (Origin, Sec-Fetch-Site); 2. the token, in a form's field `csrf`
+    or the header `X-CSRF-Token`. Requests without our cookies carry no authority of a browser,
+    and with an Authorization header the cookies do not count (`Access.admit`).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, guarded."""
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        expected = csrf_of(cookie_parser(headers.get("cookie", "")))
+        if "authorization" in headers or not expected:
+            await self._app(scope, receive, send)
+            return
+        message = await receive()  # whole: the body limit outside has read it
+        given = headers.get("x-csrf-token") or _field(headers, message)
+        if not _is_ours(headers) or not same(given, expected):
+            detail = "this form is not from a page of ours, or it is too old: open it again"
+            await problem(403, "Request forged", detail)(scope, receive, send)
+            return
+        await self._app(scope, _again(message, receive), send)
+
+
+def _is_ours(headers: Headers) -> bool:
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+    ours = origin is None or urlsplit(origin).netloc == headers.get("host")
+    return ours and site in {"same-origin", "none"}
+
+
+def _field(headers: Headers, message: Message) -> str:
+    if not headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return ""
+    try:
+        return _fields(message.get("body", b"")).get("csrf", "")
+    except ValueError:
+        return ""
+
+
+def _again(message: Message, receive: Receive) -> Receive:
+    waiting = [message]
+
+    async def replayed() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replayed
+
+
+class _SecurityHeaders:
+    """ASGI middleware that adds the security headers to every answer; pages are not stored."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, guarded."""
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers["cache-control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, guarded)

@@ -1,0 +1,205 @@
+"""The store of staff accounts, sessions, tokens and throttles; it stores and finds only.
+
+SQLite (WAL, synchronous=FULL, mode 0600) is the default; another database needs its driver
+and one URL. Every write is one transaction behind one lock, so that what must happen once
+(a code, a state, a count) does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import alembic.command
+import alembic.config
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlmodel import Session, SQLModel, col, create_engine, delete, select, update
+
+from audit.errors import AccountConflict, AccountsUnavailable
+from audit.portal.tables import (
+    AccountRow,
+    RecoveryRow,
+    SessionRow,
+    ThrottleRow,
+    TokenRow,
+)
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_R = TypeVar("_R", bound=SQLModel)
+
+
+class StaffLedger:
+    """All rows about staff; safe to share among threads."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database and bring its tables up to date.
+
+        Raises:
+            AccountsUnavailable: It cannot be opened or migrated.
+        """
+        self._writing = threading.RLock()
+        try:
+            _make_private(url)
+            self._engine = create_engine(url)
+            if self._engine.dialect.name == "sqlite":
+                event.listen(self._engine, "connect", _set_pragmas)
+            with self._engine.begin() as connection:
+                config = alembic.config.Config()
+                config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+                config.set_main_option("path_separator", "os")
+                config.attributes["connection"] = connection
+                alembic.command.upgrade(config, "head")
+        except (SQLAlchemyError, ImportError, OSError) as error:
+            raise AccountsUnavailable(
+                f"the staff accounts cannot be opened ({type(error).__name__}): "
+                "check the folder, its rights and the database URL"
+            ) from error
+
+    def close(self) -> None:
+        """Release the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Open one transaction that is committed at the end; no other runs beside it.
+
+        Raises:
+            AccountConflict: A row of that name is there already.
+            AccountsUnavailable: Nothing was changed.
+        """
+        with self._writing, self._session() as session:
+            yield session
+            try:
+                session.commit()
+            except IntegrityError as error:
+                raise AccountConflict("there is one of that name already: choose another") from (
+                    error
+                )
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        try:
+            with Session(self._engine, expire_on_commit=False) as session:
+                yield session
+        except SQLAlchemyError as error:
+            raise AccountsUnavailable(
+                f"the staff accounts did not answer ({type(error).__name__}): try again"
+            ) from error
+
+    def put(self, row: SQLModel) -> None:
+        """Add a row that must be new.
+
+        Raises:
+            AccountConflict: It is there already.
+        """
+        with self.writing() as session:
+            session.add(row)
+
+    def account(self, name: str) -> AccountRow | None:
+        """Return an account, or None."""
+        return self._get(AccountRow, name)
+
+    def accounts(self) -> list[AccountRow]:
+        """Return all accounts by name."""
+        with self._session() as session:
+            return list(session.exec(select(AccountRow).order_by(col(AccountRow.name))))
+
+    def take_step(self, name: str, step: int) -> bool:
+        """Remember a time step of the second factor; False if it or a later one was used."""
+        statement = (
+            update(AccountRow)
+            .where(col(AccountRow.name) == name, col(AccountRow.totp_step) < step)
+            .values(totp_step=step)
+        )
+        with self.writing() as session:
+            return bool(session.exec(statement).rowcount)
+
+    def take_recovery(self, name: str, code_hash: str) -> bool:
+        """Use a recovery code up; False if there is none such."""
+        statement = delete(RecoveryRow).where(
+            col(RecoveryRow.account) == name, col(RecoveryRow.code_hash) == code_hash
+        )
+        with self.writing() as session:
+            return bool(session.exec(statement).rowcount)
+
+    def session_of(self, id_hash: str) -> tuple[SessionRow, AccountRow] | None:
+        """Return a session with its account, or None."""
+        query = (
+            select(SessionRow, AccountRow)
+            .where(SessionRow.account == AccountRow.name)
+            .where(SessionRow.id_hash == id_hash)
+        )
+        with self._session() as session:
+            found = session.exec(query).first()
+        return None if found is None else (found[0], found[1])
+
+    def touch(self, id_hash: str, *, now: float) -> None:
+        """Remember that a session was used."""
+        statement = update(SessionRow).where(col(SessionRow.id_hash) == id_hash)
+        with self.writing() as session:
+            session.exec(statement.values(seen_at=now))
+
+    def end_session(self, id_hash: str) -> None:
+        """Forget one session."""
+        with self.writing() as session:
+            session.exec(delete(SessionRow).where(col(SessionRow.id_hash) == id_hash))
+
+    def end_sessions(self, name: str) -> None:
+        """Forget all sessions of an account."""
+        with self.writing() as session:
+            session.exec(delete(SessionRow).where(col(SessionRow.account) == name))
+
+    def forget_older_sessions(self, *, than: float) -> None:
+        """Forget sessions that were made before a time."""
+        with self.writing() as session:
+            session.exec(delete(SessionRow).where(col(SessionRow.made_at) < than))
+
+    def token(self, token: str) -> tuple[TokenRow, AccountRow] | None:
+        """Return a bearer token by its public half with its account, or None."""
+        query = (
+            select(TokenRow, AccountRow)
+            .where(TokenRow.account == AccountRow.name)
+            .where(TokenRow.token == token)
+        )
+        with self._session() as session:
+            found = session.exec(query).first()
+        return None if found is None else (found[0], found[1])
+
+    def tokens(self, name: str) -> list[TokenRow]:
+        """Return the tokens of an account, newest first."""
+        query = select(TokenRow).where(TokenRow.account == name)
+        with self._session() as session:
+            return list(session.exec(query.order_by(col(TokenRow.made_at).desc())))
+
+    def end_tokens(self, name: str, token: str | None = None) -> int:
+        """Forget one token of an account, or all; return how many there were."""
+        statement = delete(TokenRow).where(col(TokenRow.account) == name)
+        if token is not None:
+            statement = statement.where(col(TokenRow.token) == token)
+        with self.writing() as session:
+            return int(session.exec(statement).rowcount)
+
+    def throttle(self, key: str) -> ThrottleRow | None:
+        """Return how often a key failed, or None."""
+        return self._get(ThrottleRow, key)
+
+    def _get(self, kind: type[_R], key: str) -> _R | None:
+        with self._session() as session:
+            return session.get(kind, key)
+
+
+def _make_private(url: str) -> None:
+    """Let SQLite's file be born with mode 0600."""
+    prefix, _, path = url.partition("sqlite:///")
+    if not prefix and path:
+        Path(path).touch(mode=0o600)
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000")
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}").close()

@@ -1,0 +1,159 @@
+"""Who is signed in: sessions of browsers, bearer tokens of scripts.
+
+A session is an opaque random id that the browser keeps in a `__Host-` cookie and the service as
+a hash. It is new at each sign-in, ends after idle and absolute time-outs, and holds no role:
+roles and closing are the account's, read at each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from audit.errors import AccountInvalid, AccountUnknown, NotSignedIn
+from audit.events import EventKind
+from audit.portal.accounts import as_staff
+from audit.portal.diary import Diary, words
+from audit.portal.ledger import StaffLedger
+from audit.portal.secrets import Randomness, hash_of, new_secret, same
+from audit.portal.settings import PortalSettings
+from audit.portal.tables import AccountRow, SessionRow, TokenRow
+from audit.staff import Staff, StaffRole
+from policies.clock import Clock
+
+TOKEN_MARK = "undertone_"  # noqa: S105 (what scanners for leaked secrets look for)
+MOST_TOKEN_DAYS = 365
+_TOUCH_EVERY_S = 30.0
+_DAY_S = 86_400.0
+
+
+class Sessions:
+    """Opens, finds and ends sessions and tokens."""
+
+    def __init__(
+        self,
+        *,
+        ledger: StaffLedger,
+        diary: Diary,
+        clock: Clock,
+        randomness: Randomness,
+        settings: PortalSettings,
+    ) -> None:
+        self._ledger = ledger
+        self._diary = diary
+        self._clock = clock
+        self._randomness = randomness
+        self._settings = settings
+
+    def open(self, account: AccountRow, *, method: str) -> str:
+        """Log a sign-in and return the id of its new session."""
+        now, session = self._clock(), new_secret(self._randomness)
+        staff = as_staff(account)
+        self._diary.write(
+            EventKind.SIGNED_IN, staff=staff.name, method=method, roles=list(words(staff.roles))
+        )
+        self._ledger.forget_older_sessions(than=now - self._settings.absolute_s)
+        row = SessionRow(
+            id_hash=hash_of(session), account=account.name, method=method, made_at=now, seen_at=now
+        )
+        self._ledger.put(row)
+        return session
+
+    def find(self, session: str) -> Staff:
+        """Return whose session it is.
+
+        Raises:
+            NotSignedIn: Nobody's, over, or of an account that was closed.
+        """
+        found, now = self._ledger.session_of(hash_of(session)), self._clock()
+        if found is None or found[1].disabled:
+            raise NotSignedIn("this is for staff: sign in first")
+        row, account = found
+        over = now - row.made_at > self._settings.absolute_s
+        if over or now - row.seen_at > self._settings.idle_s:
+            self._ledger.end_session(row.id_hash)
+            raise NotSignedIn("the session is over: sign in again")
+        if now - row.seen_at > _TOUCH_EVERY_S:
+            self._ledger.touch(row.id_hash, now=now)
+        return as_staff(account)
+
+    def end(self, session: str) -> None:
+        """Sign out of one session; nobody's does nothing."""
+        found = self._ledger.session_of(hash_of(session))
+        if found is not None:
+            name = found[1].name
+            self._diary.write(EventKind.SIGNED_OUT, staff=name, everywhere=False)
+            self._ledger.end_session(found[0].id_hash)
+
+    def end_all(self, name: str) -> None:
+        """Sign an account out of every session."""
+        self._diary.write(EventKind.SIGNED_OUT, staff=name, everywhere=True)
+        self._ledger.end_sessions(name)
+
+    # -- bearer tokens ------------------------------------------------------------------
+
+    def issue(self, owner: Staff, roles: Iterable[StaffRole], *, days: int) -> dict[str, Any]:
+        """Make a bearer token for some of the owner's roles; its secret is returned this once.
+
+        Raises:
+            AccountInvalid: A role that the owner has not, none, or too many days.
+        """
+        wanted = frozenset(roles)
+        if not wanted or not wanted <= owner.roles:
+            raise AccountInvalid("a token has one or more of the roles that you have yourself")
+        if not 1 <= days <= MOST_TOKEN_DAYS:
+            raise AccountInvalid(f"a token lasts 1 to {MOST_TOKEN_DAYS} days")
+        token, secret = self._randomness(8).hex(), new_secret(self._randomness)
+        until = self._clock() + days * _DAY_S
+        named = list(words(wanted))
+        self._diary.changed(
+            owner.name, "token-issued", by=owner.name, roles=named, token=token, until=until
+        )
+        row = TokenRow(
+            token=token,
+            secret_hash=hash_of(secret),
+            account=owner.name,
+            roles=" ".join(named),
+            made_at=self._clock(),
+            until=until,
+        )
+        self._ledger.put(row)
+        return {
+            "token": token,
+            "bearer": f"{TOKEN_MARK}{token}_{secret}",
+            "roles": named,
+            "until": until,
+        }
+
+    def bearer(self, given: str) -> Staff:
+        """Return whose bearer token it is, in the roles that it has and its owner still has.
+
+        Raises:
+            NotSignedIn: Nobody's, too old, or of an account that was closed.
+        """
+        token, _, secret = given.removeprefix(TOKEN_MARK).partition("_")
+        found = self._ledger.token(token)
+        known = found[0].secret_hash if found is not None else ""
+        if not same(hash_of(secret), known) or found is None or found[1].disabled:
+            raise NotSignedIn("the bearer token is wrong or was revoked: make another")
+        if self._clock() > found[0].until:
+            raise NotSignedIn("the bearer token is too old: make another")
+        return as_staff(found[1], found[0].roles.split())
+
+    def tokens(self, name: str) -> list[dict[str, Any]]:
+        """Return the tokens of an account, without their secrets."""
+        return [
+            {"token": row.token, "roles": row.roles.split(), "until": row.until}
+            for row in self._ledger.tokens(name)
+        ]
+
+    def revoke(self, name: str, token: str, *, by: str) -> None:
+        """End a token at once.
+
+        Raises:
+            AccountUnknown: The account has no such token.
+        """
+        if token not in {row.token for row in self._ledger.tokens(name)}:
+            raise AccountUnknown("that account has no such token")
+        self._diary.changed(name, "token-revoked", by=by, token=token)
+        self._ledger.end_tokens(name, token)

@@ -1,0 +1,82 @@
+"""The rows of who may sign in, as SQLModel tables; `audit.portal.migrations` creates them.
+
+No secret is here that opens anything: passwords as Argon2id, tokens, session ids and recovery
+codes as SHA-256 of 80 random bits or more, and of a second factor only the salt from which the
+service's key makes it (`audit.portal.second_factor`).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+
+class Row(SQLModel, registry=registry()):
+    """Stand at the root of these tables: a registry, and so a metadata, of its own."""
+
+
+class AccountRow(Row, table=True):
+    """One member of staff; `active` once the second factor was shown to work."""
+
+    __tablename__ = "staff_account"
+
+    name: str = Field(primary_key=True)
+    roles: str  # words, separated by one space
+    issuer: str | None = None
+    subject: str | None = None
+    password_hash: str | None = None
+    first_token_hash: str | None = None
+    first_token_until: float | None = None
+    totp_salt: str = ""
+    totp_step: int = -1
+    active: bool = False
+    disabled: bool = False
+    made_at: float
+
+
+class RecoveryRow(Row, table=True):
+    """One recovery code; gone when used."""
+
+    __tablename__ = "staff_recovery"
+
+    code_hash: str = Field(primary_key=True)
+    account: str = Field(index=True)
+
+
+class SessionRow(Row, table=True):
+    """One signed-in browser; gone when it signs out."""
+
+    __tablename__ = "staff_session"
+
+    id_hash: str = Field(primary_key=True)
+    account: str = Field(index=True)
+    method: str
+    made_at: float
+    seen_at: float
+
+
+class TokenRow(Row, table=True):
+    """One bearer token for scripts; `token` is its public half, `secret_hash` of the other."""
+
+    __tablename__ = "staff_token"
+
+    token: str = Field(primary_key=True)
+    secret_hash: str
+    account: str = Field(index=True)
+    roles: str
+    made_at: float
+    until: float
+
+
+class ThrottleRow(Row, table=True):
+    """How often signing in failed for one account, device or address, under a keyed digest."""
+
+    __tablename__ = "staff_throttle"
+
+    key: str = Field(primary_key=True)
+    failures: int
+    last_at: float
+    until: float
+
+
+METADATA = Row.metadata

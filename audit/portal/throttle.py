@@ -1,0 +1,102 @@
+"""How often signing in may fail: for an account, for an address, and for a known device.
+
+Waiting doubles with each failure beyond the free ones, up to a quarter of an hour, and failures
+of a day ago are forgotten. An attempt while waiting is refused without being counted, so nobody
+can prolong a wait. A browser in which the person signed in before is counted by itself alone:
+strangers who guess at an account cannot keep its owner out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel import col, delete
+
+from audit.errors import TooManyAttempts
+from audit.portal.ledger import StaffLedger
+from audit.portal.secrets import keyed
+from audit.portal.tables import ThrottleRow
+from policies.clock import Clock
+
+_MOST_WAIT_S = 900.0
+_FORGOTTEN_AFTER_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What attempts are counted for: an account, device or address, and how many are free."""
+
+    what: str
+    name: str
+    free: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A wait that an attempt began: for what, and for how long."""
+
+    what: str
+    wait_s: float
+
+
+class Throttle:
+    """Counts in the store, so that a restart forgives nothing; names are kept as keyed digests."""
+
+    def __init__(self, ledger: StaffLedger, *, key: bytes, clock: Clock) -> None:
+        self._ledger = ledger
+        self._key = key
+        self._clock = clock
+
+    def begin(self, all_counted: Sequence[Counted]) -> list[Block]:
+        """Count one attempt before it is tried; return the waits that it begins if it fails.
+
+        Raises:
+            TooManyAttempts: One of these must wait; nothing was counted.
+        """
+        now = self._clock()
+        with self._ledger.writing() as session:
+            rows = [session.get(ThrottleRow, self._id(counted)) for counted in all_counted]
+            if (wait_s := max((row.until - now for row in rows if row), default=0.0)) > 0:
+                raise TooManyAttempts(wait_s)
+            stale = now - _FORGOTTEN_AFTER_S
+            blocks = []
+            for counted, row in zip(all_counted, rows, strict=True):
+                before = row.failures if row is not None and row.last_at > stale else 0
+                wait_s = _wait_s(before + 1, counted.free)
+                new = ThrottleRow(
+                    key=self._id(counted), failures=before + 1, last_at=now, until=now + wait_s
+                )
+                session.merge(new)
+                blocks += [Block(what=counted.what, wait_s=wait_s)] if wait_s else []
+            session.exec(delete(ThrottleRow).where(col(ThrottleRow.last_at) < stale))
+        return blocks
+
+    def clear(self, all_counted: Sequence[Counted]) -> None:
+        """Forget the failures of these: it was the right person."""
+        with self._ledger.writing() as session:
+            ids = [self._id(counted) for counted in all_counted]
+            session.exec(delete(ThrottleRow).where(col(ThrottleRow.key).in_(ids)))
+
+    def _id(self, counted: Counted) -> str:
+        return keyed(self._key, counted.what, counted.name)
+
+
+def _wait_s(failures: int, free: int) -> float:
+    over = failures - free
+    return 0.0 if over < 0 else min(_MOST_WAIT_S, 30.0 * 2.0 ** min(over, 10))
+
+
+def for_account(name: str) -> Counted:
+    """Return what counts attempts at an account, from wherever."""
+    return Counted(what="account", name=name, free=5)
+
+
+def for_address(address: str) -> Counted:
+    """Return what counts attempts from an address, at whomever; many may share it."""
+    return Counted(what="address", name=address, free=30)
+
+
+def for_device(device: str) -> Counted:
+    """Return what counts attempts from a browser where the person signed in before."""
+    return Counted(what="device", name=device, free=5)
