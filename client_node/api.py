@@ -6,7 +6,9 @@
     POST /v1/turns               a turn of conversation, and its trend (`client_node.pipeline`)
     POST /v1/labels              a customer's own label
     POST /v1/recalibrations      fit confidence to this branch's own labels; it stays here
+    GET  /v1/uses                what is done with a reading here, and by which rules
     POST /v1/uses/{use}          act on a kept turn; a refusal is an answer
+    GET  /v1/alerts              open alerts; /v1/alerts/stream sends each change
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
     POST /v1/withdrawals         a person's withdrawal, in one step
@@ -37,6 +39,7 @@ from client_node.errors import (
     LabelUnknown,
     NodeError,
     RecalibrationRefused,
+    TooManyWatchers,
     TrustUnavailable,
     TurnEmpty,
     TurnInvalid,
@@ -46,6 +49,7 @@ from client_node.errors import (
 )
 from client_node.service import VERSION, NodeService
 from client_node.training import limits_of
+from client_node.uses_api import uses_router
 from policies.errors import PermitInvalid, UndertoneError
 from policies.vocabulary import RunId, Use
 
@@ -60,6 +64,7 @@ STATUSES: dict[type[UndertoneError], int] = {
     TurnUnknown: 404,
     EntryMissing: 404,
     TrustUnavailable: 502,
+    TooManyWatchers: 429,
     RecalibrationRefused: 409,
     PermitInvalid: 409,  # the person withdrew while the turn was on its way
     NodeError: 503,
@@ -99,6 +104,7 @@ def _router(service: NodeService) -> APIRouter:
     _add_views(router, service)
     _add_turns(router, service)
     _add_people(router, service)
+    router.include_router(uses_router(service))
     return router
 
 
@@ -147,7 +153,7 @@ def _add_turns(router: APIRouter, service: NodeService) -> None:
     def uses(use: Use, said: wire.UseIn) -> dict[str, Any]:
         queue = None if said.queue is None else said.queue.state()
         with span("use", node=service.node, use=use.value):
-            answer = service.desk.ask(use, said.turn, queue=queue)
+            answer = service.desk.ask(use, said.turn, queue=queue, step=said.step)
         return wire.use_to_dict(answer)
 
 

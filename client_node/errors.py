@@ -7,6 +7,7 @@ NodeError
 │   ├── TurnTooLong         more text than a turn may carry
 │   ├── TurnUndecodable     bytes that are not UTF-8
 │   └── LabelUnknown        a label the node's policy does not map
+├── TooManyWatchers         as many watch the alerts as may
 ├── TurnUnknown             no such turn is sealed here, or not for that purpose
 ├── AccessDenied            no integration has that key
 ├── ConnectionForbidden     a host that the node's policy does not name (promise 10)
@@ -59,6 +60,10 @@ class LabelUnknown(TurnInvalid):
 
 class TurnUnknown(NodeError):  # noqa: N818
     """Report that no such turn is sealed here for that purpose."""
+
+
+class TooManyWatchers(NodeError):  # noqa: N818
+    """Report that as many watch the alerts as may."""
 
 
 class AccessDenied(NodeError):  # noqa: N818

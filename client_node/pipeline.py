@@ -12,7 +12,8 @@ the promise; its numbers stand beside the steps.
 5. gate(use)    may the branch act on the reading, if it asked to?
 6. use          the act, as the gate allowed it
 7. seal         one copy and one key for each person and purpose; the text itself is dropped,
-                and what was read moves the conversation's course, in memory
+                and what was read moves the conversation's course, in memory; an alert
+                about it is a use of its own, with its own gate
 8. answer       what was read and where it is going, what was removed, what was kept, by which rules
 """
 
@@ -33,7 +34,9 @@ from client_node.conversations import Conversations
 from client_node.redaction import Redaction, Redacts
 from client_node.standing_cache import StandingCache
 from client_node.turn import Answer, AnswerKind, Ruling, Turn, UseAnswer, receive
-from client_node.uses.asked import AskedUse, Uses, leave, purpose_of, refusal
+from client_node.uses.asked import Uses, leave, refusal
+from client_node.uses.frustration import EarlyFrustration
+from client_node.uses.use import AskedUse
 from client_node.vault import LITTLE_FLOAT, Vault
 from models.conversation import Outlook
 from models.inference import Reading, WordWeight
@@ -41,7 +44,7 @@ from policies.clock import Clock
 from policies.decision import UseRequest
 from policies.permit import Permit
 from policies.redacted import RedactedText
-from policies.vocabulary import Action, NodeId, Purpose, SubjectId
+from policies.vocabulary import Action, NodeId, Purpose, SubjectId, Use
 
 ASKED = (
     (Action.INFER, Purpose.SERVICE),
@@ -107,6 +110,7 @@ class Pipeline:
     redactor: Redacts
     reader: Reads
     uses: Uses
+    early: EarlyFrustration
     vault: Vault
     conversations: Conversations
     log: EvidenceLog
@@ -128,7 +132,7 @@ class Pipeline:
             return Answer(turn=turn_id, answer=AnswerKind.REFUSED, ruling=may.ruling)
         redaction = self.redactor.redact(turn.text)  # 3
         known = self._infer(turn, redaction, may)  # 4
-        used = self._use(turn, known.reading)  # 5, 6
+        used = self._use(turn, known)  # 5, 6
         sealed_for = self._seal(turn, turn_id, known, may)  # 7
         outlook = self._follow(turn, turn_id, known.reading, may)
         return Answer(  # 8
@@ -139,6 +143,7 @@ class Pipeline:
             outlook=outlook,
             why=known.why,
             use=used,
+            alert=self._warn(turn, known.reading, outlook),
             redacted=redaction.counts,
             sealed_for=sealed_for,
             text_redacted=redaction.text.text if turn.show_redacted and known.reading else None,
@@ -146,7 +151,7 @@ class Pipeline:
 
     def _receive(self, turn: Turn) -> Turn:
         if turn.use is not None:
-            purpose_of(turn.use)
+            self.uses.find(turn.use)
         return receive(turn)
 
     def _gate(self, turn: Turn) -> Leave:
@@ -182,20 +187,38 @@ class Pipeline:
         why = self.reader.explain(redaction.text, **shown) if wanted else ()
         return replace(known, reading=reading, why=why)
 
-    def _use(self, turn: Turn, reading: Reading | None) -> UseAnswer | None:
-        if turn.use is None or reading is None:
+    def _use(self, turn: Turn, known: Known) -> UseAnswer | None:
+        if turn.use is None or known.reading is None:
             return None
-        asked = AskedUse(
-            use=turn.use,
+        return self.uses.ask(
+            replace(
+                self._asked(turn, turn.use, known.reading),
+                text=known.redaction.text.text,
+                queue=turn.queue,
+                step=turn.step,
+            )
+        )
+
+    def _asked(self, turn: Turn, use: Use, reading: Reading) -> AskedUse:
+        return AskedUse(
+            use=use,
             subject=turn.subject,
             emotion=reading.emotion,
             read_at=int(self.clock()),
-            queue=turn.queue,
+            conversation=turn.conversation,
             channel=turn.channel,
             role=turn.role,
             setting=turn.setting,
         )
-        return self.uses.ask(asked)
+
+    def _warn(
+        self, turn: Turn, reading: Reading | None, outlook: Outlook | None
+    ) -> UseAnswer | None:
+        """Raise or lower the conversation's alert; the turn stands whatever becomes of it."""
+        if reading is None or outlook is None:
+            return None
+        asked = self._asked(turn, self.early.described.use, reading)
+        return self.early.consider(replace(asked, outlook=outlook), self.uses)
 
     def _seal(self, turn: Turn, turn_id: str, known: Known, may: Leave) -> tuple[Purpose, ...]:
         service = service_copy(turn, known, at=int(self.clock()))

@@ -58,7 +58,9 @@ from client_node.standing_keeper import StandingKeeper
 from client_node.training import Training, limits_of
 from client_node.trust_client import TrustClient
 from client_node.uses.asked import Uses
+from client_node.uses.built import built_uses
 from client_node.uses.desk import UseDesk
+from client_node.uses.frustration import EarlyFrustration
 from client_node.vault import SESSION_S, Vault
 from client_node.witnesses import Witnesses
 from models.encoder import Encoder
@@ -233,7 +235,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         poll_s=settings.poll_s,
         also=lambda: _after_poll(vault, conversations, witnesses, clock),
     )
-    uses = Uses(node=node, gate=gate, cache=cache)
+    uses = Uses(node=node, gate=gate, engine=engine, cache=cache, clock=clock, built=built_uses())
     service = NodeService(
         node=node,
         settings=settings,
@@ -256,6 +258,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             redactor=redactor,
             reader=Reader(encoder=encoder, releases=releases, recalibration=recalibration),
             uses=uses,
+            early=EarlyFrustration(conversations=conversations, new_id=parts.new_id),
             vault=vault,
             conversations=conversations,
             log=log,

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from client_node.errors import TurnEmpty, TurnInvalid, TurnTooLong, TurnUndecodable
+from client_node.hints import Step
 from client_node.uses.queue import QueueState
 from models.conversation import Outlook
 from models.inference import Reading, WordWeight
@@ -47,6 +49,7 @@ class Turn:
     show_redacted: bool = False
     use: Use | None = None
     queue: QueueState | None = None
+    step: Step = Step.CLARIFYING
 
 
 class AnswerKind(StrEnum):
@@ -60,13 +63,17 @@ class AnswerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """One decision of the gate in plain words; a refusal has reason and statute for each rule."""
+    """One decision of the gate in plain words; a refusal has reason and statute for each rule.
+
+    `ways` are the smallest sets of steps after which it would be a yes; none where nothing may.
+    """
 
     decision: DecisionId
     allowed: bool
     rules: tuple[RuleId, ...] = ()
     reasons: tuple[str, ...] = ()
     statutes: tuple[str, ...] = ()
+    ways: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +83,15 @@ class UseAnswer:
     use: Use
     ruling: Ruling
     emotion: Emotion | None = None
-    outcome: Mapping[str, str | int] = field(default_factory=dict)
+    outcome: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the branch gets for a turn. `ruling` is that of reading for service."""
+    """What the branch gets for a turn. `ruling` is that of reading for service.
+
+    `alert` is what the gate said where the conversation would be warned of now.
+    """
 
     turn: str
     answer: AnswerKind
@@ -90,6 +100,7 @@ class Answer:
     outlook: Outlook | None = None
     why: tuple[WordWeight, ...] = ()
     use: UseAnswer | None = None
+    alert: UseAnswer | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
     sealed_for: tuple[Purpose, ...] = ()
     text_redacted: str | None = None

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from client_node.hints import Step
 from client_node.turn import Answer, Turn, UseAnswer
 from client_node.uses.queue import QueueState, WaitingCall
 from models.conversation import Outlook
@@ -87,6 +88,7 @@ class TurnIn(Shape):
     show_redacted: bool = False
     use: Use | None = None
     queue: QueueIn | None = None
+    step: Step = Step.CLARIFYING
 
     def turn(self, subject: SubjectId) -> Turn:
         """Return the turn under the person's pseudonym."""
@@ -101,6 +103,7 @@ class TurnIn(Shape):
             show_redacted=self.show_redacted,
             use=self.use,
             queue=None if self.queue is None else self.queue.state(),
+            step=self.step,
         )
 
 
@@ -117,6 +120,7 @@ class UseIn(Shape):
 
     turn: Id
     queue: QueueIn | None = None
+    step: Step = Step.CLARIFYING
 
 
 class ConsentIn(Shape):
@@ -206,6 +210,8 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
         value["why"] = [{"words": w.words, "weight": w.weight} for w in answer.why]
     if answer.use is not None:
         value["use"] = use_to_dict(answer.use)
+    if answer.alert is not None:
+        value["alert"] = use_to_dict(answer.alert)
     if answer.text_redacted is not None:
         value["text_redacted"] = answer.text_redacted
     return value
@@ -226,7 +232,11 @@ def outlook_to_dict(outlook: Outlook) -> dict[str, Any]:
 
 
 def use_to_dict(answer: UseAnswer) -> dict[str, Any]:
-    """Return a use's answer as JSON values: an action, not a cue (rule 16)."""
+    """Return a use's answer as JSON values: an action, not a cue (rule 16).
+
+    A refusal's `would_need` lists what would make it a yes, each way a list of steps.
+    """
+    would_need = {"would_need": [list(way) for way in answer.ruling.ways]}
     return {
         "use": answer.use.value,
         "answer": "done" if answer.ruling.allowed else "refused",
@@ -234,5 +244,6 @@ def use_to_dict(answer: UseAnswer) -> dict[str, Any]:
         "rules": list(answer.ruling.rules),
         "reasons": list(answer.ruling.reasons),
         "statutes": list(answer.ruling.statutes),
+        **({} if answer.ruling.allowed else would_need),
         **answer.outcome,
     }

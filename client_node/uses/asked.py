@@ -1,67 +1,39 @@
 """One use of a reading: through the gate, then done or refused in plain words.
 
 The caller names the use; purpose and emotion are ours. Uses that no version does yet raise
-`NotBuilt` before anything is asked.
+`NotBuilt` before anything is asked. A refusal also says what would make it so, where anything
+honest would.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from audit.gate import Gate
 from client_node.standing_cache import StandingCache
 from client_node.turn import Ruling, UseAnswer
-from client_node.uses import handover, upsell
-from client_node.uses.queue import QueueState
+from client_node.uses.use import AskedUse, BuiltUse, Described
 from policies.catalogue import CATALOGUE
-from policies.decision import Decision, Facts, UseRequest
+from policies.clock import Clock
+from policies.decision import Decision, UseRequest
+from policies.engine import PolicyEngine
 from policies.errors import NotBuilt, Refused
 from policies.permit import Permit
-from policies.vocabulary import (
-    Action,
-    Channel,
-    DecisionId,
-    Emotion,
-    NodeId,
-    Purpose,
-    Role,
-    Setting,
-    SubjectId,
-    Use,
-)
-
-PURPOSES: Mapping[Use, Purpose] = {Use.HANDOVER: Purpose.HANDOVER} | dict.fromkeys(
-    upsell.REFUSED, Purpose.OFFERS
-)
-"""The purpose each use is for; what is not here is not built."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskedUse:
-    """What the branch would do with a reading, and for whom.
-
-    `emotion` is None where the reader abstained (rule 22); `read_at` is the Unix second of the
-    reading (rule 16).
-    """
-
-    use: Use
-    subject: SubjectId
-    emotion: Emotion | None
-    read_at: int | None
-    queue: QueueState | None = None
-    channel: Channel = Channel.CUSTOMER
-    role: Role = Role.CUSTOMER
-    setting: Setting = Setting.CUSTOMER_SERVICE
+from policies.remedy import Situation, remedy
+from policies.vocabulary import Action, DecisionId, NodeId, Use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uses:
-    """Asks the gate for uses of this node."""
+    """Asks the gate for the uses that this node has built."""
 
     node: NodeId
     gate: Gate
+    engine: PolicyEngine
     cache: StandingCache
+    clock: Clock
+    built: Mapping[Use, BuiltUse]
 
     def ask(self, asked: AskedUse) -> UseAnswer:
         """Return the use's answer: done, or refused with its rules.
@@ -71,42 +43,71 @@ class Uses:
             TurnInvalid: What the use needs is missing.
             PolicyUnavailable, EvidenceUnavailable: The gate could not answer: not done.
         """
-        request = self._request(asked)
-        standing = self.cache.standing(asked.subject)
+        return self.through(self.find(asked.use), asked)
+
+    def through(self, use: BuiltUse, asked: AskedUse) -> UseAnswer:
+        """Take one use through the gate.
+
+        1. the use states its facts; 2. the gate; 3. the act, under the permit.
+
+        Raises:
+            TurnInvalid: What the use needs is missing.
+            PolicyUnavailable, EvidenceUnavailable: The gate could not answer: not done.
+        """
+        request = self._request(asked, use)  # 1
+        standing, governance = self.cache.standing(asked.subject), self.cache.governance
         try:
-            permit = self.gate.open(request, standing, self.cache.governance)
+            permit = self.gate.open(request, standing, governance)  # 2
         except Refused as error:
-            return UseAnswer(use=asked.use, ruling=refusal(error.decision), emotion=asked.emotion)
+            ruling = replace(refusal(error.decision), ways=self._ways(request))
+            return UseAnswer(use=asked.use, ruling=ruling, emotion=asked.emotion)
         return UseAnswer(
             use=asked.use,
             ruling=leave(permit),
             emotion=asked.emotion,
-            outcome=_done(asked),
+            outcome=use.act(asked, permit=permit, now=self.clock()),  # 3
         )
 
-    def _request(self, asked: AskedUse) -> UseRequest:
+    def find(self, use: Use) -> BuiltUse:
+        """Return a use.
+
+        Raises:
+            NotBuilt: No version does this yet.
+        """
+        if use not in self.built:
+            raise NotBuilt(f"the use {use.value!r} is not built yet")
+        return self.built[use]
+
+    def described(self) -> list[Described]:
+        """Return what every use here is for, by name."""
+        return [self.built[use].described for use in sorted(self.built)]
+
+    def _request(self, asked: AskedUse, use: BuiltUse) -> UseRequest:
         return UseRequest(
             node=self.node,
             action=Action.USE,
-            purpose=purpose_of(asked.use),
+            purpose=use.described.purpose,
             subject=asked.subject,
             setting=asked.setting,
             role=asked.role,
             channel=asked.channel,
             use=asked.use,
-            facts=_facts(asked),
+            facts=use.facts(asked),
         )
 
-
-def purpose_of(use: Use) -> Purpose:
-    """Return what a use is for.
-
-    Raises:
-        NotBuilt: No version does this yet.
-    """
-    if use not in PURPOSES:
-        raise NotBuilt(f"the use {use.value!r} is not built yet")
-    return PURPOSES[use]
+    def _ways(self, request: UseRequest) -> tuple[tuple[str, ...], ...]:
+        """Return each smallest set of steps after which the gate would say yes."""
+        governance = self.cache.governance
+        if governance is None:
+            return ()
+        situation = Situation(
+            request=request,
+            standing=self.cache.standing(request.subject),
+            governance=governance,
+            now=int(self.clock()),
+        )
+        ways = remedy(self.engine, situation).ways
+        return tuple(tuple(sorted(step.value for step in way)) for way in ways)
 
 
 OWN_RULE = "this organisation's own rules"
@@ -128,15 +129,3 @@ def refusal(decision: Decision) -> Ruling:
 def leave(permit: Permit) -> Ruling:
     """Return the ruling behind a permit."""
     return Ruling(decision=DecisionId(permit.decision_id), allowed=True)
-
-
-def _facts(asked: AskedUse) -> Facts:
-    if asked.use is Use.HANDOVER:
-        return handover.facts(asked.emotion, asked.queue, asked.read_at)
-    return upsell.facts(asked.emotion, asked.read_at)
-
-
-def _done(asked: AskedUse) -> Mapping[str, str | int]:
-    if asked.use is Use.HANDOVER:
-        return handover.outcome(asked.queue)
-    raise NotBuilt(f"the use {asked.use.value!r} is not built yet")

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from audit.gate import Gate
+from client_node.hints import Step
 from client_node.standing_cache import StandingCache
 from client_node.turn import UseAnswer
-from client_node.uses.asked import AskedUse, Uses, purpose_of, refusal
+from client_node.uses.asked import Uses, refusal
 from client_node.uses.queue import QueueState
+from client_node.uses.use import AskedUse
 from client_node.vault import Vault
 from policies.clock import Clock
 from policies.decision import UseRequest
@@ -32,7 +35,14 @@ class UseDesk:
     uses: Uses
     clock: Clock
 
-    def ask(self, use: Use, turn: str, *, queue: QueueState | None = None) -> UseAnswer:
+    def ask(
+        self,
+        use: Use,
+        turn: str,
+        *,
+        queue: QueueState | None = None,
+        step: Step = Step.CLARIFYING,
+    ) -> UseAnswer:
         """Return the use's answer: done, or refused with its rules.
 
         Raises:
@@ -41,23 +51,31 @@ class UseDesk:
             TurnInvalid: What the use needs is missing.
             PolicyUnavailable, EvidenceUnavailable, VaultError: Not done.
         """
-        purpose_of(use)
+        self.uses.find(use)
         subject = self.vault.owner(turn)
         try:
-            emotion, read_at = self._reading(turn, subject)  # 1, 2
+            kept = self._reading(turn, subject)  # 1, 2
         except Refused as error:
             return UseAnswer(use=use, ruling=refusal(error.decision))
         return self.uses.ask(  # 3
-            AskedUse(use=use, subject=subject, emotion=emotion, read_at=read_at, queue=queue)
+            AskedUse(
+                use=use,
+                subject=subject,
+                emotion=None if kept["emotion"] is None else Emotion(kept["emotion"]),
+                read_at=kept.get("read_at"),
+                text=kept["text"],
+                conversation=kept["conversation"],
+                queue=queue,
+                step=step,
+            )
         )
 
-    def _reading(self, turn: str, subject: SubjectId) -> tuple[Emotion | None, int | None]:
+    def _reading(self, turn: str, subject: SubjectId) -> dict[str, Any]:
         request = UseRequest(
             node=self.node, action=Action.INFER, purpose=Purpose.SERVICE, subject=subject
         )
         standing = self.cache.standing(subject)
         permit = self.gate.open(request, standing, self.cache.governance)
         copy = self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
-        kept = json.loads(copy)
-        emotion = kept["emotion"]
-        return None if emotion is None else Emotion(emotion), kept.get("read_at")
+        kept: dict[str, Any] = json.loads(copy)
+        return kept

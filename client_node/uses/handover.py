@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 from client_node.errors import TurnInvalid
 from client_node.uses.queue import QueueState, capacity, delayed_calls
+from client_node.uses.use import AskedUse, Described, Outcome, cue_facts
 from policies.decision import Facts
-from policies.vocabulary import Emotion
+from policies.permit import Permit
+from policies.vocabulary import Purpose, Use
 
 
-def facts(emotion: Emotion | None, queue: QueueState | None, read_at: int | None) -> Facts:
-    """Return what the hand-over states of itself to the gate.
+class Handover:
+    """Hands over to reserved capacity first, then to an idle agent."""
 
-    Raises:
-        TurnInvalid: The queue's state is missing.
-    """
-    return Facts(
-        emotion=emotion,
-        delayed_calls=delayed_calls(_needed(queue)),
-        read_at=read_at,
-        certain=emotion is not None,
+    described = Described(
+        use=Use.HANDOVER,
+        purpose=Purpose.HANDOVER,
+        objective="a person takes over where a machine or a queue does not help",
+        rules=(13, 16, 22),
+        abstains="where any other call would start later than without the hand-over",
     )
 
+    def facts(self, asked: AskedUse) -> Facts:
+        """Return the reading, and how many other calls would start later.
 
-def outcome(queue: QueueState | None) -> Mapping[str, str | int]:
-    """Return what the branch is told once the gate allowed it.
+        Raises:
+            TurnInvalid: The queue's state is missing.
+        """
+        return replace(cue_facts(asked), delayed_calls=delayed_calls(_needed(asked.queue)))
 
-    Raises:
-        TurnInvalid: The queue's state is missing.
-    """
-    return {"action": "hand over to a person", "capacity": capacity(_needed(queue)).value}
+    def act(self, asked: AskedUse, *, permit: Permit, now: float) -> Outcome:
+        """Return which capacity takes the conversation.
+
+        Raises:
+            PermitInvalid: Not a permit for this hand-over now.
+            TurnInvalid: The queue's state is missing.
+        """
+        self.described.show(permit, asked, now=now)
+        return {"action": "hand over to a person", "capacity": capacity(_needed(asked.queue)).value}
 
 
 def _needed(queue: QueueState | None) -> QueueState:

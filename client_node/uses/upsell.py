@@ -7,24 +7,56 @@ is built behind them: should an organisation's own rules ever allow one, it is `
 
 from __future__ import annotations
 
-from policies.decision import Facts
-from policies.vocabulary import Emotion, Use
+from dataclasses import dataclass
 
-REFUSED = frozenset(
-    {
-        Use.UPSELL,
-        Use.OFFER,
-        Use.COMPENSATION,
-        Use.PRICE,
-        Use.CREDIT,
-        Use.INSURANCE,
-        Use.ELIGIBILITY,
-        Use.TIMING,
-        Use.SEGMENT,
-    }
+from client_node.uses.use import AskedUse, Described, Outcome, cue_facts
+from policies.decision import Facts
+from policies.errors import NotBuilt
+from policies.permit import Permit
+from policies.vocabulary import Purpose, Use
+
+REFUSED = (
+    Use.UPSELL,
+    Use.OFFER,
+    Use.COMPENSATION,
+    Use.PRICE,
+    Use.CREDIT,
+    Use.INSURANCE,
+    Use.ELIGIBILITY,
+    Use.TIMING,
+    Use.SEGMENT,
 )
 
 
-def facts(emotion: Emotion | None, read_at: int | None) -> Facts:
-    """Return what such a use states of itself to the gate."""
-    return Facts(emotion=emotion, read_at=read_at, certain=emotion is not None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusable:
+    """A use that is asked so that it is refused."""
+
+    described: Described
+
+    def facts(self, asked: AskedUse) -> Facts:
+        """Return the reading, and nothing that would speak for the use."""
+        return cue_facts(asked)
+
+    def act(self, asked: AskedUse, *, permit: Permit, now: float) -> Outcome:
+        """Do nothing.
+
+        Raises:
+            PermitInvalid: Not a permit for this use now.
+            NotBuilt: It is one.
+        """
+        self.described.show(permit, asked, now=now)
+        raise NotBuilt(f"the use {asked.use.value!r} is not built yet")
+
+
+def refusable(use: Use) -> Refusable:
+    """Return one such use."""
+    return Refusable(
+        described=Described(
+            use=use,
+            purpose=Purpose.OFFERS,
+            objective="none: it is refused, with the rules and statutes that refuse it",
+            rules=(8, 9, 10, 11, 12, 15, 16),
+            abstains="always",
+        )
+    )
