@@ -69,6 +69,20 @@ class Payloads:
         except KeystoreError as error:
             raise EvidenceUnavailable("the payload's seal cannot be opened") from error
 
+    def keys_of(self, subject: SubjectId) -> frozenset[bytes]:
+        """Return the ids of this person's living keys.
+
+        Raises:
+            EvidenceUnavailable: The keystore cannot say whose is whose.
+        """
+        if self._keystore is None:
+            return frozenset()
+        try:
+            alive = self._keystore.key_ids()
+        except KeystoreError as error:
+            raise EvidenceUnavailable("the keystore cannot say which keys live") from error
+        return frozenset(key_id for key_id, owner in alive.items() if owner == subject)
+
     def doomed(self, subject: SubjectId, used: frozenset[bytes]) -> frozenset[bytes]:
         """Return which of the used keys are this person's, or destroyed already.
 

@@ -18,11 +18,12 @@ import base64
 import hashlib
 import hmac
 import secrets
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import NamedTuple, NoReturn
 
-from audit.batch import Batch, commit, key_digest
+from audit.batch import Batch, blind, commit, key_digest
 from audit.decided import batch_facts, decided, facts_of, ids_of, notice_of
 from audit.errors import EntryMissing, EnvelopeInvalid, EvidenceUnavailable
 from audit.events import Event, EventKind, Value
@@ -199,13 +200,35 @@ class Gate:
             EntryMissing: Its leaves are not kept any more.
             ProofInvalid: What is kept is not a batch.
         """
+        leaves, key = self._kept_batch(index)
+        return Batch.restore(leaves, key=key)
+
+    def is_in_batch(self, index: int, subject: SubjectId) -> bool:
+        """Return whether the batch of an entry let the person in, by the kept leaves alone.
+
+        Raises:
+            EntryMissing: There is no such entry, or its leaves are not kept any more.
+        """
+        leaves, key = self._kept_batch(index)
+        blinded = blind(subject, key=key)
+        place = bisect_left(leaves, blinded)
+        return place < len(leaves) and leaves[place] == blinded
+
+    def batch_key(self, index: int) -> bytes:
+        """Return the key of an entry's batch: with it, anybody known can be looked for in it.
+
+        Raises:
+            EntryMissing: There is no such entry, or its leaves are not kept any more.
+        """
+        return self._kept_batch(index)[1]
+
+    def _kept_batch(self, index: int) -> tuple[list[bytes], bytes]:
         entry, payload = self._log.entry(index), self._log.payload(index)
         if entry.event.kind is not EventKind.BATCH_DECISION or payload is None:
             raise EntryMissing(f"entry {index} is no batch whose leaves are kept")
         data = base64.b64decode(payload["leaves"])
         leaves = [data[i : i + 32] for i in range(0, len(data), 32)]
-        decision_id = DecisionId(str(entry.event.fields["decision_id"]))
-        return Batch.restore(leaves, key=self._key_of(decision_id))
+        return leaves, self._key_of(DecisionId(str(entry.event.fields["decision_id"])))
 
     def export_permit(self, permit: Permit) -> bytes:
         """Return a permit signed for the service's own executor; see `admit_permit`."""

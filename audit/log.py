@@ -228,6 +228,14 @@ class EvidenceLog:
         body = self._payloads.open(row, commitment)
         return None if body is None else read_payload(body, commitment)
 
+    def sealed_for(self, subject: SubjectId) -> list[int]:
+        """Return the entries whose payload is sealed with this person's own key, in order.
+
+        Raises:
+            EvidenceUnavailable: The keystore or the storage cannot be read.
+        """
+        return self._store.sealed_by(self._payloads.keys_of(subject))
+
     def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """Return the audit path of an entry at a size.
 

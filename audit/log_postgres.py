@@ -116,6 +116,11 @@ class PostgresStore:
         rows = self._rows("SELECT DISTINCT key_id FROM payload WHERE key_id IS NOT NULL")
         return frozenset(bytes(row[0]) for row in rows)
 
+    def sealed_by(self, key_ids: Iterable[bytes]) -> list[int]:
+        """Do as `LogStore.sealed_by`."""
+        query = "SELECT idx FROM payload WHERE key_id = :a"
+        return sorted(int(row[0]) for key_id in key_ids for row in self._rows(query, a=key_id))
+
     def size(self) -> int:
         """Do as `LogStore.size`."""
         return int(self._rows("SELECT COALESCE(MAX(idx) + 1, 0) FROM entry")[0][0])

@@ -113,6 +113,11 @@ class SqliteStore:
         rows = self._rows("SELECT DISTINCT key_id FROM payload WHERE key_id IS NOT NULL")
         return frozenset(key_id for (key_id,) in rows)
 
+    def sealed_by(self, key_ids: Iterable[bytes]) -> list[int]:
+        """Return the entries whose payload one of these keys sealed, in order."""
+        query = "SELECT idx FROM payload WHERE key_id = ?"
+        return sorted(int(row[0]) for key_id in key_ids for row in self._rows(query, (key_id,)))
+
     def size(self) -> int:
         """Return the number of entries."""
         return int(self._rows("SELECT COALESCE(MAX(idx) + 1, 0) FROM entry")[0][0])

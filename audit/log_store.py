@@ -57,6 +57,10 @@ class LogStore(Protocol):
         """Return the ids of all keys that sealed a payload."""
         ...
 
+    def sealed_by(self, key_ids: Iterable[bytes]) -> list[int]:
+        """Return the entries whose payload one of these keys sealed, in order."""
+        ...
+
     def size(self) -> int:
         """Return the number of entries."""
         ...

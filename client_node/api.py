@@ -15,6 +15,7 @@
     POST /v1/requests            a person's request: access, erasure, and the other rights
     POST /v1/pseudonyms          the name under which anything of a customer is kept
     GET  /v1/trace/{decision}    staff: what a decision rests on (`audit.trace_api`)
+    POST /v1/own/...             a person's own questions (`client_node.own_data_api`)
     POST /v1/proofs              was this person in that round?
 
 Errors are problem+json (RFC 9457): one line, no personal text, no traceback.
@@ -47,6 +48,7 @@ from client_node.errors import (
     TurnUndecodable,
     TurnUnknown,
 )
+from client_node.own_data_api import auditor_router, own_data_router
 from client_node.service import VERSION, NodeService
 from client_node.training import limits_of
 from client_node.uses_api import uses_router
@@ -82,6 +84,8 @@ def create_app(service: NodeService) -> FastAPI:
         return {"status": "ok"}
 
     app.include_router(_router(service), dependencies=[Depends(_authenticated(service))])
+    app.include_router(own_data_router(service), dependencies=[Depends(_authenticated(service))])
+    app.include_router(auditor_router(service))
     app.include_router(trace_router(service.log, published=service.releases.published))
     return app
 

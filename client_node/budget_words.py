@@ -91,7 +91,7 @@ def to_dict(found: Remaining | None, *, fault: str | None) -> dict[str, Any]:
 
 
 def _spent_words(found: Remaining, days: int) -> list[str]:
-    most = _percent(right_percent(found.epsilon_limit, found.delta))
+    most = percent(right_percent(found.epsilon_limit, found.delta))
     if found.epsilon_spent == 0:
         nothing = (
             "Nothing that was computed from customers' messages has left this node in the last "
@@ -102,12 +102,12 @@ def _spent_words(found: Remaining, days: int) -> list[str]:
     here = (
         f"Whoever sees all that left this node in the last {days} days, and guesses whether a "
         "certain customer's messages were used, is right at most "
-        f"{_percent(found.right_percent)} times in 100; a coin is right 50 times. The limit is "
+        f"{percent(found.right_percent)} times in 100; a coin is right 50 times. The limit is "
         f"{most}."
     )
     elsewhere = (
         f"For a customer known at {NODES} such branches it is "
-        f"{_percent(found.at_nodes_percent)}; branches are never linked to find out."
+        f"{percent(found.at_nodes_percent)}; branches are never linked to find out."
     )
     told = [here, elsewhere]
     if found.more_like_the_last == 0:
@@ -125,7 +125,7 @@ def right_percent(spent: float, delta: float) -> float:
     return 100 * (1 + delta * math.exp(-spent)) / (1 + math.exp(-spent))
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
     """Return a percentage rounded up: a bound is not rounded in its own favour."""
     tenths = math.ceil(10 * value - 1e-9) / 10
     return f"{tenths:.0f}" if tenths == round(tenths) else f"{tenths:.1f}"

@@ -126,6 +126,13 @@ class Releases:
                 self._put_in_force(verified, bundle)
         return self._acknowledgement(verified)
 
+    def all_published(self) -> list[Foreign]:
+        """Return the coordinator's entry about each release that was loaded here, oldest first."""
+        with Session(self._engine) as session:
+            query = select(LoadedRelease.digest).order_by(col(LoadedRelease.log_index))
+            digests = list(dict.fromkeys(session.exec(query)))
+        return [f for f in map(self.published, digests) if f is not None]
+
     def published(self, release_digest: str) -> Foreign | None:
         """Return the coordinator's entry about a release that was loaded here, with its receipt."""
         return _published(self._engine, release_digest, *self._keys)

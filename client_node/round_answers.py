@@ -7,6 +7,7 @@ one. Enrolment is answered once a run, so that asking again does not average the
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -86,6 +87,12 @@ class RoundAnswers:
     def batches(self, run: RunId, round_number: int) -> list[int]:
         """Return the log entries of the batches opened for a round, oldest first."""
         return [row.log_index for row in self._rows(run, round_number)]
+
+    def spendings(self, log_indices: Iterable[int]) -> frozenset[int]:
+        """Return the numbers of the spendings that paid for these batches."""
+        query = select(RoundAnswer.number).where(col(RoundAnswer.log_index).in_(list(log_indices)))
+        with Session(self._engine) as session:
+            return frozenset(session.exec(query))
 
     def close(self) -> None:
         """Close the file."""

@@ -36,6 +36,7 @@ from client_node.errors import LedgerRolledBack, NodeError, StartRefused
 from client_node.gateway_client import GatewayClient
 from client_node.labels import Labels
 from client_node.notice import require_notice
+from client_node.own_data import OwnData
 from client_node.people import People
 from client_node.people_requests import PeopleRequests
 from client_node.pipeline import Pipeline
@@ -112,7 +113,22 @@ class NodeService:
     training: Training
     witnesses: Witnesses
     recalibration: Recalibration
+    gate: Gate
     opened: ExitStack
+
+    @property
+    def own_data(self) -> OwnData:
+        """What answers a person about themselves."""
+        return OwnData(
+            log=self.log,
+            gate=self.gate,
+            training=self.training,
+            answers=self.answers,
+            ledger=self.ledger,
+            releases=self.releases,
+            key=self.training.key,
+            delta=self.policy.maximum_delta,
+        )
 
     def start(self) -> None:
         """Keep standing fresh in the background."""
@@ -291,6 +307,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         ),
         witnesses=witnesses,
         recalibration=recalibration,
+        gate=gate,
         opened=opened,
     )
     _make_ready(service, engine)

@@ -1,4 +1,4 @@
-"""`undertone-trust trace`: from a decision to the rules, approvals and people behind it."""
+"""`undertone-trust trace` and `verify-statement`: what anybody checks offline with public keys."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from audit.copied_log import copied_log
 from audit.errors import KeyInvalid
 from audit.keys import VerifyKey
-from audit.terminal import MISUSE, CommandLine, complain
+from audit.statement import verify_statement
+from audit.terminal import MISUSE, CommandLine, complain, emit
 from audit.trace_cli import print_trace
+from audit.verify import verify_log
 
 Log = Annotated[Path, typer.Option("--log", help="The log's database file, or a copy.")]
 Key = Annotated[str, typer.Option("--key", help="The log's verify key.")]
@@ -20,16 +23,71 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with leaves an
 def add_commands(app: CommandLine) -> None:
     """Add the commands of this module."""
     app.command("trace")(trace)
+    app.command("verify-statement")(verify_statement_file)
 
 
 def trace(decision: str, *, log: Log, key: Key, as_json: AsJson = False) -> None:
     """Verify a log, and trace a decision in it to all it rests on; any of the three logs."""
-    if not log.is_file():
-        complain(f"--log {log} is not a file")
+    _check_file("--log", log)
+    print_trace(log, _key(key), decision, as_json=as_json)
+
+
+def verify_statement_file(
+    statement: Annotated[Path, typer.Argument(help="What the node gave to the person.")],
+    *,
+    key: Key,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="A copy of the node's log: was all shown?")
+    ] = None,
+    batch_key: Annotated[
+        list[str] | None, typer.Option("--batch-key", help="Opened to an auditor; hexadecimal.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify offline whether somebody was in a round, with the node's public key alone."""
+    _check_file("STATEMENT", statement)
+    known, keys = _key(key), [_hex(text) for text in batch_key or ()]
+    if log is None:
+        found = verify_statement(statement.read_bytes(), known, batch_keys=keys)
+    else:
+        _check_file("--log", log)
+        verify_log(log, known)
+        with copied_log(log, known) as copy:
+            found = verify_statement(
+                statement.read_bytes(), known, leaves=copy.leaves(), batch_keys=keys
+            )
+    emit(
+        {
+            "answer": found.answer.value,
+            "subject": found.subject,
+            "run": found.run,
+            "round": found.round_number,
+            "log": found.origin,
+            "entries": list(found.entries),
+            "all_batches_of_the_round": log is not None,
+            "leaf_opened_by_key": found.bound,
+        },
+        as_json=as_json,
+    )
+
+
+def _check_file(name: str, path: Path) -> None:
+    if not path.is_file():
+        complain(f"{name} {path} is not a file")
         raise typer.Exit(MISUSE)
+
+
+def _key(text: str) -> VerifyKey:
     try:
-        known = VerifyKey.parse(key)
+        return VerifyKey.parse(text)
     except KeyInvalid as error:
         complain(f"--key: {error}")
         raise typer.Exit(MISUSE) from error
-    print_trace(log, known, decision, as_json=as_json)
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        complain("--batch-key: expected hexadecimal digits")
+        raise typer.Exit(MISUSE) from error
