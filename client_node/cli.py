@@ -27,7 +27,7 @@ from client_node.budget_words import remaining, to_dict
 from client_node.connections import ConnectionGuard, ConnectionPolicy, install
 from client_node.evidence_cli import add_commands as add_evidence
 from client_node.internal_api import create_internal_app
-from client_node.service import open_node
+from client_node.service import Parts, open_node
 from client_node.settings import NodeSettings, load_policy, load_signing_key
 from client_node.training import limits_of
 from policies.terms import node_policy_to_dict
@@ -51,7 +51,8 @@ def serve(settings: SettingsFile) -> None:
     loaded = NodeSettings.load(settings)
     policy = load_policy(loaded)
     install(ConnectionGuard(policy=ConnectionPolicy(allowed=policy.connections)))
-    node = open_node(loaded)
+    with progress_bar("articles") as progress:
+        node = open_node(loaded, Parts(progress=progress))
     try:
         node.start()
         serve_all(

@@ -17,6 +17,7 @@ NodeError
 ├── LedgerRolledBack        the budget ledger is older than the log says (promise 6)
 ├── RedactionUnavailable    personal data cannot be removed, so nothing is read
 ├── HintsRejected           a list of hints that is not approved, or that the guard blocks
+├── ArticlesRejected        articles that cannot be read
 ├── ReleaseRejected         a release that is not signed, logged or whole (promise 9)
 ├── RecalibrationRefused    too few labels, or none that may be used
 ├── RoundRefused            this node does not take part; carries a closed reason
@@ -96,6 +97,10 @@ class RedactionUnavailable(NodeError):  # noqa: N818
 
 class HintsRejected(NodeError):  # noqa: N818
     """Reject a list of hints that nobody approved, or with a phrase that the guard blocks."""
+
+
+class ArticlesRejected(NodeError):  # noqa: N818
+    """Reject a folder of articles that cannot be read."""
 
 
 class ReleaseRejected(NodeError):  # noqa: N818

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,11 +30,13 @@ from audit.pki import check_certificate
 from audit.signing import SigningKey, VerifyKey
 from audit.witnessing import Witnessing
 from client_node.access import ApiKeys
+from client_node.articles import Articles
 from client_node.budget_ledger import BudgetLedger
 from client_node.connections import ConnectionPolicy
 from client_node.conversations import Conversations
 from client_node.errors import LedgerRolledBack, NodeError, StartRefused
 from client_node.gateway_client import GatewayClient
+from client_node.hints import ApprovedHints, shipped_hints, signed_hints
 from client_node.labels import Labels
 from client_node.notice import require_notice
 from client_node.own_data import OwnData
@@ -59,6 +62,7 @@ from client_node.standing_keeper import StandingKeeper
 from client_node.training import Training, limits_of
 from client_node.trust_client import TrustClient
 from client_node.uses.asked import Uses
+from client_node.uses.assist import Assist
 from client_node.uses.built import built_uses
 from client_node.uses.desk import UseDesk
 from client_node.uses.frustration import EarlyFrustration
@@ -67,6 +71,7 @@ from client_node.witnesses import Witnesses
 from models.encoder import Encoder
 from models.errors import ModelError
 from models.language import Languages
+from models.message_guard import MessageGuard
 from policies.clock import Clock
 from policies.engine import PolicyEngine
 from policies.errors import PolicyError
@@ -87,6 +92,7 @@ class Parts:
     redactor: Redacts | None = None
     transport: httpx.BaseTransport | None = None
     gateway_transport: httpx.BaseTransport | None = None
+    progress: Callable[[int, int], None] = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +257,14 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         poll_s=settings.poll_s,
         also=lambda: _after_poll(vault, conversations, witnesses, clock),
     )
-    uses = Uses(node=node, gate=gate, engine=engine, cache=cache, clock=clock, built=built_uses())
+    uses = Uses(
+        node=node,
+        gate=gate,
+        engine=engine,
+        cache=cache,
+        clock=clock,
+        built=built_uses(_assist(settings, redactor, parts)),
+    )
     service = NodeService(
         node=node,
         settings=settings,
@@ -358,6 +371,33 @@ def _hear(service: NodeService) -> None:
     except NodeError as error:
         if service.cache.governance is None:
             raise StartRefused(f"the trust service cannot be heard: {error}") from error
+
+
+def _assist(settings: NodeSettings, redactor: Redacts, parts: Parts) -> Assist:
+    """Check the hints and embed the articles."""
+    articles, folder = None, settings.articles_folder
+    if folder is not None:
+        plain = parts.encoder or Encoder.load(settings.encoder_path, adapter={})
+        articles = Articles.build(folder, plain, redactor, progress=parts.progress)
+    return Assist(hints=_hints(settings), articles=articles, redactor=redactor)
+
+
+def _hints(settings: NodeSettings) -> ApprovedHints:
+    guard = _guard(settings.encoder_path)
+    if settings.hints_file is None:
+        return shipped_hints(guard)
+    if settings.officer_key is None:
+        raise StartRefused("setting hints_file needs officer_key, whose signature it carries")
+    try:
+        envelope = settings.hints_file.read_bytes()
+    except OSError as error:
+        raise StartRefused(f"hints {settings.hints_file}: {type(error).__name__}") from error
+    return signed_hints(envelope, parse_key("officer_key", settings.officer_key), guard)
+
+
+@cache
+def _guard(path: Path | None) -> MessageGuard:
+    return MessageGuard.load(path)
 
 
 def _client(

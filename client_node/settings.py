@@ -31,7 +31,9 @@ class NodeSettings(ServiceSettings):
 
     After `pause_s` without a turn a conversation is over, and at the latest with the session
     (rule 16). When it is warned of is `models.conversation.Rule`; a risk is stated only with a
-    curve (`risk_slope`, `risk_shift`) that the operator fitted.
+    curve (`risk_slope`, `risk_shift`) that the operator fitted. Hints to agents are those that
+    ship, or those of `hints_file`, signed with `officer_key`; `articles_folder` has the company's
+    own articles.
     """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_NODE_", extra="forbid", frozen=True)
@@ -57,6 +59,9 @@ class NodeSettings(ServiceSettings):
     policy_file: Path
     encoder_path: Path | None = None
     socket_path: Path
+    articles_folder: Path | None = None
+    hints_file: Path | None = None
+    officer_key: str | None = None
     poll_s: float = Field(default=2.0, gt=0)
     witness_s: float = Field(default=60.0, gt=0)
     pause_s: float = Field(default=1800.0, gt=0)

@@ -41,10 +41,10 @@ ALERT = Alert(
 )
 
 
-def angry_node(world: Any, *purposes: Purpose) -> NodeService:
+def angry_node(world: Any, *purposes: Purpose, **changed: Any) -> NodeService:
     """Open a node that reads everything as anger."""
     world.trust.put(world.standing(CUSTOMER, *purposes))
-    node: NodeService = world.open()
+    node: NodeService = world.open(**changed)
     load(world, node, world.angry_weights())
     return node
 

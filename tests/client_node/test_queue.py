@@ -138,5 +138,5 @@ def test_upsell_is_refused_by_the_nodes_own_reading(world: Any) -> None:
 def test_uses_that_are_not_built_say_so(world: Any) -> None:
     """A use that no version does is 501, and asks the gate nothing."""
     api, turn = read_turn(world)
-    assert api.post("/v1/uses/agent_hint", json={"turn": turn}).status_code == 501
+    assert api.post("/v1/uses/referral", json={"turn": turn}).status_code == 501
     assert api.post("/v1/uses/mind_reading", json={"turn": turn}).status_code == 422
