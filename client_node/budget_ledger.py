@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from sqlmodel import Session, col, select
 
 from client_node.errors import LedgerRolledBack
 from client_node.tables import BudgetEntry, open_store
-from models.accounting import NOTHING_SPENT, RdpCurve, epsilon, within
+from models.accounting import NOTHING_SPENT, RdpCurve, epsilon, filter_order, within
 from policies.canonical import digest
 from policies.clock import Clock
 from policies.errors import BudgetExhausted
@@ -52,11 +52,27 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a person may lose in one period, by the operator's signed policy."""
+    """What a person may lose in one period, by the operator's signed policy.
+
+    `caps` bound what one purpose may take of `epsilon`, at the same delta.
+
+    Raises:
+        AccountingInvalid: A cap is so small that nothing could ever be computed under it.
+    """
 
     epsilon: float
     delta: float
     period_s: int
+    caps: Mapping[Purpose, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse at the start what would be refused at every spending."""
+        for cap in self.caps.values():
+            filter_order(epsilon=cap, delta=self.delta)
+
+    def cap_of(self, purpose: Purpose) -> float:
+        """Return what one purpose may take: the whole, where it has no cap of its own."""
+        return min(self.epsilon, self.caps.get(purpose, self.epsilon))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,14 +167,24 @@ class BudgetLedger:
         """Return what an entry cost."""
         return _curve(entry)
 
-    def covers(self, curve: RdpCurve, *, run: RunId) -> bool:
+    def covers(self, curve: RdpCurve, *, run: RunId, purpose: Purpose = Purpose.TRAINING) -> bool:
         """Say whether the budget would cover one more computation of a run; spends nothing.
 
         Raises:
             LedgerRolledBack: The ledger cannot be trusted.
         """
+        return self.passed(curve, run=run, purpose=purpose) is None
+
+    def passed(
+        self, curve: RdpCurve, *, run: RunId, purpose: Purpose = Purpose.TRAINING
+    ) -> str | None:
+        """Return in words which limit one more computation of a run would pass; None for none.
+
+        Raises:
+            LedgerRolledBack: The ledger cannot be trusted.
+        """
         self._check()
-        return self._within(self._held(self._all(), run, curve))
+        return self._passed(self._all(), purpose, run, curve)
 
     def reserve(self, curve: RdpCurve, *, run: RunId, terms_digest: Digest) -> Spending:
         """Set a whole run aside, so that its last round fits if its first does.
@@ -231,10 +257,10 @@ class BudgetLedger:
                 previous=entries[-1].head if entries else GENESIS,
                 head="",
             )
-            if not self._within(self._held([*entries, entry])):
+            passed = self._passed([*entries, entry], purpose)
+            if passed is not None:
                 raise BudgetExhausted(
-                    f"round {round_number} of {run} would pass the node's privacy budget: "
-                    "wait for the period to end"
+                    f"round {round_number} of {run} would pass {passed}: wait for the period to end"
                 )
             entry.head = _head(entry)
             try:
@@ -250,13 +276,17 @@ class BudgetLedger:
         )
 
     def _held(
-        self, entries: Sequence[BudgetEntry], run: RunId | None = None, more: RdpCurve | None = None
+        self,
+        entries: Sequence[BudgetEntry],
+        run: RunId | None = None,
+        more: RdpCurve | None = None,
+        *,
+        now: float,
     ) -> RdpCurve:
         """Return what is spent or set aside in the period: of each run the larger of the two.
 
         `more` is a spending of `run` that is thought of and not yet entered.
         """
-        now = self._now(entries)
         spent: dict[str, RdpCurve] = {} if run is None or more is None else {run: more}
         reserved: dict[str, RdpCurve] = {}
         for entry in entries:
@@ -270,8 +300,25 @@ class BudgetLedger:
             start=NOTHING_SPENT,
         )
 
-    def _within(self, curve: RdpCurve) -> bool:
-        return within(curve, epsilon=self._limits.epsilon, delta=self._limits.delta)
+    def _passed(
+        self,
+        entries: Sequence[BudgetEntry],
+        purpose: Purpose,
+        run: RunId | None = None,
+        more: RdpCurve | None = None,
+    ) -> str | None:
+        """Return which limit these entries and `more` pass: the whole, or the purpose's cap."""
+        delta, now = self._limits.delta, self._now(entries)
+        held = self._held(entries, run, more, now=now)
+        if not within(held, epsilon=self._limits.epsilon, delta=delta):
+            return f"the node's privacy budget (epsilon {self._limits.epsilon:g} for all purposes)"
+        cap = self._limits.caps.get(purpose)
+        if cap is None:
+            return None
+        mine = [entry for entry in entries if entry.purpose == purpose]
+        if not within(self._held(mine, run, more, now=now), epsilon=cap, delta=delta):
+            return f"the node's cap for the purpose {purpose.value} (epsilon {cap:g})"
+        return None
 
     def _now(self, entries: Sequence[BudgetEntry]) -> float:
         """Return the time, never before that of the last entry."""

@@ -40,6 +40,7 @@ class Remaining:
     period_s: int
     entries: int
     by_purpose: dict[str, float]
+    caps: dict[str, float]
     right_percent: float
     at_nodes_percent: float
     more_like_the_last: int
@@ -57,6 +58,8 @@ def remaining(ledger: BudgetLedger, limits: Limits, *, clock: Clock) -> Remainin
         return None
     current = [e for e in entries if e.spent_at > clock() - limits.period_s]
     last = ledger.curve_of(current[-1]) if current else NOTHING_SPENT
+    purpose = Purpose(current[-1].purpose) if current else Purpose.TRAINING
+    mine = ledger.spent(purpose)
     doubled = epsilon(spent * NODES, delta=limits.delta) if used else 0.0
     return Remaining(
         epsilon_spent=used,
@@ -65,9 +68,15 @@ def remaining(ledger: BudgetLedger, limits: Limits, *, clock: Clock) -> Remainin
         period_s=limits.period_s,
         entries=len(entries),
         by_purpose={name: cost for name, cost in purposes.items() if cost},
+        caps={purpose.value: cap for purpose, cap in limits.caps.items()},
         right_percent=right_percent(used, limits.delta),
         at_nodes_percent=right_percent(doubled, limits.delta),
-        more_like_the_last=_more(spent, last, limits) if current else 0,
+        more_like_the_last=min(
+            _more(spent, last, limits.epsilon, limits.delta),
+            _more(mine, last, limits.cap_of(purpose), limits.delta),
+        )
+        if current
+        else 0,
         oldest_returns_at=current[0].spent_at + limits.period_s if current else None,
         training=ledger.fault or "ready",
     )
@@ -78,7 +87,7 @@ def words(found: Remaining | None, *, fault: str | None) -> list[str]:
     if found is None:
         return [f"What was spent cannot be read: {fault}"]
     days = max(1, round(found.period_s / DAY_S))
-    told = _spent_words(found, days)
+    told = [*_spent_words(found, days), *_cap_words(found)]
     if found.training != "ready":
         told.append(f"Nothing more can be computed here: {found.training}")
     return told
@@ -120,6 +129,19 @@ def _spent_words(found: Remaining, days: int) -> list[str]:
     return told
 
 
+def _cap_words(found: Remaining) -> list[str]:
+    """Return a sentence for each purpose that has a cap of its own."""
+    told = []
+    for purpose, cap in found.caps.items():
+        most = percent(right_percent(cap, found.delta))
+        so_far = percent(right_percent(found.by_purpose.get(purpose, 0.0), found.delta))
+        told.append(
+            f"From {purpose.replace('_', ' ')} alone such a guess may be right {most} times in 100 "
+            f"at most; so far it is {so_far}."
+        )
+    return told
+
+
 def right_percent(spent: float, delta: float) -> float:
     """Return how often a guess between two equally likely worlds is right at most, in percent."""
     return 100 * (1 + delta * math.exp(-spent)) / (1 + math.exp(-spent))
@@ -131,11 +153,11 @@ def percent(value: float) -> str:
     return f"{tenths:.0f}" if tenths == round(tenths) else f"{tenths:.1f}"
 
 
-def _more(spent: RdpCurve, last: RdpCurve, limits: Limits) -> int:
+def _more(spent: RdpCurve, last: RdpCurve, most: float, delta: float) -> int:
     """Return how many more of the last fit, up to a number nobody counts to."""
     low, high = 0, _MOST
     while low < high:
         middle = (low + high + 1) // 2
-        fits = within(spent + last * middle, epsilon=limits.epsilon, delta=limits.delta)
+        fits = within(spent + last * middle, epsilon=most, delta=delta)
         low, high = (middle, high) if fits else (low, middle - 1)
     return low

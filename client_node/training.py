@@ -372,9 +372,10 @@ class Training:
     def _check_budget(self, terms: RoundTerms, curve: RdpCurve, round_number: int) -> None:
         """Refuse, and log it, where the budget does not cover one more computation."""
         try:
-            if self.ledger.covers(curve, run=terms.run):
+            passed = self.ledger.passed(curve, run=terms.run)
+            if passed is None:
                 return
-            detail = "the privacy budget does not cover it"
+            detail = f"it would pass {passed}"
         except LedgerRolledBack as error:
             detail = str(error)
         self._record(
@@ -400,5 +401,8 @@ class Training:
 def limits_of(policy: NodePolicy) -> Limits:
     """Return what the operator's policy lets a person lose in one period."""
     return Limits(
-        epsilon=policy.maximum_epsilon, delta=policy.maximum_delta, period_s=policy.period_s
+        epsilon=policy.maximum_epsilon,
+        delta=policy.maximum_delta,
+        period_s=policy.period_s,
+        caps=dict(policy.purpose_caps),
     )

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from policies.errors import PolicyInvalid, TermsRefused
-from policies.vocabulary import Digest, Emotion, NodeId, ReleaseId, RunId
+from policies.vocabulary import Digest, Emotion, NodeId, Purpose, ReleaseId, RunId
 
 LARGEST_EPSILON = 20.0
 """Beyond it a guarantee says nothing: odds may change by a factor of 5 * 10**8."""
@@ -129,7 +129,8 @@ class NodePolicy:
     """What this node's operator allows, signed with the operator's key.
 
     `period_s` is how long a spent budget stays spent. `connections` are the only hosts
-    (host:port) the node may open.
+    (host:port) the node may open. `purpose_caps` bound what one purpose may spend of
+    `maximum_epsilon`, which bounds them all together; a purpose without one has the whole.
     """
 
     node: NodeId
@@ -143,6 +144,7 @@ class NodePolicy:
     labels: tuple[tuple[str, Emotion], ...]
     period_s: int
     connections: frozenset[str]
+    purpose_caps: tuple[tuple[Purpose, float], ...] = ()
 
 
 def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
@@ -300,13 +302,17 @@ def terms_from_dict(value: dict[str, Any]) -> RoundTerms:
 
 
 def node_policy_to_dict(policy: NodePolicy) -> dict[str, Any]:
-    """Return the node policy as JSON values, sets sorted."""
-    return asdict(policy) | {
+    """Return the node policy as JSON values, sets sorted; one without caps says nothing of them."""
+    value = asdict(policy) | {
         "allowed_plans": sorted(policy.allowed_plans),
         "allowed_fabs": sorted(policy.allowed_fabs),
         "connections": sorted(policy.connections),
         "labels": [[name, family.value] for name, family in policy.labels],
+        "purpose_caps": [[purpose.value, cap] for purpose, cap in policy.purpose_caps],
     }
+    if not policy.purpose_caps:
+        del value["purpose_caps"]
+    return value
 
 
 def node_policy_from_dict(value: dict[str, Any]) -> NodePolicy:
@@ -324,6 +330,9 @@ def node_policy_from_dict(value: dict[str, Any]) -> NodePolicy:
                     "allowed_fabs": frozenset(value["allowed_fabs"]),
                     "connections": frozenset(value["connections"]),
                     "labels": tuple((str(n), Emotion(f)) for n, f in value["labels"]),
+                    "purpose_caps": tuple(
+                        (Purpose(name), float(cap)) for name, cap in value.get("purpose_caps", ())
+                    ),
                 }
             )
         )
@@ -341,6 +350,8 @@ def _check_node_policy(policy: NodePolicy) -> None:
         "maximum_delta": 0 < policy.maximum_delta < 1 / max(1, policy.minimum_people),
         "minimum_people": _whole(policy.minimum_people),
         "period_s": _whole(policy.period_s),
+        "purpose_caps": len(dict(policy.purpose_caps)) == len(policy.purpose_caps)
+        and all(0 < cap <= policy.maximum_epsilon for _, cap in policy.purpose_caps),
     }
     wrong = [name for name, ok in in_range.items() if not ok]
     if wrong:

@@ -199,6 +199,17 @@ def test_evaluations_are_reserved_each_and_no_more_than_planned() -> None:
         play.ledger.reserve_evaluation(RunId("run-9"), 1, play.plan)
 
 
+def test_evaluation_is_reserved_before_anything_is_asked() -> None:
+    """Where the ledger does not cover it, no terms are signed, logged or sent."""
+    play = play_of(measured(), 0.5)
+    run = play.begin()
+    for number in range(1, play.plan.evaluations + 1):
+        play.ledger.reserve_evaluation(RUN, number, play.plan)
+    assert hold_run(play.centre(), run, play.keys) is RunState.FAILED
+    assert play.courier.exchanges == 1  # the enrolment
+    assert not any(e.kind is EventKind.TERMS_PUBLISHED for e in play.events)
+
+
 def test_preview_counts_the_evaluations_and_takes_them_off_the_noise() -> None:
     """The same epsilon with evaluations leaves less for training, by all three accountants."""
 
