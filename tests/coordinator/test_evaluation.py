@@ -11,6 +11,7 @@ import pytest
 
 from audit.events import EventKind
 from audit.signing import SigningKey, seal
+from coordinator.cli import _run_table
 from coordinator.errors import BudgetRefused, PlanRejected, RunStopped
 from coordinator.journal import RoundState, RunState
 from coordinator.plan import preview
@@ -262,3 +263,17 @@ def test_release_that_does_not_answer_is_not_evaluated(centre: Centre) -> None:
         with pytest.raises(Exception, match=said):
             centre.client.start_run(asked, approved_by="ada", release=release)
     assert centre.service.ledger.spent().epsilon == 0
+
+
+def test_run_show_prints_each_measurement_with_its_bounds(centre: Centre) -> None:
+    """People read when it was measured, the figure, and between which two numbers it lies."""
+    centre.enrol_all()
+    value = draft(name="measured", evaluation=replace(EVALUATION, every=2, patience=0))
+    run = centre.wait(
+        centre.client.start_run(centre.client.plan(value)["digest"], approved_by="ada")["run"]
+    )
+    caption = str(_run_table(run).caption)
+    assert "at the start: macro-F1 0.500, between 0.4" in caption
+    assert "after round 4: macro-F1 0.500" in caption
+    few = run["evaluations"][0] | {"figures": None, "replies": 1}
+    assert "1 replies were too few" in str(_run_table(run | {"evaluations": [few]}).caption)
