@@ -67,6 +67,7 @@ class EventKind(StrEnum):
     SIGN_IN_BLOCKED = "sign-in-blocked"
     STAFF_CHANGED = "staff-changed"
     STAFF_ACTED = "staff-acted"
+    INPUT_REFUSED = "input-refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.SIGN_IN_BLOCKED: _shape("what staff wait_s"),
         EventKind.STAFF_CHANGED: _shape("staff change by", "roles token until"),
         EventKind.STAFF_ACTED: _shape("staff act allowed"),
+        EventKind.INPUT_REFUSED: _shape("reason field count"),
     }
 )
 

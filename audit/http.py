@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -32,6 +33,7 @@ from audit.errors import (
     SignatureInvalid,
     TooManyAttempts,
 )
+from audit.refusals import Kind, Refusals, field_at
 from policies.errors import NotBuilt, PolicyUnavailable, Refused, UndertoneError
 
 DEFAULT_BODY_BYTES = 64 * 1024
@@ -56,6 +58,10 @@ STATUSES: Mapping[type[UndertoneError], int] = {
 }
 """Statuses that hold unless a service maps the error itself."""
 
+_BAD_INPUT = frozenset({400, 409, 413, 422})
+"""Statuses of bad input, which is recorded; not who may not ask, or what is not there."""
+
+_NOTE = "undertone.refusal"
 _MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger("undertone")
 
@@ -81,8 +87,11 @@ def install_error_handlers(app: FastAPI, mapping: Mapping[type[UndertoneError], 
     """
     statuses = {**STATUSES, **mapping}
 
-    def expected(_: Request, error: Exception) -> JSONResponse:
+    def expected(request: Request, error: Exception) -> JSONResponse:
         status = next(statuses[cls] for cls in type(error).__mro__ if cls in statuses)
+        if status in _BAD_INPUT or isinstance(error, RequestExpired):
+            reason = _words(type(error).__name__).lower().replace(" ", "-")
+            _mark(request.scope, reason, getattr(error, "field", ""))
         return problem(status, _words(type(error).__name__), str(error), **_members(error))
 
     app.add_exception_handler(UndertoneError, expected)
@@ -122,6 +131,7 @@ class BodyLimit:
         body = None if _declared_bytes(scope) > limit else await _read(receive, limit)
         if body is None:
             detail = f"this path takes at most {limit} bytes"
+            _mark(scope, "content-too-large", "body")
             await problem(413, "Content too large", detail)(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
@@ -129,6 +139,20 @@ class BodyLimit:
     def _limit(self, path: str) -> int:
         matching = (limit for prefix, limit in self._by_prefix if path.startswith(prefix))
         return next(matching, self._limit_bytes)
+
+
+class RecordRefusals:
+    """ASGI middleware, outside all others: records what the handlers noted on a request."""
+
+    def __init__(self, app: ASGIApp, *, refusals: Refusals) -> None:
+        self._app, self._refusals = app, refusals
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request be answered, then record why it was refused."""
+        await self._app(scope, receive, send)
+        kind = scope.get("state", {}).get(_NOTE)
+        if kind is not None:
+            await run_in_threadpool(self._refusals.note, kind)
 
 
 class _CatchAll:
@@ -159,18 +183,27 @@ class _CatchAll:
                 await answer(scope, receive, send)
 
 
-def _malformed(_: Request, error: Exception) -> JSONResponse:
+def _mark(scope: Scope, reason: str, field: str) -> None:
+    """Note on a request why it is refused; `reason` is an error's name in our own code."""
+    scope.setdefault("state", {})[_NOTE] = Kind(reason, field)
+
+
+def _malformed(request: Request, error: Exception) -> JSONResponse:
     """Say which fields are wrong and how, never what was sent in them."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
+    first = field_at(found[0]["loc"], found[0]["type"]) if found else ""
+    _mark(request.scope, "malformed-request", first)
     fields = [{"field": _place(e["loc"]), "problem": str(e["type"])} for e in found[:16]]
     named = ", ".join(f"{f['field']} ({f['problem']})" for f in fields)
     return problem(422, "Malformed request", f"wrong or missing: {named}", fields=fields)
 
 
-def _http_error(_: Request, error: Exception) -> JSONResponse:
+def _http_error(request: Request, error: Exception) -> JSONResponse:
     """Answer what the framework itself refuses: unknown path, wrong method."""
     if not isinstance(error, HTTPException):
         return problem(500, "Internal error", "something broke here")
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # a body that is no text, for example
+        _mark(request.scope, "malformed-request", "body")
     phrase = HTTPStatus(error.status_code).phrase
     detail = error.detail if isinstance(error.detail, str) else phrase
     answer = problem(error.status_code, phrase, detail)

@@ -27,6 +27,7 @@ from audit.gate import Gate
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.pki import check_certificate
+from audit.refusals import Refusals
 from audit.signing import SigningKey, VerifyKey
 from audit.witnessing import Witnessing
 from client_node.access import ApiKeys
@@ -104,6 +105,7 @@ class NodeService:
     policy: NodePolicy
     keys: ApiKeys
     log: EvidenceLog
+    refusals: Refusals
     keystore: Keystore
     cache: StandingCache
     vault: Vault
@@ -214,6 +216,8 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         opened,
         EvidenceLog(folder / "log.db", key, origin=origin, clock=clock, keystore=keystore),
     )
+    refusals = Refusals(log, clock=clock)
+    opened.callback(refusals.close)
     vault = _closing(opened, Vault(folder / "records.db", keystore))
     conversations = Conversations(rule=settings.conversation_rule(), pause_s=settings.pause_s)
     cache = StandingCache(folder / "standing.db", node=node, key=trust_key, clock=clock)
@@ -271,6 +275,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         policy=policy,
         keys=keys,
         log=log,
+        refusals=refusals,
         keystore=keystore,
         cache=cache,
         vault=vault,

@@ -43,7 +43,7 @@ from audit.errors import (
     KeystoreError,
     SignatureInvalid,
 )
-from audit.http import BodyLimit, install_error_handlers
+from audit.http import BodyLimit, RecordRefusals, install_error_handlers
 from audit.portal.frame import install_frame
 from audit.staff import Staff, StaffRole, only
 from audit.trace_api import trace_router
@@ -89,6 +89,7 @@ def create_app(service: TrustService) -> FastAPI:
     app = FastAPI(title="Undertone trust service", docs_url=None, redoc_url=None, openapi_url=None)
     install_frame(app, service.access)
     app.add_middleware(BodyLimit, limit_bytes=MOST_BODY_BYTES, by_prefix={PREFIX: MAX_BYTES})
+    app.add_middleware(RecordRefusals, refusals=service.refusals)
     install_error_handlers(app, STATUS)
     _add_public(app, service)
     _add_officer(app, service)

@@ -30,7 +30,11 @@ class SettingsInvalid(ConsentError):  # noqa: N818 (reads as the fact it states,
 
 
 class RequestInvalid(ConsentError):  # noqa: N818
-    """Reject a request whose content cannot be accepted."""
+    """Reject a request whose content cannot be accepted; `field` is the first that is wrong."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class NotAuthenticated(ConsentError):  # noqa: N818

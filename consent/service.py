@@ -16,6 +16,7 @@ from audit.gate import Gate
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.portal.access import Access
+from audit.refusals import Refusals
 from audit.signing import SigningKey, VerifyKey
 from audit.staff import StaffRole
 from audit.witnessing import PREFIX, Answer, Witnessing
@@ -91,6 +92,8 @@ class TrustService:
             keystore=self.keystore,
         )
         opening.callback(self.log.close)
+        self.refusals = Refusals(self.log, clock=self._clock)
+        opening.callback(self.refusals.close)
         self.ledger = Ledger(settings.ledger_url())
         opening.callback(self.ledger.close)
 

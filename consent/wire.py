@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from audit.refusals import field_at
 from consent.errors import RequestInvalid
 from consent.records import NOT_AN_ACT, Channel, Granted, Shown
 from policies.decision import UseRequest
@@ -48,7 +49,7 @@ class Shape(BaseModel):
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
-            raise RequestInvalid(_complaints(error)) from error
+            raise RequestInvalid(_complaints(error), field=_first(error)) from error
 
 
 class NodeIn(Shape):
@@ -186,13 +187,18 @@ def use_request(value: dict[str, Any]) -> UseRequest:
     try:
         return _USE_REQUEST.validate_python(value)
     except ValidationError as error:
-        raise RequestInvalid(_complaints(error)) from error
+        raise RequestInvalid(_complaints(error), field=_first(error)) from error
 
 
 def _complaints(error: ValidationError) -> str:
     found = [_complaint(item["type"], item["loc"], item["msg"]) for item in error.errors()]
     more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""  # noqa: PLR2004
     return "; ".join(found[:5]) + more
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors()[0]
+    return field_at(found["loc"], found["type"])
 
 
 def _complaint(kind: str, where: tuple[int | str, ...], what: str) -> str:

@@ -24,6 +24,7 @@ from audit.events import Event, EventKind
 from audit.keystore import Keystore
 from audit.log import Draft, EvidenceLog
 from audit.log_store import APPEND_ONLY
+from audit.refusals import MOST_KINDS, WINDOW_S, Kind, Refusals
 from audit.signing import SigningKey
 from audit.tile_folder import TileFolder
 from audit.tree import leaf_hash, root_from_leaves, verify_consistency, verify_inclusion
@@ -294,6 +295,26 @@ def test_store_whose_write_fails_keeps_nothing_of_the_group(
     assert (stored.size, stored.root(), stored.payload(0)) == (1, root, None)
     place.change("DELETE FROM node WHERE level = 0 AND idx = 2")
     assert stored.append(event(1)) == 1
+
+
+def test_store_records_refusals_and_stays_small_under_attack(
+    stored: EvidenceLog, clock: SetClock
+) -> None:
+    """Ten thousand refusals of a hundred kinds are few entries, and every one is counted."""
+    refusals = Refusals(stored, clock=clock)
+    for number in range(10_000):
+        refusals.note(Kind("malformed-request", f"field{number % 100}"))
+    assert stored.size == MOST_KINDS + 1
+    clock.now += WINDOW_S
+    refusals.note(Kind("content-too-large", "body"))
+    refusals.close()
+    events = [entry.event for entry in stored.entries(0, stored.size)]
+    assert len(events) == 2 * (MOST_KINDS + 1) + 1
+    assert {event.kind for event in events} == {EventKind.INPUT_REFUSED}
+    assert sum(int(str(event.fields["count"])) for event in events) == 10_001
+    clock.now -= 2 * WINDOW_S  # a clock that went back begins a window, and loses no count
+    refusals.note(Kind("content-too-large", "body"))
+    assert stored.entry(stored.size - 1).event.fields["count"] == 1
 
 
 def test_postgres_that_goes_away_is_no_evidence_and_loses_none(

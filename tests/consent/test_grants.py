@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from audit.errors import ProofInvalid
+from audit.events import EventKind
 from audit.receipt import verify_receipt
 
 
@@ -78,12 +79,14 @@ def test_manage_token_is_kept_as_its_hash_only(world: Any) -> None:
 def test_grant_that_lacks_what_consent_needs_is_refused(
     world: Any, change: dict[str, object]
 ) -> None:
-    """No act, no purpose, no end, an unknown field: 422, and nothing is recorded."""
+    """No act, no purpose, no end, an unknown field: 422; recorded is only that it was refused."""
     before = world.service.log.size
     answer = world.grant(**({"subject": "alice"} | change))
     assert answer.status_code == 422
     assert "someone@example.org" not in answer.text
-    assert world.service.log.size == before
+    [entry] = world.service.log.entries(before, before + 9)
+    assert entry.event.kind is EventKind.INPUT_REFUSED
+    assert b"someone" not in entry.leaf
     assert world.feed()["standings"] == []
 
 
