@@ -57,6 +57,7 @@ from consent.errors import (
     NotFound,
     RequestInvalid,
 )
+from consent.register_api import registers_router
 from consent.rights_api import add_rights
 from consent.service import TrustService
 from consent.tables import NodeRow
@@ -99,6 +100,7 @@ def create_app(service: TrustService) -> FastAPI:
     app.include_router(choices_api.router(service, partial(_signed_by_node, service)))
     add_rights(app, service, _signed_by_node)
     app.include_router(trace_router(service.log))
+    app.include_router(registers_router(service))
     return app
 
 

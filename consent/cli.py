@@ -41,6 +41,7 @@ from consent.errors import RequestInvalid, SettingsInvalid
 from consent.evidence_cli import add_commands as add_evidence
 from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_body
 from consent.receipt_cli import receipt_app
+from consent.register_cli import breach_app, lift_app, oversight_app
 from consent.remote import call
 from consent.rights_cli import requests_app
 from consent.service import TrustService
@@ -310,7 +311,7 @@ def stop_clear(
     ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let uses go on."""
+    """Let uses go on, once two people agreed (`stop lift propose`, `stop lift confirm`)."""
     if not yes:
         typer.confirm("Clear the stop switch?", abort=True, err=True)
     _decree(Stop(stopped=False, by=by, issued_at=time.time()), key, url, ca, as_json=as_json)
@@ -363,6 +364,9 @@ def rules_what_if(
 
 
 app.add_typer(requests_app, name="requests")
+app.add_typer(breach_app, name="breach")
+app.add_typer(oversight_app, name="oversight")
+stop_app.add_typer(lift_app, name="lift")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from audit.events import Event, EventKind, Value
 from audit.log import EvidenceLog
 from audit.signing import VerifyKey, unseal
 from consent.bell import Bell
-from consent.errors import Conflict, NotAuthenticated, NotFound, RequestInvalid
+from consent.errors import Conflict, EvidenceMissing, NotAuthenticated, NotFound, RequestInvalid
 from consent.ledger import Ledger
 from consent.notice import (
     Decree,
@@ -27,6 +27,7 @@ from consent.notice import (
     decree_from_body,
     governance_of,
 )
+from consent.register_desk import RegisterDesk
 from consent.tables import LedgerRow
 from policies.canonical import digest_bytes
 from policies.clock import Clock
@@ -49,6 +50,7 @@ class Officer:
         bell: Bell,
         key: VerifyKey,
         standing_max_age_s: int,
+        registers: RegisterDesk,
     ) -> None:
         self._ledger = ledger
         self._log = log
@@ -56,6 +58,7 @@ class Officer:
         self._bell = bell
         self._key = key
         self._standing_max_age_s = standing_max_age_s
+        self._registers = registers
         self._lock = threading.Lock()
         self._decrees = ledger.decrees()
         self._logged = [
@@ -98,11 +101,18 @@ class Officer:
         self._decrees.append((at, decree))  # 5
         self._logged.append((decree, digest, index))
         self._bell.ring(None)
+        if isinstance(decree, Stop):
+            step = "void" if decree.stopped else "lifted"
+            self._registers.end_lift(step, by=as_word(decree.by))
         return index
 
     def _check_new(self, decree: Decree) -> None:
         if abs(self._clock() - decree.issued_at) > MAX_SKEW_S:
             raise Conflict(f"the envelope was not sealed within {MAX_SKEW_S:.0f} s: seal it again")
+        if isinstance(decree, Stop) and not decree.stopped and self._lifts_alone():
+            raise EvidenceMissing(
+                "the stop is lifted by two: one proposes, another confirms, within the hour"
+            )
         if isinstance(decree, Notice):
             newest = max((n.version for n in self._notices()), default=0)
             if decree.version <= newest:
@@ -111,6 +121,9 @@ class Officer:
             (old.issued_at for _, old in self._decrees if _replaces(decree, old)), default=0.0
         ):
             raise Conflict("a newer envelope of this kind is in force: seal it again")
+
+    def _lifts_alone(self) -> bool:
+        return self.governance().stopped and not self._registers.confirmed()
 
     def _notices(self) -> list[Notice]:
         return [decree for _, decree in self._decrees if isinstance(decree, Notice)]

@@ -29,6 +29,7 @@ from consent.errors import RequestInvalid, SettingsInvalid
 from consent.feed import Feed
 from consent.ledger import Ledger
 from consent.officer import Officer
+from consent.register_desk import RegisterDesk
 from consent.rights_desk import RightsDesk
 from consent.settings import TrustSettings
 from consent.tables import NodeRow
@@ -108,6 +109,9 @@ class TrustService:
             batch_key=self.key.derive("batch-commitments"),
         )
         self.enrolment = Enrolment(ledger=self.ledger, log=self.log, clock=self._clock)
+        self.registers = RegisterDesk(
+            ledger=self.ledger, log=self.log, clock=self._clock, randomness=randomness
+        )
         self.officer = Officer(
             ledger=self.ledger,
             log=self.log,
@@ -115,6 +119,7 @@ class TrustService:
             bell=self.bell,
             key=officer_key,
             standing_max_age_s=settings.standing_max_age_s,
+            registers=self.registers,
         )
         self.acts = Acts(
             ledger=self.ledger,

@@ -47,6 +47,7 @@ STORES = frozenset(
         "client_node.releases",
         "client_node.round_answers",
         "consent.register_store",
+        "consent.register_tables",
         "consent.rights_store",
         "consent.rights_tables",
         "coordinator.release",

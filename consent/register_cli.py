@@ -1,0 +1,178 @@
+"""`undertone-trust breach`, `oversight` and `stop lift`: the registers at the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from audit.terminal import FAILED, MISUSE, complain, emit
+from consent.errors import SettingsInvalid
+from consent.register import Part, Risk, Told
+from consent.staff_call import LOCAL, staff_call
+from policies.vocabulary import Purpose
+
+breach_app = typer.Typer(help="The breach register, with its clock.")
+oversight_app = typer.Typer(help="Who oversees which use.")
+lift_app = typer.Typer(help="Lift the stop switch: one proposes, another confirms.")
+
+Token = Annotated[Path, typer.Option("--token-file", help="Your own staff token.")]
+Url = Annotated[str, typer.Option("--url", help="The service's address.")]
+Ca = Annotated[Path | None, typer.Option("--ca", help="Authority of its certificate.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Document = Annotated[Path, typer.Option("--document", help="Its digest alone is registered.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="A word, like no-keys-exposed.")]
+
+
+def _ask(path: str, token: Path, url: str, ca: Path | None, said: Any = None) -> Any:
+    try:
+        return staff_call(f"/v1/desk/{path}", token_file=token, url=url, ca=ca, said=said)
+    except SettingsInvalid as error:
+        _misuse(str(error), error)
+
+
+def _misuse(words: str, error: Exception) -> Any:
+    complain(words)
+    raise typer.Exit(MISUSE) from error
+
+
+def _digest(document: Path) -> str:
+    try:
+        return hashlib.sha256(document.read_bytes()).hexdigest()
+    except OSError as error:
+        return str(_misuse(f"--document {document} cannot be read", error))
+
+
+def _second(day: str) -> float:
+    try:
+        return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+    except ValueError as error:
+        return float(_misuse("expected a day or time in UTC, like 2027-01-31", error))
+
+
+@breach_app.command("list")
+def breaches(
+    *, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
+) -> None:
+    """Print all breaches with their clocks; exit 1 where one is overdue."""
+    found = _ask("breaches", token_file, url, ca)
+    emit(found, as_json=as_json)
+    if any(breach["overdue"] for breach in found):
+        raise typer.Exit(FAILED)
+
+
+@breach_app.command("register")
+def register(
+    *,
+    document: Document,
+    part: Annotated[Part, typer.Option("--part")],
+    risk: Annotated[Risk, typer.Option("--risk")],
+    known_at: Annotated[str | None, typer.Option("--known-at", help="UTC; now if absent.")] = None,
+    reason: Reason = None,
+    token_file: Token,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a breach, notified or not; the clock runs from when it was known."""
+    at = time.time() if known_at is None else _second(known_at)
+    said = {"known_at": at, "part": part, "risk": risk, "reason": reason}
+    found = _ask("breaches", token_file, url, ca, said | {"digest": _digest(document)})
+    emit(found, as_json=as_json)
+
+
+@breach_app.command("told")
+def told(
+    *,
+    breach: str,
+    who: Told,
+    document: Document,
+    reason: Reason = None,
+    token_file: Token,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record who was told; with a reason where it was late."""
+    said = {"who": who, "digest": _digest(document), "reason": reason}
+    emit(_ask(f"breaches/{breach}/told", token_file, url, ca, said), as_json=as_json)
+
+
+@breach_app.command("assess")
+def assess(
+    *,
+    breach: str,
+    risk: Annotated[Risk, typer.Option("--risk")],
+    reason: Reason = None,
+    token_file: Token,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record the risk as it is seen now."""
+    said = {"risk": risk, "reason": reason}
+    emit(_ask(f"breaches/{breach}/assessment", token_file, url, ca, said), as_json=as_json)
+
+
+@breach_app.command("close")
+def close(
+    *, breach: str, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
+) -> None:
+    """Close a breach; refused while somebody must still be told."""
+    emit(_ask(f"breaches/{breach}/closing", token_file, url, ca, {}), as_json=as_json)
+
+
+@lift_app.command("propose")
+def propose(*, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False) -> None:
+    """Propose to lift the stop; another must confirm within the hour."""
+    emit(_ask("stop/lift/proposal", token_file, url, ca, {}), as_json=as_json)
+
+
+@lift_app.command("confirm")
+def confirm(*, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False) -> None:
+    """Confirm what another proposed; `stop clear` then counts."""
+    emit(_ask("stop/lift/confirmation", token_file, url, ca, {}), as_json=as_json)
+
+
+@oversight_app.command("list")
+def oversight(
+    *, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
+) -> None:
+    """Print all appointments."""
+    emit(_ask("oversight", token_file, url, ca), as_json=as_json)
+
+
+@oversight_app.command("appoint")
+def appoint(
+    *,
+    person: str,
+    purpose: Annotated[Purpose, typer.Option("--purpose")],
+    since: Annotated[str, typer.Option("--from")],
+    until: Annotated[str, typer.Option("--until")],
+    document: Document,
+    token_file: Token,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Appoint a named person; the document states their competence."""
+    said = {
+        "person": person,
+        "purpose": purpose,
+        "since": _second(since),
+        "until": _second(until),
+        "competence": _digest(document),
+    }
+    emit(_ask("oversight", token_file, url, ca, said), as_json=as_json)
+
+
+@oversight_app.command("end")
+def end(
+    *, appointment: str, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
+) -> None:
+    """End an appointment now."""
+    emit(_ask(f"oversight/{appointment}/end", token_file, url, ca, {}), as_json=as_json)
