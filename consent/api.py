@@ -57,6 +57,7 @@ from consent.errors import (
     NotFound,
     RequestInvalid,
 )
+from consent.open_api import add_open_api
 from consent.register_api import registers_router
 from consent.rights_api import add_rights
 from consent.service import TrustService
@@ -101,6 +102,7 @@ def create_app(service: TrustService) -> FastAPI:
     add_rights(app, service, _signed_by_node)
     app.include_router(trace_router(service.log))
     app.include_router(registers_router(service))
+    add_open_api(app)
     return app
 
 
@@ -254,7 +256,8 @@ def _add_nodes(app: FastAPI, service: TrustService) -> None:
 
 
 def _add_witness(app: FastAPI, service: TrustService) -> None:
-    @app.api_route(PREFIX + "/{rest:path}", methods=["GET", "POST"])
+    @app.get(PREFIX + "/{rest:path}")
+    @app.post(PREFIX + "/{rest:path}")
     async def witness(request: Request, rest: str) -> Response:
         body = await request.body()
         answer = await run_in_threadpool(

@@ -40,6 +40,7 @@ from consent.api import create_app
 from consent.errors import RequestInvalid, SettingsInvalid
 from consent.evidence_cli import add_commands as add_evidence
 from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_body
+from consent.open_api import OPEN_API
 from consent.receipt_cli import receipt_app
 from consent.register_cli import breach_app, lift_app, oversight_app
 from consent.remote import call
@@ -398,6 +399,21 @@ def checkpoint_show(*, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False)
     with _misuse_is_told():
         note = call(url, "/v1/checkpoint", ca=ca)
         emit({"checkpoint": note} if as_json else note, as_json=as_json)
+
+
+@app.command("openapi")
+def open_api(
+    *,
+    admin_token_file: Annotated[
+        Path, typer.Option("--admin-token-file", help="The admin token, or a token of staff.")
+    ],
+    url: Url = LOCAL,
+    ca: Ca = None,
+) -> None:
+    """Print the service's own description (OpenAPI), as JSON."""
+    with _misuse_is_told():
+        headers = {"Authorization": f"Bearer {_read(admin_token_file).strip()}"}
+        emit(call(url, OPEN_API, ca=ca, headers=headers), as_json=True)
 
 
 @app.command()
