@@ -56,6 +56,10 @@ class EventKind(StrEnum):
     RUN_ENDED = "run-ended"
     ROUND_CLOSED = "round-closed"
     EVALUATION_CLOSED = "evaluation-closed"
+    BUNDLE_PUBLISHED = "bundle-published"
+    BUNDLE_STAGED = "bundle-staged"
+    JURISDICTION_PLACED = "jurisdiction-placed"
+    RULES_ADOPTED = "rules-adopted"
     WITNESSED = "witnessed"
     WITNESS_ALARM = "witness-alarm"
     REQUEST_STEP = "request-step"
@@ -127,6 +131,10 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.RUN_ENDED: _shape("run state", "rounds weights_digest"),
         EventKind.ROUND_CLOSED: _shape("run round state replies weights_digest"),
         EventKind.EVALUATION_CLOSED: _shape("run evaluation state replies table_digest"),
+        EventKind.BUNDLE_PUBLISHED: _shape("bundle version digest"),
+        EventKind.BUNDLE_STAGED: _shape("bundle version stage nodes percent by digest"),
+        EventKind.JURISDICTION_PLACED: _shape("whom profiles by digest"),
+        EventKind.RULES_ADOPTED: _shape("policy_digest profiles bundles", "proposed_digest"),
         EventKind.WITNESSED: _shape("origin size root"),
         EventKind.WITNESS_ALARM: _shape("origin what note_digest"),
         EventKind.REQUEST_STEP: _shape(

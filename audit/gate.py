@@ -32,8 +32,8 @@ from audit.log import Draft, EvidenceLog
 from audit.signing import seal, unseal
 from policies.canonical import digest
 from policies.clock import Clock
+from policies.current import Decides
 from policies.decision import Decision, UseRequest
-from policies.engine import PolicyEngine
 from policies.errors import PolicyUnavailable, Refused, UndertoneError
 from policies.permit import Permit
 from policies.standing import Governance, Standing, governance_to_dict
@@ -74,7 +74,7 @@ class Gate:
     def __init__(
         self,
         *,
-        engine: PolicyEngine,
+        engine: Decides,
         log: EvidenceLog,
         clock: Clock,
         batch_key: bytes,
@@ -177,11 +177,13 @@ class Gate:
         if governance is None or governance.stopped or _unapproved(request, governance):
             self._refuse_batch(request, governance, now=now)
         allowed, decisions = self._decide_batch(request, standings, governance, now=now)  # 1, 2
+        # The rules may change over at any moment: the record names those that decided.
+        rules = decisions[0].policy_digest if decisions else self._engine.policy_digest
         decision_id = DecisionId(secrets.token_hex(16))
         key = self._key_of(decision_id)
         batch = commit(allowed, key=key)
         fields: dict[str, Value] = {
-            **ids_of(request, decision_id, self._engine.policy_digest),
+            **ids_of(request, decision_id, rules),
             **self._basis_of(governance),
             "batch_root": batch.root,
             "key_digest": key_digest(key),
@@ -190,7 +192,7 @@ class Gate:
         event = Event(kind=EventKind.BATCH_DECISION, at=now, fields=fields)
         facts = batch_facts(request, governance, decisions, batch)
         index = self._append([Draft(event, facts)])[0]  # 3
-        return self._permit(request, allowed, decision_id, index, now=now)  # 4
+        return self._permit(request, allowed, decision_id, rules, index, now=now)  # 4
 
     def restore_batch(self, index: int) -> Batch:
         """Rebuild the batch of an entry, to prove a person in it or not in it.
@@ -309,13 +311,15 @@ class Gate:
         if decision.allowed is not True:
             return None
         people = frozenset({request.subject})
-        return self._permit(request, people, decision.decision_id, index, now=now)
+        rules = decision.policy_digest
+        return self._permit(request, people, decision.decision_id, rules, index, now=now)
 
     def _permit(
         self,
         request: UseRequest,
         subjects: frozenset[SubjectId],
         decision_id: DecisionId,
+        rules: Digest,
         index: int,
         *,
         now: float,
@@ -328,7 +332,7 @@ class Gate:
             modality=request.modality,
             subjects=subjects,
             use=request.use,
-            policy_digest=self._engine.policy_digest,
+            policy_digest=rules,
             log_index=index,
             issued_at=now,
             expires_at=now + self._permit_ttl_s,

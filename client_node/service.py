@@ -50,6 +50,7 @@ from client_node.recalibration import Recalibration
 from client_node.redaction import Redactor, Redacts
 from client_node.releases import Releases
 from client_node.round_answers import RoundAnswers
+from client_node.rules import NodeRules
 from client_node.settings import (
     NodeSettings,
     check_private,
@@ -74,7 +75,7 @@ from models.errors import ModelError
 from models.language import Languages
 from models.message_guard import MessageGuard
 from policies.clock import Clock
-from policies.engine import PolicyEngine
+from policies.current import Current
 from policies.errors import PolicyError
 from policies.terms import NodePolicy
 from policies.vocabulary import NodeId, Purpose
@@ -235,9 +236,18 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         clock=clock,
     )
     opened.callback(releases.close)
-    engine = PolicyEngine.load()
+    rules = NodeRules(
+        folder / "rules",
+        client=client,
+        officer_key=(
+            None if settings.officer_key is None else parse_key("officer_key", settings.officer_key)
+        ),
+        log=log,
+        clock=clock,
+    )
+    rules.adopt(cache.rules)
     gate = Gate(
-        engine=engine,
+        engine=rules.current,
         log=log,
         clock=clock,
         batch_key=key.derive("batch"),
@@ -259,12 +269,13 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         log=log,
         clock=clock,
         poll_s=settings.poll_s,
-        also=lambda: _after_poll(vault, conversations, witnesses, clock),
+        also=lambda: _after_poll(vault, conversations, witnesses, rules, clock),
+        adopt=rules.adopt,
     )
     uses = Uses(
         node=node,
         gate=gate,
-        engine=engine,
+        engine=rules.current,
         cache=cache,
         clock=clock,
         built=built_uses(_assist(settings, redactor, parts)),
@@ -328,11 +339,11 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         gate=gate,
         opened=opened,
     )
-    _make_ready(service, engine)
+    _make_ready(service, rules.current)
     return service
 
 
-def _make_ready(service: NodeService, engine: PolicyEngine) -> None:
+def _make_ready(service: NodeService, rules: Current) -> None:
     """Compare ledger and log, hear the trust service, require the notice, log the start."""
     service.keeper.answering = _people_requests(service).answer
     logged = service.log.find(EventKind.BUDGET_SPENT, limit=1)
@@ -346,7 +357,7 @@ def _make_ready(service: NodeService, engine: PolicyEngine) -> None:
     fields = {
         "service": "undertone-node",
         "version": VERSION,
-        "policy_digest": engine.policy_digest,
+        "policy_digest": rules.policy_digest,
         "node": service.node,
     }
     service.log.append(Event(kind=EventKind.SERVICE_STARTED, at=service.log.clock(), fields=fields))
@@ -474,8 +485,9 @@ def _pseudonym_key(path: Path) -> bytes:
 
 
 def _after_poll(
-    vault: Vault, conversations: Conversations, witnesses: Witnesses, clock: Clock
+    vault: Vault, conversations: Conversations, witnesses: Witnesses, rules: NodeRules, clock: Clock
 ) -> None:
     conversations.expire(now=clock())
     vault.expire(Purpose.SERVICE, before=clock() - SESSION_S)
     witnesses.meet_when_due()
+    rules.report()

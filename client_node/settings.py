@@ -56,12 +56,12 @@ class NodeSettings(ServiceSettings):
     coordinator_url: str | None = Field(default=None, pattern=r"^https://")
     coordinator_ca: Path | None = None
     operator_key: str
+    officer_key: str | None = None
     policy_file: Path
     encoder_path: Path | None = None
     socket_path: Path
     articles_folder: Path | None = None
     hints_file: Path | None = None
-    officer_key: str | None = None
     poll_s: float = Field(default=2.0, gt=0)
     witness_s: float = Field(default=60.0, gt=0)
     pause_s: float = Field(default=1800.0, gt=0)

@@ -19,7 +19,7 @@ import dataclasses
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from client_node.errors import StandingRejected
 from client_node.tables import StandingEntry, StandingEnvelope, open_store
 from policies.canonical import digest_bytes
 from policies.clock import Clock
+from policies.rollout import Assignment, assignment_from_dict
 from policies.standing import Governance, Standing, governance_from_dict, standing_from_dict
 from policies.vocabulary import Digest, NodeId, Purpose, SubjectId
 
@@ -59,6 +60,7 @@ class Feed:
     digest: Digest
     requests: tuple[Mapping[str, Any], ...] = ()
     approvals: tuple[str, ...] = ()
+    rules: Assignment = field(default_factory=Assignment)
 
 
 class StandingCache:
@@ -98,6 +100,12 @@ class StandingCache:
         """The newest envelope, which vouches for every standing here; None before the first."""
         newest = self._newest
         return None if newest is None else newest.digest
+
+    @property
+    def rules(self) -> Assignment:
+        """The rules that the newest envelope assigned, none of our own before the first."""
+        newest = self._newest
+        return Assignment() if newest is None else newest.rules
 
     def standing(self, subject: SubjectId) -> Standing | None:
         """Return the person's standing as the trust service last vouched for it, or None."""
@@ -236,6 +244,7 @@ def _feed(body: dict[str, Any], digest: Digest) -> Feed:
         digest=digest,
         requests=tuple(dict(task) for task in body.get("requests", ())),
         approvals=_approvals(body.get("approvals", ())),
+        rules=assignment_from_dict(body["rules"]) if "rules" in body else Assignment(),
     )
 
 

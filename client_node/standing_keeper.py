@@ -26,6 +26,7 @@ from client_node.trust_client import TrustClient
 from client_node.vault import Vault
 from policies.clock import Clock
 from policies.errors import UndertoneError
+from policies.rollout import Assignment
 from policies.vocabulary import Purpose, SubjectId
 
 LONGEST_PAUSE_S = 30.0
@@ -55,6 +56,7 @@ class StandingKeeper:
         clock: Clock,
         poll_s: float,
         also: Callable[[], None] = lambda: None,
+        adopt: Callable[[Assignment], None] = lambda _: None,
     ) -> None:
         """Prepare.
 
@@ -68,11 +70,14 @@ class StandingKeeper:
             clock: Unix seconds.
             poll_s: Longest wait at the service for news; half of it is rested between polls.
             also: Done after each poll, whether or not it succeeded: retention.
+            adopt: Changes over to the rules that a page assigns; what it raises leaves the
+                page without effect but for what was destroyed.
         """
         self._client, self._cache, self._vault, self._log = client, cache, vault, log
         self._conversations, self._recalibration = conversations, recalibration
         self._clock, self._poll_s, self._also = clock, poll_s, also
         self.answering: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
+        self._adopt = adopt
         self._owed = Owed()
         self._destroyed = 0
         self._applying = threading.Lock()
@@ -102,7 +107,7 @@ class StandingKeeper:
         with self._applying:
             if self._cache.sequence != before:
                 return True  # another poll was faster: ask for what came after it
-            feed = self._cache.apply(data, obey=self._destroy)  # 1, 2, 3
+            feed = self._cache.apply(data, obey=self._obey)  # 1, 2, 3
             if feed.sequence != before:
                 self._record(
                     EventKind.STANDING_APPLIED,
@@ -155,6 +160,10 @@ class StandingKeeper:
         if self._failures == 0:
             return min(self._poll_s / 2, 0.2)
         return float(min(LONGEST_PAUSE_S, self._poll_s * 2 ** min(self._failures - 1, 8)))
+
+    def _obey(self, feed: Feed) -> None:
+        self._destroy(feed)
+        self._adopt(feed.rules)
 
     def _destroy(self, feed: Feed) -> None:
         """Destroy what the feed tells; a person's latest standing is obeyed as well."""

@@ -79,6 +79,22 @@ class TrustClient:
         """
         return _object(self._send("GET", f"/v1/notices/{version}"))
 
+    def bundle(self, name: str, version: int) -> bytes:
+        """Return the sealed envelope of one version of a bundle.
+
+        Raises:
+            TrustUnavailable: As in `standing`.
+        """
+        return self._send("GET", f"/v1/bundles/{name}/{version}")
+
+    def shadow_report(self, body: Mapping[str, Any]) -> None:
+        """Say what the proposed rules would change, in counts.
+
+        Raises:
+            TrustUnavailable: As in `standing`.
+        """
+        self._send("POST", "/v1/shadow-reports", body)
+
     def acknowledge(self, body: Mapping[str, Any]) -> None:
         """Say what was applied, destroyed and asked.
 

@@ -50,6 +50,7 @@ from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX
 from consent import choices_api, wire
 from consent.acts import Person
+from consent.bundle_api import bundle_router
 from consent.errors import (
     Conflict,
     LedgerUnavailable,
@@ -62,7 +63,7 @@ from consent.register_api import registers_router
 from consent.rights_api import add_rights
 from consent.service import TrustService
 from consent.tables import NodeRow
-from policies.errors import PolicyUnavailable, RuleUnknown, UndertoneError
+from policies.errors import PolicyInvalid, PolicyUnavailable, RuleUnknown, UndertoneError
 from policies.vocabulary import RuleId
 from policies.words import rule_page, rule_pages
 
@@ -80,6 +81,7 @@ STATUS: dict[type[UndertoneError], int] = {
     LedgerUnavailable: 503,
     EvidenceUnavailable: 503,
     KeystoreError: 503,
+    PolicyInvalid: 422,
     PolicyUnavailable: 503,
 }
 
@@ -102,6 +104,7 @@ def create_app(service: TrustService) -> FastAPI:
     add_rights(app, service, _signed_by_node)
     app.include_router(trace_router(service.log))
     app.include_router(registers_router(service))
+    app.include_router(bundle_router(service, _signed_by_node))
     add_open_api(app)
     return app
 

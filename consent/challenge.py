@@ -1,9 +1,10 @@
 """Challenges: a node opens a random sample of its decisions, and we decide them again.
 
 The sample is drawn from the node's last acknowledged checkpoint. An answer agrees when the
-standing it used is one that we vouched for at that second, and our own engine, under a
-governance that was in force then, comes to the same answer by the same rules. Anything else
-is logged and counts as an alarm. What is not an entry of a decision goes unanswered.
+standing it used is one that we vouched for at that second, and we, by the rules that the node
+had then and under a governance that was in force then, come to the same answer by the same
+rules. Anything else is logged and counts as an alarm. What is not an entry of a decision goes
+unanswered.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from consent.records import Erased, standing_of
 from consent.tables import ChallengeRow
 from consent.wire import AnswerIn
 from policies.clock import Clock
+from policies.current import Decides
 from policies.decision import UseRequest, request_from_dict
-from policies.engine import PolicyEngine
 from policies.standing import Standing, standing_from_dict, standing_to_dict
 from policies.vocabulary import NodeId, SubjectId
 
@@ -32,6 +33,10 @@ Sample = Callable[[range, int], list[int]]
 """Draw that many distinct members; `random.SystemRandom().sample` outside tests."""
 
 
+RulesDuring = Callable[[NodeId, float, float], Sequence[Decides]]
+"""The rules that a node may have decided by between two Unix seconds."""
+
+
 class Challenges:
     """What nodes were asked, and whether their answers agree with ours."""
 
@@ -41,7 +46,7 @@ class Challenges:
         ledger: Ledger,
         log: EvidenceLog,
         officer: Officer,
-        engine: PolicyEngine,
+        rules_during: RulesDuring,
         clock: Clock,
         sample: Sample,
         size: int,
@@ -50,7 +55,7 @@ class Challenges:
         self._ledger = ledger
         self._log = log
         self._officer = officer
-        self._engine = engine
+        self._rules_during = rules_during
         self._clock = clock
         self._sample = sample
         self._size = size
@@ -142,7 +147,8 @@ class Challenges:
         for governance in self._officer.governances_during(
             second - BEFORE_S, second + AFTER_S, as_of=second
         ):
-            ours = self._engine.decide(request, standing, governance, now=now)
-            if (ours.allowed, set(ours.rules)) == (answer.allowed, set(answer.rules)):
-                return True
+            for rules in self._rules_during(request.node, second - BEFORE_S, second + AFTER_S):
+                ours = rules.decide(request, standing, governance, now=now)
+                if (ours.allowed, set(ours.rules)) == (answer.allowed, set(answer.rules)):
+                    return True
         return False

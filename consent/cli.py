@@ -37,6 +37,7 @@ from audit.terminal import (
 from audit.verify import verify_log
 from audit.witnessing import write_cosignatures
 from consent.api import create_app
+from consent.bundle_cli import bundles_app
 from consent.errors import RequestInvalid, SettingsInvalid
 from consent.evidence_cli import add_commands as add_evidence
 from consent.notice import Decree, Dpia, Notice, Stop, check_decree, decree_to_body
@@ -228,6 +229,7 @@ stop_app = typer.Typer(help="The stop switch.", no_args_is_help=True)
 app.add_typer(notice_app, name="notice")
 app.add_typer(dpia_app, name="dpia")
 app.add_typer(stop_app, name="stop")
+app.add_typer(bundles_app, name="bundles")
 
 rules_app = typer.Typer(help="The rules.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")

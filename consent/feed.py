@@ -7,6 +7,7 @@ Body of the envelope (kind `standing`):
     issued_at          Unix second; all standing the node holds is vouched for at this second
     governance         what the organisation has approved
     approvals          by which envelopes, and who sealed or approved them (`consent.notice`)
+    rules              the profiles and bundles that the node decides by (`policies.rollout`)
     standings          each person whose standing changed after the asked sequence
     withdrawn          [{subject, purpose}] in order, of consents that ended (withdrawn, refused,
                        revoked, invalidated), purpose null for an erasure: keys to destroy even
@@ -24,6 +25,7 @@ from __future__ import annotations
 from typing import Any
 
 from audit.signing import SigningKey, seal
+from consent.bundles import Bundles
 from consent.challenge import Challenges
 from consent.ledger import Ledger, Page
 from consent.officer import Officer
@@ -31,6 +33,7 @@ from consent.records import Erased, purposes_ended, standing_of
 from consent.rights_desk import RightsDesk
 from consent.tables import NodeRow
 from policies.clock import Clock
+from policies.rollout import assignment_to_dict
 from policies.standing import Standing, governance_to_dict, standing_to_dict
 from policies.vocabulary import NodeId, SubjectId
 
@@ -43,6 +46,7 @@ class Feed:
         *,
         ledger: Ledger,
         officer: Officer,
+        bundles: Bundles,
         challenges: Challenges,
         key: SigningKey,
         clock: Clock,
@@ -51,6 +55,7 @@ class Feed:
     ) -> None:
         self._ledger = ledger
         self._officer = officer
+        self._bundles = bundles
         self._challenges = challenges
         self._key = key
         self._clock = clock
@@ -80,6 +85,7 @@ class Feed:
             "issued_at": issued_at,
             "governance": governance_to_dict(governance),
             "approvals": list(self._officer.approvals()),
+            "rules": assignment_to_dict(self._bundles.assignment(NodeId(node.node))),
             "standings": _standings(page, issued_at),
             "withdrawn": _withdrawn(page),
             "challenge": self._challenges.ask(NodeId(node.node)),

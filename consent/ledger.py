@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, create_engine, delete, func, or_, select
 
 from consent.errors import Conflict, LedgerUnavailable
-from consent.notice import Decree, decree_from_body
+from consent.notice import DECREE_KINDS, Decree, decree_from_body
 from consent.records import Record, act_from_dict
 from consent.tables import ChallengeRow, CheckpointRow, LedgerRow, NodeRow
 from policies.vocabulary import NodeId, SubjectId
@@ -191,6 +191,7 @@ class Ledger:
         return [
             (at, decree_from_body(value["kind"], value["body"]))
             for at, value in ((at, json.loads(text)) for at, text in self.envelopes(until=until))
+            if value["kind"] in DECREE_KINDS
         ]
 
     def head(self, company: str) -> int:

@@ -250,3 +250,6 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Decree]] = {
     "dpia": _dpia,
     "stop": _stop,
 }
+
+DECREE_KINDS = frozenset(_READERS)
+"""The kinds of envelopes that fold into a governance; others beside them in the ledger do not."""

@@ -17,12 +17,14 @@ from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.portal.access import Access
 from audit.refusals import Refusals
+from audit.requests import ReplayGuard, verify_request
 from audit.signing import SigningKey, VerifyKey
 from audit.staff import StaffRole
 from audit.witnessing import PREFIX, Answer, Witnessing
 from consent.acknowledgement import Acknowledgements
 from consent.acts import Acts, Person
 from consent.bell import Bell
+from consent.bundles import Bundles, RulesByNode
 from consent.challenge import Challenges, Sample
 from consent.enrolment import Enrolment
 from consent.errors import RequestInvalid, SettingsInvalid
@@ -102,8 +104,12 @@ class TrustService:
         settings = self.settings
         self.bell = Bell()
         self.engine = PolicyEngine.load()
+        self.bundles = Bundles(
+            ledger=self.ledger, log=self.log, clock=self._clock, bell=self.bell, key=officer_key
+        )
+        self._officer_key, self._officer_replay = officer_key, ReplayGuard()
         self.gate = Gate(
-            engine=self.engine,
+            engine=RulesByNode(self.bundles, self.engine.policy_digest),
             log=self.log,
             clock=self._clock,
             batch_key=self.key.derive("batch-commitments"),
@@ -135,7 +141,7 @@ class TrustService:
             ledger=self.ledger,
             log=self.log,
             officer=self.officer,
-            engine=self.engine,
+            rules_during=self.bundles.rules_during,
             clock=self._clock,
             sample=sample,
             size=settings.challenge_size,
@@ -152,6 +158,7 @@ class TrustService:
         self.feed = Feed(
             ledger=self.ledger,
             officer=self.officer,
+            bundles=self.bundles,
             challenges=challenges,
             key=self.key,
             clock=self._clock,
@@ -205,6 +212,22 @@ class TrustService:
     ) -> NodeRow:
         """Return the enrolled node that signed the request; see `Enrolment.authenticate`."""
         return self.enrolment.authenticate(headers, method=method, path=path, body=body)
+
+    def check_officer(self, headers: Mapping[str, str], *, method: str, path: str) -> None:
+        """Return if a request without a body is signed with the officer's key.
+
+        Raises:
+            SignatureInvalid, RequestExpired: It is not, or not just now, or a second time.
+        """
+        verify_request(
+            headers,
+            method=method,
+            path=path,
+            body=b"",
+            find_key=lambda name: self._officer_key if name == self._officer_key.name else None,
+            now=self._clock(),
+            replay=self._officer_replay,
+        )
 
     def witness(
         self, headers: Mapping[str, str], *, method: str, path: str, query: str, body: bytes
@@ -296,7 +319,7 @@ class TrustService:
             governance=self.officer.governance(),
             now=int(self._clock()),
         )
-        return remedy_to_dict(remedy(self.engine, situation))
+        return remedy_to_dict(remedy(self.bundles.rules_of(request.node).engine, situation))
 
     def health(self) -> dict[str, Any]:
         """Return `status` (ok, stopped or alarm) and the counts behind it.

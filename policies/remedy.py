@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from policies.current import Decides
 from policies.decision import Decision, UseRequest, request_from_dict
-from policies.engine import PolicyEngine
 from policies.errors import PolicyInvalid
 from policies.standing import (
     Governance,
@@ -64,7 +64,7 @@ class Remedy:
     ways: tuple[frozenset[Step], ...]
 
 
-def remedy(engine: PolicyEngine, situation: Situation) -> Remedy:
+def remedy(engine: Decides, situation: Situation) -> Remedy:
     """Return the decision and what would make it a yes; no ways where nothing may.
 
     Only steps that answer a rule which refuses are tried, shortest sets first, and each set
@@ -121,7 +121,7 @@ def situation_from_dict(value: Mapping[str, Any]) -> Situation:
         ) from error
 
 
-def _decide(engine: PolicyEngine, situation: Situation) -> Decision:
+def _decide(engine: Decides, situation: Situation) -> Decision:
     return engine.decide(
         situation.request, situation.standing, situation.governance, now=situation.now
     )

@@ -16,8 +16,8 @@ from client_node.turn import Ruling, UseAnswer
 from client_node.uses.use import AskedUse, BuiltUse, Described
 from policies.catalogue import CATALOGUE
 from policies.clock import Clock
+from policies.current import Decides
 from policies.decision import Decision, UseRequest
-from policies.engine import PolicyEngine
 from policies.errors import NotBuilt, Refused
 from policies.permit import Permit
 from policies.remedy import Situation, remedy
@@ -30,7 +30,7 @@ class Uses:
 
     node: NodeId
     gate: Gate
-    engine: PolicyEngine
+    engine: Decides
     cache: StandingCache
     clock: Clock
     built: Mapping[Use, BuiltUse]
