@@ -75,6 +75,12 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
+def town(make_town: Callable[..., Town]) -> Town:
+    """Return a town whose trust service has every decision opened again."""
+    return make_town(settings_changes={"challenge_size": 100})
+
+
+@pytest.fixture
 def officer(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
