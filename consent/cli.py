@@ -50,6 +50,7 @@ from consent.service import TrustService
 from consent.settings import TrustSettings
 from policies.engine import PolicyEngine
 from policies.errors import PolicyInvalid, RuleUnknown
+from policies.profile import profile_page
 from policies.remedy import remedy, remedy_to_dict, situation_from_dict
 from policies.vocabulary import Purpose, RuleId
 from policies.words import Language, rule_page, rule_pages
@@ -324,8 +325,19 @@ def stop_clear(
 
 
 @rules_app.command("list")
-def rules_list(*, as_json: AsJson = False) -> None:
-    """Print every rule that this version decides by, and every duty of its other parts."""
+def rules_list(
+    *,
+    profile: Annotated[str | None, typer.Option("--profile", help="A jurisdiction.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print every rule that this version decides by, and every duty of its other parts.
+
+    With a profile, print what a jurisdiction asks on top of them.
+    """
+    if profile is not None:
+        with _misuse_is_told():
+            emit(profile_page(profile), as_json=as_json)
+        return
     pages = rule_pages()
     short = ("rule", "kind", "source", "sentence")
     emit(pages if as_json else [{n: p[n] for n in short} for p in pages], as_json=as_json)

@@ -145,6 +145,41 @@ def _merged(value: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
+def profile_page(name: str) -> dict[str, Any]:
+    """Return all that a profile says, as JSON values: clocks, duties, rules with their words.
+
+    Raises:
+        PolicyInvalid: There is no such profile.
+    """
+    profile = find_profile(name)
+    words = {} if profile.bundle is None else profile.bundle.words
+    titles = {source: p.title for source, p in profile.provisions.items()}
+    return {
+        "profile": profile.name,
+        "title": profile.title,
+        "clocks": dict(profile.clocks),
+        "rules": [
+            {
+                "rule": rule,
+                "source": "; ".join(titles[source] for source in profile.sources[rule]),
+                "words": {reader: dict(said) for reader, said in words[rule].items()},
+            }
+            for rule in sorted(words)
+        ],
+        "duties": [
+            {
+                "duty": duty.duty_id,
+                "sentence": duty.sentence,
+                "source": duty.source,
+                "applies_from": duty.applies_from.isoformat(),
+                "to_confirm": duty.to_confirm,
+                "met_by": duty.met_by or None,
+            }
+            for duty in profile.duties
+        ],
+    }
+
+
 @cache
 def shipped_profiles() -> Mapping[str, Profile]:
     """Return the profiles that come with this version, by name.

@@ -41,6 +41,21 @@ def test_rules_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert (status, json.loads(out)["built"]) == (0, False)
 
 
+def test_profile_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """`rules list --profile` shows a place's clocks, rules and duties; an unknown one is misuse."""
+    status, out, _ = run(capsys, "rules", "list", "--profile", "california", "--json")
+    page = json.loads(out)
+    assert (status, page["clocks"]) == (0, {"ask_again_days": 365})
+    assert [row["rule"] for row in page["rules"]] == [
+        "x-california-limit-use",
+        "x-california-notice-first",
+    ]
+    assert all(row["source"] and row["words"]["customer"]["de"] for row in page["rules"])
+    assert len(page["duties"]) == 4
+    status, out, err = run(capsys, "rules", "list", "--profile", "texas")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
 def test_unknown_rule_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
     """A rule that does not exist is one line and exit 2."""
     status, out, err = run(capsys, "rules", "show", "r99-nothing")
