@@ -11,6 +11,7 @@ NodeError
 ├── TurnUnknown             no such turn is sealed here, or not for that purpose
 ├── AccessDenied            no integration has that key
 ├── ConnectionForbidden     a host that the node's policy does not name (promise 10)
+├── NodeUnreachable         a running node that does not answer its command line, or says no
 ├── TrustUnavailable        the trust service cannot be reached or answers wrongly
 ├── StandingRejected        an envelope of standing that may not be applied
 ├── VaultError              a sealed record that cannot be opened or stored
@@ -73,6 +74,10 @@ class AccessDenied(NodeError):  # noqa: N818
 
 class ConnectionForbidden(NodeError):  # noqa: N818
     """Report a host that the node's policy does not name."""
+
+
+class NodeUnreachable(NodeError):  # noqa: N818
+    """Report that a running node did not answer its command line, or refused."""
 
 
 class TrustUnavailable(NodeError):  # noqa: N818

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from audit.checkpoint import Checkpoint, open_checkpoint, open_note, sign_checkpoint, sign_note
-from audit.errors import CheckpointInvalid, ProofInvalid, SignatureInvalid
+from audit.errors import CheckpointInvalid, KeyInvalid, ProofInvalid, SignatureInvalid
 from audit.events import Event
 from audit.log import EvidenceLog
 from audit.receipt import open_receipt, verify_receipt
@@ -50,6 +52,23 @@ def test_note_with_sixteen_large_signatures_of_others_is_opened() -> None:
     large = base64.b64encode(b"k" * 5000).decode()
     others = "".join(f"\N{EM DASH} other{i} {large}\n" for i in range(16))
     assert open_note(C2SP_NOTE + others, VerifyKey.parse(C2SP_KEY)) == C2SP_TEXT
+
+
+def test_note_with_an_ml_dsa_line_beside_ours_is_opened() -> None:
+    """signed-note: a line of an algorithm we do not know is passed over, even in our own name."""
+    text = sign_checkpoint(CHECKPOINT, KEY).rpartition("\n\n")[0] + "\n"
+    later = MLDSA44PrivateKey.generate()
+    raw = later.public_key().public_bytes_raw()
+    key_id = hashlib.sha256(KEY.name.encode() + b"\n\x06" + raw).digest()[:4]
+    line = base64.b64encode(key_id + b"\0" * 8 + later.sign(text.encode())).decode()
+    both = sign_checkpoint(CHECKPOINT, KEY) + f"\N{EM DASH} {KEY.name} {line}\n"
+    assert open_checkpoint(both, KEY.verify_key) == CHECKPOINT
+    alone = f"{text}\n\N{EM DASH} {KEY.name} {line}\n"
+    with pytest.raises(SignatureInvalid):
+        open_checkpoint(alone, KEY.verify_key)
+    vkey = f"{KEY.name}+{key_id.hex()}+{base64.b64encode(bytes([6]) + raw).decode()}"
+    with pytest.raises(KeyInvalid, match="not Ed25519"):
+        VerifyKey.parse(vkey)
 
 
 def test_checkpoint_returns_what_was_signed_beside_other_signatures() -> None:

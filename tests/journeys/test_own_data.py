@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import queue
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,20 +19,23 @@ from audit.errors import ProofInvalid, SignatureInvalid
 from audit.events import Event, EventKind
 from audit.leaf import decode_leaf
 from audit.receipt import verify_receipt
+from audit.serve import Listener, serve_all
 from audit.signing import SigningKey, seal, unseal
 from audit.staff import Staff, StaffRole
 from audit.statement import KIND, make_statement, verify_statement
+from client_node.api import create_app
 from client_node.service import NodeService
 from models.accounting import NOTHING_SPENT, epsilon
 from models.release import release_to_dict
 from policies.canonical import digest
 from policies.vocabulary import RunId
-from tests.client_node.conftest import Api
+from tests.client_node.conftest import API_KEY, Api
 from tests.promises.headquarters import Headquarters
 from tests.promises.town import Branch, Fleet, Town, consents, round_of, says, wants_training
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*click.*", category=DeprecationWarning)
+    from client_node.cli import app as node_app
     from consent.cli import app as trust_app
 
 
@@ -241,3 +246,46 @@ def test_a_batch_left_out_is_found_in_a_copy_of_the_log(told: Told) -> None:
     twice = next(leaf for _, leaf in again if b"round=1" in leaf and b"run=run-2" in leaf)
     with pytest.raises(ProofInvalid, match="2 batches of that round, the statement shows 1"):
         verify_statement(statement, key.verify_key, leaves=[*again, (len(again), twice)])
+
+
+@pytest.fixture
+def address(told: Told) -> Iterator[str]:
+    """Serve the node on loopback; return where."""
+    found, stop = queue.Queue[str](), threading.Event()
+    serving = threading.Thread(
+        target=serve_all,
+        args=([Listener(app=create_app(told.node))],),
+        kwargs={"on_ready": lambda addresses: found.put(addresses[0]), "stop": stop},
+    )
+    serving.start()
+    yield found.get(timeout=60)
+    stop.set()
+    serving.join()
+
+
+def test_the_commands_ask_a_running_node(
+    told: Told, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`undertone-node own` shows uses and releases, and prints a statement that verifies."""
+    (tmp_path / "customer").write_text("anna\n", encoding="utf-8")
+    (tmp_path / "key").write_text(API_KEY, encoding="utf-8")
+    (tmp_path / "wrong").write_text("b" * 43, encoding="utf-8")
+
+    def own(*arguments: str, key: str = "key") -> tuple[int, str, str]:
+        given = ["--url", address, "--api-key-file", str(tmp_path / key)]
+        with pytest.raises(SystemExit) as ended:
+            node_app(["own", *arguments, "--customer-file", str(tmp_path / "customer"), *given])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    code, out, _ = own("uses", "--json")
+    assert (code, json.loads(out)["subject"]) == (0, told.branch.subject("anna"))
+    assert "release-1" in own("releases")[1]
+    statement = own("statement", "--run", "run-2", "--round", "1")[1].encode()
+    assert verify_statement(statement, told.branch.node_key.verify_key).answer is Membership.ABSENT
+    code, out, err = own("releases", key="wrong")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "401" in err
+    code, out, err = own("statement", "--run", "run-9", "--round", "1")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "no batch was opened" in err
