@@ -69,6 +69,7 @@ bench: $(READY) ## run the benchmarks (DATA= for those that need public data set
 	$(BIN)/python -m tests.bench.inference --json
 	$(BIN)/python -m tests.bench.evidence --json
 	$(BIN)/python -m tests.bench.gate --json
+	$(BIN)/python -m tests.bench.feed --json
 	$(BIN)/python -m tests.bench.foundation --json
 	$(if $(DATA),$(BIN)/python -m tests.bench.private_learning --data '$(DATA)' --json)
 
