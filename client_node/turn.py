@@ -121,6 +121,6 @@ def receive(turn: Turn) -> Turn:
         raise TurnTooLong(f"the text has {size} bytes, at most {MAX_TEXT_BYTES}: split the turn")
     if not turn.text.strip():
         raise TurnEmpty("the text is empty: send what the customer said")
-    if turn.use is Use.HANDOVER and turn.queue is None:
+    if turn.use in {Use.HANDOVER, Use.PRIORITY} and turn.queue is None:
         raise TurnInvalid("a hand-over needs the queue's state (rule 13): send `queue`")
     return turn

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from client_node.hints import Step
 from client_node.turn import Answer, Turn, UseAnswer
 from client_node.uses.queue import QueueState, WaitingCall
+from client_node.uses.routing import Agent
 from models.conversation import Outlook
 from policies.vocabulary import (
     AgeBand,
@@ -30,6 +31,7 @@ from policies.vocabulary import (
 Id = Annotated[str, Field(min_length=1, max_length=256)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
+Skills = Annotated[frozenset[Id], Field(max_length=64)]
 HANDLING_S = 300.0
 MOST_CONSENTS = 500
 
@@ -48,16 +50,28 @@ class WaitingIn(Shape):
     handling_s: Annotated[Seconds, Field(gt=0)] = HANDLING_S
 
 
+class AgentIn(Shape):
+    """One agent, by what they can do and how much they do now; there is no place for a score."""
+
+    agent: Id
+    skills: Skills = frozenset()
+    reserved: bool = False
+    open: Count = 0
+    most: Annotated[int, Field(ge=1, le=100)] = 1
+
+
 class QueueIn(Shape):
     """The queue as the telephone system sees it; times in seconds on one clock."""
 
     now: Seconds = 0.0
-    idle_agents: Count
+    idle_agents: Count = 0
     reserved_agents: Count = 0
     busy_until: Annotated[tuple[Seconds, ...], Field(max_length=10_000)] = ()
     waiting: Annotated[tuple[WaitingIn, ...], Field(max_length=10_000)] = ()
     handling_s: Annotated[Seconds, Field(gt=0)] = HANDLING_S
     moved: Id | None = None
+    agents: Annotated[tuple[AgentIn, ...], Field(max_length=10_000)] = ()
+    needs: Skills = frozenset()
 
     def state(self) -> QueueState:
         """Return the queue as the node's own value."""
@@ -72,6 +86,8 @@ class QueueIn(Shape):
             ),
             handling_s=self.handling_s,
             moved=self.moved,
+            agents=tuple(Agent(**one.model_dump()) for one in self.agents),
+            needs=self.needs,
         )
 
 

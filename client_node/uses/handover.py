@@ -1,11 +1,17 @@
-"""Handing a conversation to a person: only where nobody else waits longer for it (rule 13)."""
+"""Handing a conversation to a person: only where nobody else waits longer for it (rule 13).
+
+What is counted are the calls that wait now. Who comes while the conversation lasts is not known:
+taken from an idle ordinary agent, it may cost them time (`tests.bench.routing` says how often),
+taken from a reserved one it cannot. A branch that promises the second reserves somebody.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from client_node.errors import TurnInvalid
-from client_node.uses.queue import QueueState, capacity, delayed_calls
+from client_node.uses.queue import QueueState, capacity, delayed_calls, staffed
+from client_node.uses.routing import choose
 from client_node.uses.use import AskedUse, Described, Outcome, cue_facts
 from policies.decision import Facts
 from policies.permit import Permit
@@ -13,7 +19,7 @@ from policies.vocabulary import Purpose, Use
 
 
 class Handover:
-    """Hands over to reserved capacity first, then to an idle agent."""
+    """Hands over to reserved capacity first, then to an idle agent, by skills and load."""
 
     described = Described(
         use=Use.HANDOVER,
@@ -29,7 +35,10 @@ class Handover:
         Raises:
             TurnInvalid: The queue's state is missing.
         """
-        return replace(cue_facts(asked), delayed_calls=delayed_calls(_needed(asked.queue)))
+        queue = _needed(asked.queue)
+        nobody = bool(queue.agents) and choose(queue.agents, queue.needs) is None
+        delayed = None if nobody else delayed_calls(staffed(queue))
+        return replace(cue_facts(asked), delayed_calls=delayed)
 
     def act(self, asked: AskedUse, *, permit: Permit, now: float) -> Outcome:
         """Return which capacity takes the conversation.
@@ -39,7 +48,18 @@ class Handover:
             TurnInvalid: The queue's state is missing.
         """
         self.described.show(permit, asked, now=now)
-        return {"action": "hand over to a person", "capacity": capacity(_needed(asked.queue)).value}
+        return {"action": "hand over to a person", **self.taker(asked)}
+
+    def taker(self, asked: AskedUse) -> Outcome:
+        """Return which capacity takes the conversation, and who where agents were named.
+
+        Raises:
+            TurnInvalid: The queue's state is missing.
+        """
+        queue = _needed(asked.queue)
+        found = choose(queue.agents, queue.needs)
+        named = {} if found is None else {"agent": found.agent}
+        return {"capacity": capacity(staffed(queue)).value, **named}
 
 
 def _needed(queue: QueueState | None) -> QueueState:

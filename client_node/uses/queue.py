@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from client_node.uses.routing import Agent
 
 
 class Capacity(StrEnum):
@@ -35,7 +37,8 @@ class QueueState:
     """The queue as the telephone system sees it now.
 
     `busy_until_s` is when each busy ordinary agent will be free. `moved` is the hand-over's
-    own call if it waits in the queue already; its `handling_s` is how long it will take.
+    own call if it waits in the queue already; its `handling_s` is how long it will take. Where
+    `agents` are named, who is idle or reserved is counted from them, for what the call `needs`.
     """
 
     now_s: float
@@ -45,6 +48,24 @@ class QueueState:
     waiting: tuple[WaitingCall, ...]
     handling_s: float
     moved: str | None = None
+    agents: tuple[Agent, ...] = ()
+    needs: frozenset[str] = frozenset()
+
+
+def staffed(state: QueueState) -> QueueState:
+    """Return the state with its counts taken from the named agents, where there are any.
+
+    A reserved agent counts where they have the skills; an idle ordinary one counts always, as
+    the emotion-blind schedule would use them for somebody.
+    """
+    if not state.agents:
+        return state
+    free = [agent for agent in state.agents if agent.free]
+    return replace(
+        state,
+        reserved_idle=sum(a.reserved and state.needs <= a.skills for a in free),
+        idle_agents=sum(not a.reserved for a in free),
+    )
 
 
 def capacity(state: QueueState) -> Capacity:
