@@ -122,6 +122,15 @@ class Officer:
         ):
             raise Conflict("a newer envelope of this kind is in force: seal it again")
 
+    def assessments(self) -> list[Dpia]:
+        """Return the impact assessments in force, with their mitigations, by id."""
+        found = {d.dpia: d for _, d in list(self._decrees) if isinstance(d, Dpia)}
+        return [found[name] for name in sorted(found)]
+
+    def notices(self) -> list[Notice]:
+        """Return the published notices, oldest first."""
+        return self._notices()
+
     def _lifts_alone(self) -> bool:
         return self.governance().stopped and not self._registers.confirmed()
 

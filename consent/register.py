@@ -36,6 +36,7 @@ class Register(StrEnum):
     BREACH = "breach"
     LIFT = "lift"
     OVERSIGHT = "oversight"
+    DOCUMENT = "document"
 
 
 class Risk(StrEnum):

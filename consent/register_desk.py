@@ -13,7 +13,8 @@ from typing import Any
 
 from audit.events import Event, EventKind, Value
 from audit.log import EvidenceLog
-from consent.errors import NotFound
+from consent.documents import changed
+from consent.errors import Conflict, NotFound
 from consent.ledger import Ledger
 from consent.register import (
     LIFT_S,
@@ -163,6 +164,29 @@ class RegisterDesk:
             "competence": made.competence,
             "in_force": made.holds(self._clock()),
         }
+
+    # -- documents ----------------------------------------------------------------------
+
+    def approve(self, name: str, shown: str, stamp: Mapping[str, Any], *, by: str) -> None:
+        """Approve a generated document as it was shown.
+
+        Raises:
+            Conflict: The system has changed since it was shown: read it again.
+        """
+        if shown != stamp["digest"]:
+            raise Conflict(f"the {name} has changed since you read it: read it again")
+        details = {"digest": shown, "sections": stamp["sections"]}
+        with self._lock:
+            self._record(self._step(Register.DOCUMENT, name, "approved", by, details))
+
+    def approval(self, name: str, stamp: Mapping[str, Any]) -> dict[str, Any]:
+        """Return who approved a document last, and what has changed since."""
+        steps = self._store.entries(Register.DOCUMENT).get(name)
+        if not steps:
+            return {"approved": False}
+        last = steps[-1]
+        since = changed(last.details["sections"], stamp["sections"])
+        return {"approved": not since, "by": last.by, "at": last.at, "changed": since}
 
     # -- inside -------------------------------------------------------------------------
 

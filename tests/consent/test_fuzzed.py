@@ -45,7 +45,7 @@ def _fuzz(world: World, app: FastAPI, *, examples: int, only: str = "/") -> int:
     schema = openapi.from_dict(describe(app, AUDIENCES))
     answered = 0
     for result in schema.get_all_operations():
-        operation = result.ok()  # type: ignore[union-attr] (a broken description raises)
+        operation = result.ok()  # type: ignore[union-attr]  # a broken description raises
         if not operation.path.startswith(only):
             continue
 

@@ -12,8 +12,8 @@ from audit.events import EventKind
 from audit.gate import Gate, admit_permit
 from client_node.redaction import Redaction
 from client_node.service import NodeService
+from policies.current import Decides
 from policies.decision import Decision, UseRequest, request_to_dict
-from policies.engine import PolicyEngine
 from policies.errors import PermitInvalid
 from policies.vocabulary import Action, Purpose, SubjectId
 from tests.promises.town import FIRST, Branch, Town, consents, events, says
@@ -42,7 +42,7 @@ class Broken:
 class Bribed:
     """An engine that says yes to whatever it is asked."""
 
-    def __init__(self, honest: PolicyEngine) -> None:
+    def __init__(self, honest: Decides) -> None:
         self._honest = honest
         self.policy_digest = honest.policy_digest
 
