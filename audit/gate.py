@@ -32,8 +32,7 @@ from audit.log import Draft, EvidenceLog
 from audit.signing import seal, unseal
 from policies.canonical import digest
 from policies.clock import Clock
-from policies.current import Decides
-from policies.decision import Decision, UseRequest
+from policies.decision import Decides, Decision, UseRequest
 from policies.errors import PolicyUnavailable, Refused, UndertoneError
 from policies.permit import Permit
 from policies.standing import Governance, Standing, governance_to_dict

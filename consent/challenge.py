@@ -20,8 +20,7 @@ from consent.records import Erased, standing_of
 from consent.tables import ChallengeRow
 from consent.wire import AnswerIn
 from policies.clock import Clock
-from policies.current import Decides
-from policies.decision import UseRequest, request_from_dict
+from policies.decision import Decides, UseRequest, request_from_dict
 from policies.standing import Standing, standing_from_dict, standing_to_dict
 from policies.vocabulary import NodeId, SubjectId
 

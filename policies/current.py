@@ -9,44 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from policies.bundle import Bundle, admit
-from policies.decision import Decision, UseRequest
+from policies.decision import Decides, Decision, UseRequest
 from policies.engine import PolicyEngine
 from policies.profile import Profile
 from policies.rulebook import RuleBook
 from policies.standing import Governance, Standing
 from policies.vocabulary import DecisionId, Digest, RuleId, SubjectId
-
-
-class Decides(Protocol):
-    """Whatever answers as `PolicyEngine` does."""
-
-    @property
-    def policy_digest(self) -> Digest:
-        """The digest of the rules that answer."""
-
-    def decide(
-        self,
-        request: UseRequest,
-        standing: Standing | None,
-        governance: Governance | None,
-        *,
-        now: float,
-        decision_id: DecisionId | None = None,
-    ) -> Decision:
-        """Decide one use."""
-
-    def decide_batch(
-        self,
-        request: UseRequest,
-        standings: Iterable[Standing],
-        governance: Governance | None,
-        *,
-        now: float,
-    ) -> tuple[frozenset[SubjectId], tuple[Decision, ...]]:
-        """Decide one use for many people."""
 
 
 def compose(profiles: Sequence[Profile], bundles: Sequence[Bundle]) -> RuleBook:

@@ -6,9 +6,11 @@ about one use; what it leaves out counts against it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from policies.standing import Governance, Standing
 from policies.vocabulary import (
     Action,
     Channel,
@@ -96,6 +98,35 @@ class Decision:
     request_digest: Digest
     standing_digest: Digest
     decided_at: int
+
+
+class Decides(Protocol):
+    """Whatever answers as `PolicyEngine` does."""
+
+    @property
+    def policy_digest(self) -> Digest:
+        """The digest of the rules that answer."""
+
+    def decide(
+        self,
+        request: UseRequest,
+        standing: Standing | None,
+        governance: Governance | None,
+        *,
+        now: float,
+        decision_id: DecisionId | None = None,
+    ) -> Decision:
+        """Decide one use."""
+
+    def decide_batch(
+        self,
+        request: UseRequest,
+        standings: Iterable[Standing],
+        governance: Governance | None,
+        *,
+        now: float,
+    ) -> tuple[frozenset[SubjectId], tuple[Decision, ...]]:
+        """Decide one use for many people."""
 
 
 def request_to_dict(request: UseRequest) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from policies.current import Decides
-from policies.decision import Decision, UseRequest, request_from_dict
+from policies.decision import Decides, Decision, UseRequest, request_from_dict
 from policies.errors import PolicyInvalid
 from policies.standing import (
     Governance,

@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from policies.current import Decides
-from policies.decision import Decision, UseRequest
+from policies.decision import Decides, Decision, UseRequest
 from policies.errors import PolicyUnavailable
 from policies.standing import Governance, Standing
 from policies.vocabulary import DecisionId, Digest, RuleId, SubjectId

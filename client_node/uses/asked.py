@@ -16,8 +16,7 @@ from client_node.turn import Ruling, UseAnswer
 from client_node.uses.use import AskedUse, BuiltUse, Described
 from policies.catalogue import CATALOGUE
 from policies.clock import Clock
-from policies.current import Decides
-from policies.decision import Decision, UseRequest
+from policies.decision import Decides, Decision, UseRequest
 from policies.errors import NotBuilt, Refused
 from policies.permit import Permit
 from policies.remedy import Situation, remedy

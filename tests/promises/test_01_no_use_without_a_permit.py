@@ -12,8 +12,7 @@ from audit.events import EventKind
 from audit.gate import Gate, admit_permit
 from client_node.redaction import Redaction
 from client_node.service import NodeService
-from policies.current import Decides
-from policies.decision import Decision, UseRequest, request_to_dict
+from policies.decision import Decides, Decision, UseRequest, request_to_dict
 from policies.errors import PermitInvalid
 from policies.vocabulary import Action, Purpose, SubjectId
 from tests.promises.town import FIRST, Branch, Town, consents, events, says
