@@ -180,8 +180,10 @@ class Ledger:
         return [(row.at, row.body) for row in rows]
 
     def logged(self) -> list[tuple[str, int]]:
-        """Return the officer's sealed envelopes with their log entries, oldest first."""
-        query = select(LedgerRow).where(col(LedgerRow.company).is_(None))
+        """Return the envelopes behind `decrees` with their log entries, oldest first."""
+        query = select(LedgerRow).where(
+            col(LedgerRow.company).is_(None), col(LedgerRow.kind).in_(DECREE_KINDS)
+        )
         with self._session() as session:
             rows = session.exec(query.order_by(col(LedgerRow.sequence))).all()
         return [(row.body, row.log_index) for row in rows]

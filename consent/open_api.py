@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from audit.portal.audience_api import FRAME, Audience, Row, Table, describe
 from audit.staff import Staff, StaffRole, only
 from audit.witnessing import PREFIX
-from consent import wire
+from consent import bundle_api, choices_api, rights_api, wire
 
 OPEN_API = "/v1/openapi.json"
 _WITNESS = PREFIX + "/{rest:path}"
@@ -35,6 +35,22 @@ AUDIENCES: Table = {
     ("POST", "/v1/withdrawals"): Row(audience=Audience.SUBJECT, bodies=(wire.WithdrawalIn,)),
     ("POST", "/v1/objections"): Row(audience=Audience.SUBJECT, bodies=(wire.ObjectionIn,)),
     ("POST", "/v1/restrictions"): Row(audience=Audience.SUBJECT, bodies=(wire.RestrictionIn,)),
+    ("POST", "/v1/consent-requests"): Row(audience=Audience.NODE, bodies=(choices_api.RequestIn,)),
+    ("POST", "/v1/consent-states"): Row(audience=Audience.SUBJECT, bodies=(choices_api.StatesIn,)),
+    ("POST", "/v1/deferrals"): Row(audience=Audience.SUBJECT, bodies=(choices_api.AnswerIn,)),
+    ("POST", "/v1/refusals"): Row(audience=Audience.SUBJECT, bodies=(choices_api.AnswerIn,)),
+    ("POST", "/v1/requests"): Row(audience=Audience.SUBJECT, bodies=(rights_api.RequestIn,)),
+    ("GET", "/v1/requests/mine"): Row(audience=Audience.HOLDER),
+    ("GET", "/v1/requests/mine/package"): Row(audience=Audience.HOLDER),
+    ("POST", "/v1/requests/{request_id}/answers"): Row(
+        audience=Audience.NODE, bodies=(rights_api.AnswerIn,)
+    ),
+    ("POST", "/v1/bundles"): Row(audience=Audience.SEALED),
+    ("POST", "/v1/rollouts"): Row(audience=Audience.SEALED),
+    ("POST", "/v1/jurisdictions"): Row(audience=Audience.SEALED),
+    ("GET", "/v1/officer/bundles"): Row(audience=Audience.SEALED),
+    ("GET", "/v1/bundles/{name}/{version}"): Row(audience=Audience.NODE),
+    ("POST", "/v1/shadow-reports"): Row(audience=Audience.NODE, bodies=(bundle_api.ReportIn,)),
 }
 """Every route that is not for staff; those say their roles themselves."""
 

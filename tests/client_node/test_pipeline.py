@@ -112,11 +112,12 @@ def test_turn_is_not_read_when_the_log_cannot_record(make_world: Callable[..., A
     ("text", "status"), [("", 422), ("  \n", 422), ("x" * 16_385, 413), ("é" * 8_193, 413)]
 )
 def test_turn_outside_the_limits_is_refused_by_size(world: Any, text: str, status: int) -> None:
-    """Empty and oversized texts are refused before the gate is asked."""
+    """Empty and oversized texts are refused before the gate is asked; the refusal is recorded."""
     node = opened(world, *BOTH)
     before = node.log.size
     assert say(world, node, text=text).status_code == status
-    assert node.log.size == before
+    recorded = [node.log.entry(i).event.kind for i in range(before, node.log.size)]
+    assert recorded == [EventKind.INPUT_REFUSED]
 
 
 def test_turn_in_broken_encoding_is_a_bad_request(world: Any) -> None:

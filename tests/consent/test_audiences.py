@@ -30,6 +30,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/withdrawals": {"purpose": "service"},
     "/v1/objections": {"purposes": ["service"]},
     "/v1/restrictions": {"restricted": True},
+    "/v1/consent-states": {},
+    "/v1/deferrals": {"purposes": ["service"]},
+    "/v1/refusals": {"purposes": ["service"]},
+    "/v1/requests": {"right": "access"},
 }
 
 
@@ -74,7 +78,12 @@ def _headers(world: World, actor: str, method: str, path: str, body: bytes) -> d
 def _ask(
     world: World, app: FastAPI, actor: str, method: str, template: str, *, token: str = "A" * 43
 ) -> httpx.Response:
-    path = template.replace("{rest:path}", "none").replace("{index}", "0").replace("{", "")
+    path = (
+        template.replace("{rest:path}", "none")
+        .replace("{index}", "0")
+        .replace("{version}", "1")
+        .replace("{", "")
+    )
     path = path.replace("}", "")
     value = dict(BODIES.get(template, {}))
     if template in BODIES:

@@ -318,8 +318,6 @@ def test_service_runs_over_tls_from_enrolment_to_withdrawal(
         ("notice", "publish", "--version", 1, "--text", text, *officer, *at),
         ("dpia", "approve", "--dpia", "d1", "--purpose", "service", "--mitigation", "redaction",
          "--by", "Anna Officer", *officer, *at),
-        ("stop", "set", "--by", "Anna", *officer, *at),
-        ("stop", "clear", "--by", "Anna", "--yes", *officer, *at),
     ):  # fmt: skip
         code, _, err = run(capsys, *command)
         assert code == 0, err
@@ -362,3 +360,7 @@ def test_service_runs_over_tls_from_enrolment_to_withdrawal(
     wrong = ("withdraw", "--token", "A" * 43, "--everything", *at)
     code, _, err = run(capsys, *wrong)
     assert (code, err.count("\n")) == (1, 1)
+    assert run(capsys, "stop", "set", "--by", "Anna", *officer, *at)[0] == 0
+    code, _, err = run(capsys, "stop", "clear", "--by", "Anna", "--yes", *officer, *at)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "lifted by two" in err

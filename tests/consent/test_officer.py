@@ -157,9 +157,10 @@ def test_enrolment_needs_the_admin_token(empty: Any) -> None:
 
 def test_enrolment_again_changes_nothing_and_never_moves_a_node(world: Any) -> None:
     """The same enrolment is taken again; another company, key or node name is refused."""
-    size = world.service.log.size
+    log, size = world.service.log, world.service.log.size
     assert world.enrol("north", "acme").status_code == 201
-    assert world.service.log.size == size
+    recorded = [log.entry(index).event.kind for index in range(size, log.size)]
+    assert recorded == [EventKind.STAFF_ACTED]  # who asked, and nothing more
     assert world.enrol("north", "other").status_code == 409
     world.keys["west"] = world.keys["north"]
     assert world.enrol("west", "acme").status_code == 409

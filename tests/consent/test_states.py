@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.events import EventKind
 from audit.staff import Staff, StaffRole
 from consent.api import create_app
 from consent.errors import Conflict
@@ -249,12 +250,13 @@ def test_refusal_takes_the_manage_token_too(world: Any) -> None:
 
 
 def test_deferral_without_a_request_is_refused(world: Any) -> None:
-    """Nobody can put off what was never asked, and nothing is written."""
-    size = world.service.log.size
+    """Nobody can put off what was never asked; the refusal alone is recorded."""
+    log, size = world.service.log, world.service.log.size
     answer = ask(world, "/v1/deferrals")
     assert answer.status_code == 409
     assert "no step defer from ConsentUnknown" in answer.json()["detail"]
-    assert world.service.log.size == size
+    recorded = [log.entry(index).event.kind for index in range(size, log.size)]
+    assert recorded == [EventKind.INPUT_REFUSED]
 
 
 def test_pseudonym_of_another_company_is_not_moved(world: Any) -> None:

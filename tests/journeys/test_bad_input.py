@@ -146,7 +146,7 @@ def test_node_whose_port_is_taken_says_so(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process listens on the node's port: exit 1 and one line."""
-    monkeypatch.setattr(client_node.cli, "open_node", lambda _: world.open())
+    monkeypatch.setattr(client_node.cli, "open_node", lambda *_: world.open())
     with socket.create_server(("127.0.0.1", 0)) as other:
         path = settings_file(world, port=other.getsockname()[1])
         assert_refused(run(capsys, "serve", "--settings", path), "taken")

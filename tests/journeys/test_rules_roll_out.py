@@ -39,7 +39,7 @@ RULE = "x-acme-no-reading"
 FORBID = """
 @id("x-acme-no-reading")
 forbid (principal, action == Action::"infer", resource)
-when { context.purpose == "service" };
+when { principal.purpose == "service" };
 """
 WORDS = {
     reader: {"en": "We read no feelings this month.", "de": "Nein.", "fr": "Non."}
@@ -262,7 +262,9 @@ def test_hostile_bundle_is_refused_in_one_line(
     assert answer.status_code == 422, answer.text
     assert named in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
-    assert town.trust.service.log.size == size
+    log = town.trust.service.log
+    recorded = [log.entry(index).event.kind for index in range(size, log.size)]
+    assert recorded == [EventKind.INPUT_REFUSED]
 
 
 def test_acts_on_rules_need_the_officers_seal(town: Town, officer: Run, file: Path) -> None:
