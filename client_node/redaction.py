@@ -152,9 +152,8 @@ class Redactor:
             raise RedactionUnavailable(
                 f"Presidio cannot be set up ({type(error).__name__}): reinstall presidio-analyzer"
             ) from error
-        redactor = cls(analyzer, Languages.load())
-        redactor.redact("My name is Ada Byron.")  # first call compiles: not during a person's turn
-        return redactor
+        analyzer.analyze("Ada Byron", language=LANGUAGE)  # compiles: not during a person's turn
+        return cls(analyzer, Languages.load())
 
     def redact(self, text: str) -> Redaction:
         """Return the text without personal data; offsets are those of the NFKC text.

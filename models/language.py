@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Any
 
 SUPPORTED = ("en",)
@@ -18,6 +19,7 @@ LEAST_LIKELY = 0.02
 """Fixed on MAIA's German and Portuguese, its English, GoEmotions and MultiDoGO (train parts)."""
 
 _LONGEST = 2_000  # characters looked at
+_LOADING = Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,7 +31,8 @@ class Languages:
     @classmethod
     def load(cls) -> Languages:
         """Load the model that comes with the library, once a process; a third of a second."""
-        return cls(_identifier=_identifier())
+        with _LOADING:  # a cache alone lets two who ask at once both read the file
+            return cls(_identifier=_identifier())
 
     def supports(self, text: str) -> bool:
         """Return False where the text is long enough to tell, and in no supported language."""

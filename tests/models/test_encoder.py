@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.encoder import MAX_PIECES, Encoder
-from models.encoder_files import find_encoder
+from models.encoder_files import find_encoder, load_weights
 from models.errors import EncoderRejected, TextRejected
 from models.features import ENCODER_DIGEST, FEATURES, FEATURES_DIGEST
 from policies.redacted import RedactedText
@@ -103,6 +103,17 @@ def test_encoder_refuses_changed_bytes(tmp_path: Path) -> None:
     weights.write_bytes(data)
     with pytest.raises(EncoderRejected, match=f"expected sha256 {ENCODER_DIGEST}, got [0-9a-f]+"):
         Encoder.load(folder)
+
+
+def test_weights_are_shared_while_held_and_checked_again_after(tmp_path: Path) -> None:
+    """Two parts that load together read the file once; who comes later sees what it is then."""
+    shutil.copy(find_encoder(None) / "model.safetensors", tmp_path)
+    first = load_weights(tmp_path)
+    assert load_weights(tmp_path) is first
+    del first
+    (tmp_path / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(EncoderRejected, match=f"expected sha256 {ENCODER_DIGEST}"):
+        load_weights(tmp_path)
 
 
 def test_encoder_refuses_another_tokenizer_beside_it(tmp_path: Path) -> None:

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import csv
 import gzip
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from py3langid.langid import LanguageIdentifier
 
-from models.language import FEWEST_LETTERS, Languages
+from models.language import FEWEST_LETTERS, Languages, _identifier
 
 
 @pytest.fixture(scope="module")
 def languages() -> Languages:
     """Load the model once."""
     return Languages.load()
+
+
+def test_model_is_read_once_by_all_who_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node's parts load side by side, and none reads the model a second time."""
+    reads: list[object] = []
+
+    def read(*_: object, **__: object) -> object:
+        reads.append(object())
+        time.sleep(0.05)  # long enough for the others to ask too
+        return reads[-1]
+
+    _identifier.cache_clear()
+    monkeypatch.setattr(LanguageIdentifier, "from_model_file", read)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: Languages.load(), range(4)))
+    _identifier.cache_clear()
+    assert len(reads) == 1
 
 
 def share(languages: Languages, texts: list[str]) -> float:
