@@ -158,7 +158,9 @@ def _add_turns(router: APIRouter, service: NodeService) -> None:
     def uses(use: Use, said: wire.UseIn) -> dict[str, Any]:
         queue = None if said.queue is None else said.queue.state()
         with span("use", node=service.node, use=use.value):
-            answer = service.desk.ask(use, said.turn, queue=queue, step=said.step)
+            answer = service.desk.ask(
+                use, said.turn, queue=queue, step=said.step, cancelling=said.cancelling
+            )
         return wire.use_to_dict(answer)
 
 

@@ -206,6 +206,7 @@ class Pipeline:
             emotion=reading.emotion,
             read_at=int(self.clock()),
             conversation=turn.conversation,
+            cancelling=turn.cancelling,
             channel=turn.channel,
             role=turn.role,
             setting=turn.setting,

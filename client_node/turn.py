@@ -36,7 +36,8 @@ class Turn:
     """One thing a customer said; `text` and `conversation` are never kept as they are.
 
     `use` is what the branch would do with the reading, if anything; `queue` goes with a
-    hand-over (rule 13). `show_redacted` is for the person at the branch.
+    hand-over (rule 13). `show_redacted` is for the person at the branch. `cancelling` says that the
+    customer is on the way out, where no feeling adds a step (rule 17).
     """
 
     subject: SubjectId
@@ -50,6 +51,7 @@ class Turn:
     use: Use | None = None
     queue: QueueState | None = None
     step: Step = Step.CLARIFYING
+    cancelling: bool = False
 
 
 class AnswerKind(StrEnum):

@@ -105,6 +105,7 @@ class TurnIn(Shape):
     use: Use | None = None
     queue: QueueIn | None = None
     step: Step = Step.CLARIFYING
+    cancelling: bool = False
 
     def turn(self, subject: SubjectId) -> Turn:
         """Return the turn under the person's pseudonym."""
@@ -120,6 +121,7 @@ class TurnIn(Shape):
             use=self.use,
             queue=None if self.queue is None else self.queue.state(),
             step=self.step,
+            cancelling=self.cancelling,
         )
 
 
@@ -137,6 +139,7 @@ class UseIn(Shape):
     turn: Id
     queue: QueueIn | None = None
     step: Step = Step.CLARIFYING
+    cancelling: bool = False
 
 
 class ConsentIn(Shape):

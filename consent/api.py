@@ -13,7 +13,7 @@
     POST /v1/acknowledgements        node
     POST /v1/decisions               node         {request}
     POST /v1/remedies                node         {request}: would it be allowed, what would help
-    GET  /v1/rules[/{id}]            anyone       the catalogue, in words and sources
+    GET  /v1/rules[/{id}], /rules    anyone       the catalogue, in words and sources
     GET  /v1/checkpoint              anyone       the log's signed note, as text
     GET  /v1/log/{index}             anyone       {index, leaf, receipt}
     GET  /v1/trace/{decision}        staff        what a decision rests on (`audit.trace_api`)
@@ -45,6 +45,7 @@ from audit.errors import (
 )
 from audit.http import BodyLimit, RecordRefusals, install_error_handlers
 from audit.portal.frame import install_frame
+from audit.portal.rules_page import rules_page
 from audit.staff import Staff, StaffRole, only
 from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX
@@ -134,6 +135,8 @@ def _add_public(app: FastAPI, service: TrustService) -> None:
             "leaf": base64.b64encode(entry.leaf).decode(),
             "receipt": service.witnessing.receipt(index),
         }
+
+    app.include_router(rules_page())
 
     @app.get("/v1/rules")
     def rules() -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ AUDIENCES: Table = {
     ("GET", "/healthz"): Row(audience=Audience.ANYONE),
     ("GET", "/v1/checkpoint"): Row(audience=Audience.ANYONE),
     ("GET", "/v1/log/{index}"): Row(audience=Audience.ANYONE),
+    ("GET", "/rules"): Row(audience=Audience.ANYONE),
     ("GET", "/v1/rules"): Row(audience=Audience.ANYONE),
     ("GET", "/v1/rules/{rule}"): Row(audience=Audience.ANYONE),
     ("GET", "/v1/notices/{version}"): Row(audience=Audience.ANYONE),

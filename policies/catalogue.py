@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from importlib import resources
 from types import MappingProxyType
+from typing import Any
 
 from policies.errors import PolicyInvalid
 from policies.law import LAW, Law
@@ -50,14 +51,15 @@ class Rule:
 class Duty:
     """What a rule asks of a part that decides about no request, and the tests that hold it to it.
 
-    `built` is False where nothing holds it yet.
+    `applies_from` and `to_confirm` are as in `Rule`.
     """
 
     duty_id: RuleId
     number: int
     sentence: str
     statute: str
-    built: bool
+    applies_from: date | None
+    to_confirm: bool
     tests: tuple[str, ...]
 
 
@@ -85,40 +87,46 @@ def parse_catalogue(text: str, law: Law) -> Mapping[RuleId, Rule]:
 
 
 def _rule(rule_id: RuleId, *, sentence: str, sources: list[str], absolute: bool, law: Law) -> Rule:
-    provisions = [law.provisions[source] for source in sources]
     return Rule(
         rule_id=rule_id,
         number=int(rule_id[1:3]) if rule_id.startswith("r") else 0,
         sentence=sentence,
-        statute="; ".join(p.title for p in provisions) or "Undertone's own rule",
-        applies_from=min((p.applies_from for p in provisions), default=None),
-        to_confirm=any(p.to_confirm for p in provisions),
         absolute=absolute,
+        **_behind(sources, law),
     )
+
+
+def _behind(sources: list[str], law: Law) -> dict[str, Any]:
+    """Return the statute behind a rule or a duty, and since when it applies."""
+    provisions = [law.provisions[source] for source in sources]
+    return {
+        "statute": "; ".join(p.title for p in provisions) or "Undertone's own rule",
+        "applies_from": min((p.applies_from for p in provisions), default=None),
+        "to_confirm": any(p.to_confirm for p in provisions),
+    }
 
 
 def parse_duties(text: str, law: Law) -> Mapping[RuleId, Duty]:
     """Read the duties from the same TOML.
 
     Raises:
-        PolicyInvalid: As in `parse_catalogue`, or a duty that is built has no test.
+        PolicyInvalid: As in `parse_catalogue`, or nothing holds somebody to a duty.
     """
     try:
         duties = {
             RuleId(name): Duty(
                 duty_id=RuleId(name),
                 number=row["number"],
-                sentence=row["sentence"],
-                statute="; ".join(law.provisions[source].title for source in row["sources"]),
-                built=row["built"],
+                sentence=row["sentence"].format(**asdict(law.clocks)),
                 tests=tuple(row["tests"]),
+                **_behind(row["sources"], law),
             )
             for name, row in tomllib.loads(text)["duty"].items()
         }
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(f"catalogue.toml: {type(error).__name__}: {error}") from error
-    if untested := [name for name, duty in duties.items() if duty.built != bool(duty.tests)]:
-        raise PolicyInvalid(f"catalogue.toml: {untested[0]} is built where it has a test")
+    if untested := [name for name, duty in duties.items() if not duty.tests]:
+        raise PolicyInvalid(f"catalogue.toml: {untested[0]} names no test that holds it")
     return MappingProxyType(duties)
 
 

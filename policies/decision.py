@@ -19,6 +19,7 @@ from policies.vocabulary import (
     Emotion,
     Modality,
     NodeId,
+    Objective,
     Purpose,
     Role,
     RuleId,
@@ -45,6 +46,9 @@ class Facts:
     emotion-blind rules would give) are in the smallest unit of one currency (rule 12),
     `due_anyway` says that those rules would make it too (rule 15), and `calm_passed_at` when the
     test over calm customers last passed (rule 14, `policies.cohorts`).
+
+    `objective` is what the use declares to be for (rule 24); `cancelling` says that the person is
+    on their way out, where no feeling may add a step (rule 17).
     """
 
     emotion: Emotion | None = None
@@ -60,6 +64,8 @@ class Facts:
     baseline_value: int | None = None
     due_anyway: bool = False
     calm_passed_at: int | None = None
+    objective: Objective | None = None
+    cancelling: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +162,8 @@ def request_to_dict(request: UseRequest) -> dict[str, Any]:
             "baseline_value": facts.baseline_value,
             "due_anyway": facts.due_anyway,
             "calm_passed_at": facts.calm_passed_at,
+            "objective": None if facts.objective is None else facts.objective.value,
+            "cancelling": facts.cancelling,
         },
     }
 
@@ -191,5 +199,7 @@ def request_from_dict(value: dict[str, Any]) -> UseRequest:
             baseline_value=facts["baseline_value"],
             due_anyway=facts["due_anyway"],
             calm_passed_at=facts["calm_passed_at"],
+            objective=None if facts["objective"] is None else Objective(facts["objective"]),
+            cancelling=facts["cancelling"],
         ),
     )

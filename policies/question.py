@@ -27,6 +27,7 @@ _COUNTS_FOR = (
     "offer_value",
     "baseline_value",
     "calm_passed_at",
+    "objective",
 )
 """The facts that a use may leave out: every rule that weighs one refuses where it is absent."""
 
@@ -179,6 +180,7 @@ def _context(facts: Facts, *, now: int) -> dict[str, Any]:
         "emotion": facts.emotion or "none",
         "leaves_node": facts.leaves_node,
         "budget_left": facts.budget_left,
+        "cancelling": facts.cancelling,
     }
     for name in _COUNTS_FOR:
         value = getattr(facts, name)

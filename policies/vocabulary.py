@@ -57,6 +57,18 @@ class Use(StrEnum):
     SEGMENT = "segment"  # rules 8, 16
 
 
+class Objective(StrEnum):
+    """What a use is for (rule 24): what serves the person, and two things that never may."""
+
+    RELIEF = "relief"  # the conversation is calmed
+    ACCESS = "access"  # a person is reached
+    HELP = "help"  # the concern is answered better
+    REDRESS = "redress"  # what went wrong is made good
+    PROTECTION = "protection"  # harm is kept away
+    ENGAGEMENT = "engagement"  # they stay longer: refused
+    CONVERSION = "conversion"  # they buy or stay a customer: refused
+
+
 class Purpose(StrEnum):
     """Why: one for each request; consent names it (GDPR 5(1)(b), 6, 7)."""
 

@@ -15,7 +15,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-from policies.catalogue import CATALOGUE, CATALOGUE_FILE, DUTIES, Rule
+from policies.catalogue import CATALOGUE, CATALOGUE_FILE, DUTIES, Duty, Rule
 from policies.errors import PolicyInvalid, RuleUnknown
 from policies.law import LAW, Clocks
 from policies.vocabulary import RuleId
@@ -100,8 +100,8 @@ def braces(sentence: str) -> frozenset[str]:
 
 def _customers_english() -> dict[RuleId, str]:
     """Return the catalogue's sentences with their braces, as the file has them."""
-    rows = tomllib.loads(CATALOGUE_FILE.read_text("utf-8"))["rule"]
-    return {RuleId(rule): row["sentence"] for rule, row in rows.items()}
+    file = tomllib.loads(CATALOGUE_FILE.read_text("utf-8"))
+    return {RuleId(name): row["sentence"] for name, row in (file["rule"] | file["duty"]).items()}
 
 
 WORDS = parse_words(WORDS_FILE.read_text("utf-8"), _customers_english(), LAW.clocks)
@@ -126,19 +126,13 @@ def rule_page(rule_id: RuleId) -> dict[str, Any]:
         RuleUnknown: There is none of that id.
     """
     if rule_id in CATALOGUE:
-        return _page(CATALOGUE[rule_id])
-    if rule_id not in DUTIES:
-        raise RuleUnknown(f"no rule {str(rule_id)[:60]!r}: `rules list` has all of them")
-    duty = DUTIES[rule_id]
-    return {
-        "rule": duty.duty_id,
-        "number": duty.number,
-        "kind": "duty",
-        "sentence": duty.sentence,
-        "source": duty.statute,
-        "built": duty.built,
-        "tests": list(duty.tests),
-    }
+        rule = CATALOGUE[rule_id]
+        kind = "permission" if rule_id.startswith("p") else "prohibition"
+        return _page(rule_id, rule) | {"kind": kind, "absolute": rule.absolute}
+    if rule_id in DUTIES:
+        duty = DUTIES[rule_id]
+        return _page(rule_id, duty) | {"kind": "duty", "tests": list(duty.tests)}
+    raise RuleUnknown(f"no rule {str(rule_id)[:60]!r}: `rules list` has all of them")
 
 
 def rule_pages() -> list[dict[str, Any]]:
@@ -147,19 +141,17 @@ def rule_pages() -> list[dict[str, Any]]:
     return sorted(pages, key=lambda page: (page["number"] or 99, page["rule"]))
 
 
-def _page(rule: Rule) -> dict[str, Any]:
-    applies_from = rule.applies_from
+def _page(rule_id: RuleId, said: Rule | Duty) -> dict[str, Any]:
+    applies_from = said.applies_from
     return {
-        "rule": rule.rule_id,
-        "number": rule.number,
-        "kind": "permission" if rule.rule_id.startswith("p") else "prohibition",
-        "sentence": rule.sentence,
-        "source": rule.statute,
+        "rule": rule_id,
+        "number": said.number,
+        "sentence": said.sentence,
+        "source": said.statute,
         "applies_from": None if applies_from is None else applies_from.isoformat(),
-        "to_confirm": rule.to_confirm,
-        "absolute": rule.absolute,
+        "to_confirm": said.to_confirm,
         "words": {
-            reader.value: {lang.value: say(rule.rule_id, reader, lang) for lang in Language}
+            reader.value: {lang.value: say(rule_id, reader, lang) for lang in Language}
             for reader in Reader
         },
     }

@@ -91,7 +91,11 @@ class Uses:
             role=asked.role,
             channel=asked.channel,
             use=asked.use,
-            facts=use.facts(asked),
+            facts=replace(
+                use.facts(asked),
+                objective=use.described.serves,
+                cancelling=asked.cancelling,
+            ),
         )
 
     def _ways(self, request: UseRequest) -> tuple[tuple[str, ...], ...]:

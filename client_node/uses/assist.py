@@ -14,7 +14,7 @@ from client_node.redaction import Redacts
 from client_node.uses.use import AskedUse, Described, Outcome, cue_facts
 from policies.decision import Facts
 from policies.permit import Permit
-from policies.vocabulary import Emotion, Purpose, Use
+from policies.vocabulary import Emotion, Objective, Purpose, Use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,8 @@ class Assist:
         use=Use.AGENT_HINT,
         purpose=Purpose.AGENT_HELP,
         objective="the agent has a calming word and the right article at hand",
-        rules=(4, 16, 21, 22, 26),
+        serves=Objective.HELP,
+        rules=(4, 16, 21, 22, 24, 26),
         abstains="from a cue where the reading abstained: the hints are then those for any "
         "conversation; from articles where none is alike enough",
     )

@@ -42,6 +42,7 @@ class UseDesk:
         *,
         queue: QueueState | None = None,
         step: Step = Step.CLARIFYING,
+        cancelling: bool = False,
     ) -> UseAnswer:
         """Return the use's answer: done, or refused with its rules.
 
@@ -67,6 +68,7 @@ class UseDesk:
                 conversation=kept["conversation"],
                 queue=queue,
                 step=step,
+                cancelling=cancelling,
             )
         )
 

@@ -22,7 +22,7 @@ from client_node.uses.use import AskedUse, Described, Outcome, cue_facts
 from policies.decision import Facts
 from policies.errors import PolicyUnavailable
 from policies.permit import Permit
-from policies.vocabulary import NEGATIVE, DecisionId, Purpose, Use
+from policies.vocabulary import NEGATIVE, DecisionId, Objective, Purpose, Use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,8 @@ class EarlyFrustration:
         use=Use.AGENT_HINT,
         purpose=Purpose.AGENT_HELP,
         objective="the desk may calm a conversation before it escalates",
-        rules=(4, 16, 21, 22, 26),
+        serves=Objective.RELIEF,
+        rules=(4, 16, 21, 22, 24, 26),
         abstains="before two turns, where most turns went unread, and on a turn whose reading "
         "abstained or is not unpleasant",
     )

@@ -15,7 +15,7 @@ from client_node.uses.routing import choose
 from client_node.uses.use import AskedUse, Described, Outcome, cue_facts
 from policies.decision import Facts
 from policies.permit import Permit
-from policies.vocabulary import Purpose, Use
+from policies.vocabulary import Objective, Purpose, Use
 
 
 class Handover:
@@ -25,7 +25,8 @@ class Handover:
         use=Use.HANDOVER,
         purpose=Purpose.HANDOVER,
         objective="a person takes over where a machine or a queue does not help",
-        rules=(13, 16, 22),
+        serves=Objective.ACCESS,
+        rules=(13, 16, 17, 22, 24),
         abstains="where any other call would start later than without the hand-over",
     )
 

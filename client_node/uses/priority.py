@@ -10,7 +10,7 @@ from client_node.uses.handover import Handover
 from client_node.uses.use import AskedUse, Described, Outcome
 from policies.decision import Facts
 from policies.permit import Permit
-from policies.vocabulary import Purpose, Use
+from policies.vocabulary import Objective, Purpose, Use
 
 
 class Priority:
@@ -20,7 +20,8 @@ class Priority:
         use=Use.PRIORITY,
         purpose=Purpose.HANDOVER,
         objective="a call is taken sooner by somebody whom no other call would get",
-        rules=(13, 16, 22),
+        serves=Objective.ACCESS,
+        rules=(13, 16, 22, 24),
         abstains="where any other call would start later, or nobody who is free has the skills",
     )
 

@@ -13,7 +13,7 @@ from client_node.uses.use import AskedUse, Described, Outcome, cue_facts
 from policies.decision import Facts
 from policies.errors import NotBuilt
 from policies.permit import Permit
-from policies.vocabulary import Purpose, Use
+from policies.vocabulary import Objective, Purpose, Use
 
 REFUSED = (
     Use.UPSELL,
@@ -56,7 +56,8 @@ def refusable(use: Use) -> Refusable:
             use=use,
             purpose=Purpose.OFFERS,
             objective="none: it is refused, with the rules and statutes that refuse it",
-            rules=(8, 9, 10, 11, 12, 15, 16),
+            serves=Objective.CONVERSION,
+            rules=(8, 9, 10, 11, 12, 15, 16, 17, 24),
             abstains="always",
         )
     )

@@ -16,7 +16,17 @@ from client_node.uses.queue import QueueState
 from models.conversation import Outlook
 from policies.decision import Facts
 from policies.permit import Permit
-from policies.vocabulary import Action, Channel, Emotion, Purpose, Role, Setting, SubjectId, Use
+from policies.vocabulary import (
+    Action,
+    Channel,
+    Emotion,
+    Objective,
+    Purpose,
+    Role,
+    Setting,
+    SubjectId,
+    Use,
+)
 
 Outcome = Mapping[str, Any]
 """What the branch is told of an act, as JSON values: an action, not a cue (rule 16)."""
@@ -26,14 +36,15 @@ Outcome = Mapping[str, Any]
 class Described:
     """A use in plain words, for whoever asks what this node does with a reading.
 
-    `objective` is what it is for (rule 24: never engagement or conversion); `rules` are the
-    numbers of those that bind it beyond the ones about consent; `abstains` says when it does
-    nothing.
+    `objective` says what it is for, and `serves` which of the law's objectives that is: the gate
+    weighs it (rule 24). `rules` are the numbers of those that bind it beyond the ones about
+    consent; `abstains` says when it does nothing.
     """
 
     use: Use
     purpose: Purpose
     objective: str
+    serves: Objective
     rules: tuple[int, ...]
     abstains: str
 
@@ -54,7 +65,8 @@ class AskedUse:
 
     `emotion` is None where the reader abstained (rule 22); `read_at` is the Unix second of the
     reading (rule 16). `text` is what redaction left of the turn, for a use that searches by it;
-    `conversation` and `outlook` go with a use that watches a conversation's course.
+    `conversation` and `outlook` go with a use that watches a conversation's course. `cancelling`
+    says that the person is on their way out (rule 17).
     """
 
     use: Use
@@ -66,6 +78,7 @@ class AskedUse:
     conversation: str = ""
     outlook: Outlook | None = None
     queue: QueueState | None = None
+    cancelling: bool = False
     channel: Channel = Channel.CUSTOMER
     role: Role = Role.CUSTOMER
     setting: Setting = Setting.CUSTOMER_SERVICE
@@ -107,6 +120,7 @@ def described_to_dict(described: Described) -> dict[str, Any]:
         "use": described.use.value,
         "purpose": described.purpose.value,
         "objective": described.objective,
+        "serves": described.serves,
         "rules": list(described.rules),
         "abstains": described.abstains,
     }

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client_node.uses.handover import Handover
 from client_node.uses.queue import Capacity, QueueState, WaitingCall, capacity, delayed_calls
 from policies.catalogue import CATALOGUE
-from policies.vocabulary import Purpose, RuleId
+from policies.vocabulary import Objective, Purpose, RuleId
 
 PLAIN = QueueState(
     now_s=100.0,
@@ -112,6 +114,31 @@ def test_handover_goes_through_only_where_nobody_waits_longer(world: Any) -> Non
     assert refused["answer"] == "refused"
     assert "r13-others-wait" in refused["rules"]
     assert api.post("/v1/uses/handover", json={"turn": turn}).status_code == 422
+
+
+def test_whoever_is_leaving_is_handed_to_nobody(world: Any) -> None:
+    """While a customer cancels, a feeling adds no conversation to that (rule 17)."""
+    api, turn = read_turn(world, Purpose.HANDOVER)
+    free = {"turn": turn, "queue": {"idle_agents": 1}}
+    assert api.post("/v1/uses/handover", json=free).json()["answer"] == "done"
+    leaving = api.post("/v1/uses/handover", json=free | {"cancelling": True}).json()
+    assert (leaving["answer"], leaving["rules"]) == ("refused", ["r17-cancelling"])
+    said = {"customer": "c", "conversation": "x", "text": "this is terrible", "use": "handover"}
+    inline = said | {"queue": free["queue"], "cancelling": True}
+    assert api.post("/v1/turns", json=inline).json()["use"]["rules"] == ["r17-cancelling"]
+
+
+def test_use_for_conversion_is_refused_whatever_it_does(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate weighs what a use declares to be for: the same hand-over to sell is none (24)."""
+    api, turn = read_turn(world, Purpose.HANDOVER)
+    free = {"turn": turn, "queue": {"idle_agents": 1}}
+    assert api.post("/v1/uses/handover", json=free).json()["answer"] == "done"
+    selling = replace(Handover.described, serves=Objective.CONVERSION)
+    monkeypatch.setattr(Handover, "described", selling)
+    refused = api.post("/v1/uses/handover", json=free).json()
+    assert (refused["answer"], refused["rules"]) == ("refused", ["r24-objective"])
 
 
 def test_handover_needs_a_consent_that_names_it(world: Any) -> None:

@@ -37,8 +37,8 @@ def test_rules_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "rules", "show", "r06-withdrawn", "--language", "de")
     assert status == 0
     assert "widerrufen" in out
-    status, out, _ = run(capsys, "rules", "show", "d17-cancellation", "--json")
-    assert (status, json.loads(out)["built"]) == (0, False)
+    status, out, _ = run(capsys, "rules", "show", "d19-pressure", "--json")
+    assert (status, json.loads(out)["kind"]) == (0, "duty")
 
 
 def test_profile_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from policies.vocabulary import (
     Emotion,
     Modality,
     NodeId,
+    Objective,
     Purpose,
     SubjectId,
     Use,
@@ -71,7 +72,13 @@ HANDOVER = UseRequest(
     use=Use.HANDOVER,
     purpose=Purpose.HANDOVER,
     subject=PERSON,
-    facts=Facts(emotion=Emotion.ANGER, delayed_calls=0, read_at=NOW - 1, certain=True),
+    facts=Facts(
+        emotion=Emotion.ANGER,
+        delayed_calls=0,
+        read_at=NOW - 1,
+        certain=True,
+        objective=Objective.ACCESS,
+    ),
 )
 HINT = UseRequest(
     node=NODE,
@@ -79,7 +86,7 @@ HINT = UseRequest(
     use=Use.AGENT_HINT,
     purpose=Purpose.AGENT_HELP,
     subject=PERSON,
-    facts=Facts(emotion=Emotion.ANGER, read_at=NOW - 1, certain=True),
+    facts=Facts(emotion=Emotion.ANGER, read_at=NOW - 1, certain=True, objective=Objective.HELP),
 )
 RELEASE = UseRequest(
     node=NODE,
@@ -94,7 +101,7 @@ REFERRAL = UseRequest(
     use=Use.REFERRAL,
     purpose=Purpose.SERVICE,
     subject=PERSON,
-    facts=Facts(read_at=NOW - 1, certain=True),
+    facts=Facts(read_at=NOW - 1, certain=True, objective=Objective.PROTECTION),
 )
 FAIR = Facts(
     read_at=NOW - 1,
@@ -104,6 +111,7 @@ FAIR = Facts(
     due_anyway=True,
     calm_passed_at=NOW - DAY_S,
     approved_by="jo",
+    objective=Objective.REDRESS,
 )
 """What an offer or a compensation states of itself where all is in order."""
 COMPENSATION = UseRequest(

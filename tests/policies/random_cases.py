@@ -18,6 +18,7 @@ from policies.vocabulary import (
     Channel,
     Emotion,
     Modality,
+    Objective,
     Purpose,
     Role,
     Setting,
@@ -114,6 +115,8 @@ class _Dice:
             baseline_value=self._mostly(500, (None, -1, 499, 501)),
             due_anyway=self._unless_unlucky(usual=True),
             calm_passed_at=self._mostly(NOW - DAY_S, (None, NOW - 32 * DAY_S, *MOMENTS)),
+            objective=self._mostly(Objective.RELIEF, (None, *Objective)),
+            cancelling=self._unless_unlucky(usual=False),
         )
 
     def _standing(self) -> Standing:

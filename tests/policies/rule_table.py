@@ -14,6 +14,7 @@ from policies.vocabulary import (
     Channel,
     Emotion,
     Modality,
+    Objective,
     Purpose,
     Role,
     RuleId,
@@ -50,6 +51,7 @@ class Sides:
 
 WORKER = {"role": Role.WORKER}
 STUDENT = {"role": Role.STUDENT}
+LEAVING = {"cancelling": True}
 IN_NEED = {"safety_dpia": "dpia-7"}
 JOY = Emotion.JOY
 ANGRY = {"emotion": Emotion.ANGER}
@@ -297,6 +299,10 @@ TABLE: Mapping[str, Sides] = {
         allow=(so(HINT), so(COUNT)),
         deny=(so(use(Use.SEGMENT)), so(use(Use.SEGMENT, emotion=JOY))),
     ),
+    "r17-cancelling": Sides(
+        allow=(so(HANDOVER), so(HINT, facts=LEAVING), so(INFER, facts=LEAVING)),
+        deny=(so(HANDOVER, facts=LEAVING), so(COMPENSATION, facts=LEAVING)),
+    ),
     "r18-asked-again": Sides(
         allow=(
             so(ASK),
@@ -352,6 +358,14 @@ TABLE: Mapping[str, Sides] = {
     "r24-undeclared-use": Sides(
         allow=(so(HINT), so(INFER)),
         deny=(so(HINT, use=None), so(INFER, use=Use.AGENT_HINT), so(STORE, use=Use.UPSELL)),
+    ),
+    "r24-objective": Sides(
+        allow=(so(HINT), so(INFER), so(HINT, facts={"objective": Objective.RELIEF})),
+        deny=(
+            so(HINT, facts={"objective": None}),
+            so(HINT, facts={"objective": Objective.ENGAGEMENT}),
+            so(HANDOVER, facts={"objective": Objective.CONVERSION}),
+        ),
     ),
     "r25-leaves-unprotected": Sides(
         allow=(so(TRAIN), so(INFER, facts={"leaves_node": False, "protected": False})),

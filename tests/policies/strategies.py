@@ -14,6 +14,7 @@ from policies.vocabulary import (
     Channel,
     Emotion,
     Modality,
+    Objective,
     Purpose,
     Role,
     Setting,
@@ -81,6 +82,8 @@ facts = st.builds(
     baseline_value=mostly(500, st.one_of(st.none(), st.integers(-1, 501))),
     due_anyway=mostly(usual=True, others=st.booleans()),
     calm_passed_at=mostly(NOW - 1, st.one_of(st.none(), moments)),
+    objective=mostly(Objective.HELP, st.one_of(st.none(), st.sampled_from(Objective))),
+    cancelling=mostly(usual=False, others=st.booleans()),
 )
 plain_requests = st.builds(
     UseRequest,

@@ -29,13 +29,14 @@ GOOD = """
 officer = {en = "Less than {ask_again_days}.", de = "{ask_again_days}.", fr = "{ask_again_days}."}
 customer = {de = "{ask_again_days} Tage.", fr = "{ask_again_days} jours."}
 """
+EVERY = (*CATALOGUE, *DUTIES)
 ENGLISH = {RULE: "No, for {ask_again_days} days."}
 
 
 def test_every_rule_speaks_to_everybody_in_every_language() -> None:
     """No rule lacks a sentence for officer or customer in English, German or French."""
     assert set(WORDS) == {
-        (rule, reader, language) for rule in CATALOGUE for reader in Reader for language in Language
+        (rule, reader, language) for rule in EVERY for reader in Reader for language in Language
     }
     assert all(sentence.endswith(".") and "{" not in sentence for sentence in WORDS.values())
 
@@ -43,7 +44,7 @@ def test_every_rule_speaks_to_everybody_in_every_language() -> None:
 def test_no_sentence_stands_twice() -> None:
     """Each rule says something of its own, and nothing was left untranslated."""
     for reader in Reader:
-        said = [WORDS[rule, reader, language] for rule in CATALOGUE for language in Language]
+        said = [WORDS[rule, reader, language] for rule in EVERY for language in Language]
         assert len(set(said)) == len(said)
 
 
@@ -92,7 +93,7 @@ def test_catalogue_renders_every_rule_and_duty() -> None:
     pages: list[dict[str, Any]] = rule_pages()
     assert [page["rule"] for page in pages] == list(dict.fromkeys(p["rule"] for p in pages))
     assert {page["rule"] for page in pages} == {*CATALOGUE, *DUTIES}
-    assert all(page["source"] for page in pages)
+    assert all(page["source"] and page["applies_from"] for page in pages)
     assert rule_page(RULE)["words"]["customer"]["en"] == CATALOGUE[RULE].sentence
     with pytest.raises(RuleUnknown, match="rules list"):
         rule_page(RuleId("r99-nothing"))

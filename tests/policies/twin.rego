@@ -238,6 +238,11 @@ refused_by contains "r16-session-over" if {
 
 refused_by contains "r16-segment" if deed == "segment"
 
+refused_by contains "r17-cancelling" if {
+	deed in {"handover", "compensation", "offer", "upsell"}
+	facts.cancelling
+}
+
 refused_by contains "r18-asked-again" if {
 	deed == "ask"
 	some at in refusals
@@ -280,6 +285,11 @@ refused_by contains "r23-release-unapproved" if {
 }
 
 refused_by contains "r24-undeclared-use" if deed == "use"
+
+refused_by contains "r24-objective" if {
+	deed in uses | {"use"}
+	not facts.objective in {"relief", "access", "help", "redress", "protection"}
+}
 
 refused_by contains "r25-leaves-unprotected" if {
 	facts.leaves_node
