@@ -7,10 +7,15 @@ AuditError
 ├── EnvelopeInvalid         bytes that are no sealed envelope of the expected kind
 ├── EventInvalid            an event outside the closed set, or with content in it
 ├── EvidenceUnavailable     the log cannot record or answer: the use does not happen
+│   └── ArchiveOffline      entries lie in an archive that is not at hand
 ├── EntryMissing            an entry, size or person that is not there to be proven
 ├── ProofInvalid            a Merkle proof or receipt that does not hold
 ├── CheckpointInvalid       text that is no signed checkpoint
 ├── LogTampered             the log is not what was signed; says what and where
+├── RetentionInvalid        a retention policy that is none, or shorter than the law
+├── HoldRefused             a step of a legal hold that cannot be taken now
+│   └── HoldUnknown         no such hold
+├── ErasureHeld             an erasure that a legal hold stops; tells why, and until when
 ├── WitnessRefused          a checkpoint that a witness does not cosign; says why
 ├── PeerUnavailable         another service's witness that does not answer: asked again later
 ├── NotSignedIn             a request for staff by nobody known
@@ -69,6 +74,26 @@ class EvidenceUnavailable(AuditError):  # noqa: N818
     """Report that the log cannot record or answer; the use does not happen."""
 
 
+class ArchiveOffline(EvidenceUnavailable):
+    """Report that entries lie in an archive that is not at hand."""
+
+
+class RetentionInvalid(AuditError):  # noqa: N818
+    """Reject a retention policy that is none, or that keeps less than the law asks."""
+
+
+class HoldRefused(AuditError):  # noqa: N818
+    """Reject a step of a legal hold that cannot be taken, or not by this person."""
+
+
+class HoldUnknown(HoldRefused):
+    """Report that there is no such hold."""
+
+
+class ErasureHeld(AuditError):  # noqa: N818
+    """Refuse an erasure that a legal hold stops; says why and when that is looked at again."""
+
+
 class EntryMissing(AuditError):  # noqa: N818
     """Report an entry, size or person that is not there to be proven."""
 
@@ -93,6 +118,7 @@ class Tampering(StrEnum):
     SIGNATURE = "signature"  # a checkpoint without a good signature
     PAYLOAD = "payload"  # a payload is not the one the leaf committed to
     FORMAT = "format"  # not an evidence log
+    ARCHIVE = "archive"  # a file of an archive is not the one that was signed
 
 
 class LogTampered(AuditError):  # noqa: N818

@@ -72,6 +72,9 @@ class EventKind(StrEnum):
     STAFF_CHANGED = "staff-changed"
     STAFF_ACTED = "staff-acted"
     INPUT_REFUSED = "input-refused"
+    RETENTION_APPLIED = "retention-applied"
+    ARCHIVE_SEALED = "archive-sealed"
+    HOLD_STEP = "hold-step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,9 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.STAFF_CHANGED: _shape("staff change by", "roles token until"),
         EventKind.STAFF_ACTED: _shape("staff act allowed"),
         EventKind.INPUT_REFUSED: _shape("reason field count"),
+        EventKind.RETENTION_APPLIED: _shape("policy_digest first last count held until"),
+        EventKind.ARCHIVE_SEALED: _shape("start end root manifest"),
+        EventKind.HOLD_STEP: _shape("hold step by", "reason since until kinds person review"),
     }
 )
 

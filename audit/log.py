@@ -31,7 +31,7 @@ from audit.group_commit import GroupCommit
 from audit.keys import SigningKey
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf, read_payload
-from audit.log_store import Group, PayloadRow, open_store
+from audit.log_store import Group, LogStore, PayloadRow, open_store
 from audit.receipt import make_receipt
 from audit.tree import (
     Frontier,
@@ -159,6 +159,11 @@ class EvidenceLog:
         """
         self._shut = why
         return why
+
+    @property
+    def store(self) -> LogStore:
+        """The tables, for what keeps, seals and drops (`audit.retention`, `audit.sealing`)."""
+        return self._store
 
     @property
     def size(self) -> int:

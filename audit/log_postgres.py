@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 from pg8000.native import Connection
 
 from audit.errors import EntryMissing, EvidenceUnavailable
-from audit.log_store import APPEND_ONLY, Group, PayloadRow
+from audit.log_store import APPEND_ONLY, Group, PayloadRow, SealedRow
 
 PASSWORD_FILE = "UNDERTONE_LOG_PASSWORD_FILE"  # noqa: S105 (the name of a variable)
 _LOCK = 0x756E646572746F6E  # "underton": one log in one database
@@ -41,6 +41,10 @@ CREATE TABLE IF NOT EXISTS node (
 CREATE TABLE IF NOT EXISTS checkpoint (size bigint PRIMARY KEY, note text NOT NULL);
 CREATE TABLE IF NOT EXISTS payload (idx bigint PRIMARY KEY, key_id bytea, body bytea NOT NULL);
 CREATE INDEX IF NOT EXISTS payload_key ON payload (key_id) WHERE key_id IS NOT NULL;
+CREATE TABLE IF NOT EXISTS sealed (
+    first bigint PRIMARY KEY, beyond bigint NOT NULL, manifest text NOT NULL,
+    latest double precision NOT NULL, floor double precision NOT NULL
+);
 CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'append-only'; END $$;
 """
@@ -48,6 +52,19 @@ _TRIGGER = """
 CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION append_only();
 """
+_ONLY_SEALED = """
+CREATE OR REPLACE FUNCTION only_sealed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT 1 FROM payload WHERE idx = OLD.idx)
+        OR NOT EXISTS (SELECT 1 FROM sealed WHERE OLD.idx >= first AND OLD.idx < beyond)
+    THEN RAISE EXCEPTION 'append-only'; END IF;
+    RETURN OLD;
+END; $$;
+CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON entry
+    FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+CREATE OR REPLACE TRIGGER only_sealed BEFORE DELETE ON entry
+    FOR EACH ROW EXECUTE FUNCTION only_sealed();
+"""
+"""A leaf goes only once an archive has it, and its facts are gone."""
 _INSERTS = {
     "entry": "INSERT INTO entry (idx, leaf) SELECT * FROM unnest("
     "CAST(:a AS bigint[]), CAST(:b AS bytea[]))",
@@ -80,7 +97,9 @@ class PostgresStore:
             with self._translating():
                 self._writer.run("SET synchronous_commit = on")
                 self._writer.run("SET client_min_messages = warning")
-                for statement in (_TABLES, *(_TRIGGER.format(table=t) for t in APPEND_ONLY)):
+                guarded = (*(t for t in APPEND_ONLY if t != "entry"), "sealed")
+                triggers = (_TRIGGER.format(table=t) for t in guarded)
+                for statement in (_TABLES, *triggers, _ONLY_SEALED):
                     self._writer.run(statement)
             self._reader = _connect(url)
         except BaseException:
@@ -159,6 +178,47 @@ class PostgresStore:
         """Do as `LogStore.checkpoint_at`."""
         rows = self._rows("SELECT note FROM checkpoint WHERE size = :a", a=size)
         return str(rows[0][0]) if rows else None
+
+    def payload_entries(self, start: int, limit: int) -> list[tuple[int, bytes, bytes | None]]:
+        """Do as `LogStore.payload_entries`."""
+        rows = self._rows(
+            "SELECT idx, leaf, key_id FROM payload JOIN entry USING (idx) "
+            "WHERE idx >= :a ORDER BY idx LIMIT :b",
+            a=start,
+            b=limit,
+        )
+        return [(int(i), bytes(leaf), None if k is None else bytes(k)) for i, leaf, k in rows]
+
+    def expire(self, indices: Sequence[int]) -> int:
+        """Do as `LogStore.expire`."""
+        with self._writing():
+            statement = "DELETE FROM payload WHERE idx = ANY(CAST(:a AS bigint[]))"
+            self._writer.run(statement, a=list(indices))
+            return max(int(self._writer.row_count), 0)
+
+    def seal(self, row: SealedRow) -> None:
+        """Do as `LogStore.seal`."""
+        named = dict(zip("abcde", row, strict=True))
+        with self._writing():
+            self._writer.run("INSERT INTO sealed VALUES (:a, :b, :c, :d, :e)", **named)
+
+    def seals(self) -> list[SealedRow]:
+        """Do as `LogStore.seals`."""
+        rows = self._rows("SELECT * FROM sealed ORDER BY first")
+        return [SealedRow(int(a), int(b), str(c), float(d), float(e)) for a, b, c, d, e in rows]
+
+    def drop_sealed(self, start: int, end: int, keep: Iterable[str]) -> int:
+        """Do as `LogStore.drop_sealed`."""
+        with self._writing():
+            self._writer.run(
+                "DELETE FROM entry WHERE idx >= :a AND idx < :b "
+                "AND idx NOT IN (SELECT idx FROM payload WHERE idx >= :a AND idx < :b) "
+                "AND kind <> ALL(CAST(:c AS text[]))",
+                a=start,
+                b=end,
+                c=list(keep),
+            )
+            return max(int(self._writer.row_count), 0)
 
     def close(self) -> None:
         """Close both sessions, and with the first the ownership; more than once does nothing."""

@@ -9,16 +9,17 @@ overwrites them. `PATH.lock` marks the one owner.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from audit.errors import EntryMissing, EvidenceUnavailable
-from audit.log_store import APPEND_ONLY, Group, PayloadRow
+from audit.log_store import APPEND_ONLY, Group, PayloadRow, SealedRow
 from audit.private_files import Ownership
 from audit.transaction import transaction
 
@@ -32,11 +33,23 @@ CREATE TABLE IF NOT EXISTS node (
 CREATE TABLE IF NOT EXISTS checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS payload (idx INTEGER PRIMARY KEY, key_id BLOB, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS payload_key ON payload (key_id) WHERE key_id IS NOT NULL;
+CREATE TABLE IF NOT EXISTS sealed (
+    first INTEGER PRIMARY KEY, beyond INTEGER NOT NULL, manifest TEXT NOT NULL,
+    latest REAL NOT NULL, floor REAL NOT NULL
+);
 """
 _TRIGGER = """
 CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table}
     BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """
+_ONLY_SEALED = """
+CREATE TRIGGER entry_DELETE BEFORE DELETE ON entry
+    WHEN EXISTS (SELECT 1 FROM payload WHERE idx = OLD.idx)
+        OR NOT EXISTS (SELECT 1 FROM sealed WHERE OLD.idx >= first AND OLD.idx < beyond)
+    BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+"""
+"""A leaf goes only once an archive has it, and its facts are gone."""
+
 NEWEST_OF_KIND = (
     "SELECT idx, leaf FROM entry WHERE json_extract(CAST(leaf AS TEXT), '$.kind') = ? "
     "ORDER BY idx DESC LIMIT ?"
@@ -74,10 +87,12 @@ class SqliteStore:
                 _TABLES
                 + "".join(
                     _TRIGGER.format(table=table, verb=verb)
-                    for table in APPEND_ONLY
+                    for table in (*APPEND_ONLY, "sealed")
                     for verb in ("UPDATE", "DELETE")
+                    if (table, verb) != ("entry", "DELETE")
                 )
             )
+            self._guard_entries()
             self._reader = _connect(path)
         except (OSError, sqlite3.Error) as error:
             raise EvidenceUnavailable(f"{path.name} cannot be opened as a log: {error}") from error
@@ -157,6 +172,57 @@ class SqliteStore:
         """Return the note signed at a size, or None."""
         rows = self._rows("SELECT note FROM checkpoint WHERE size = ?", (size,))
         return str(rows[0][0]) if rows else None
+
+    def payload_entries(self, start: int, limit: int) -> list[tuple[int, bytes, bytes | None]]:
+        """Return `(index, leaf, key id)` of entries from `start` on that have a payload."""
+        return self._rows(
+            "SELECT idx, leaf, key_id FROM payload JOIN entry USING (idx) "
+            "WHERE idx >= ? ORDER BY idx LIMIT ?",
+            (start, limit),
+        )
+
+    def expire(self, indices: Sequence[int]) -> int:
+        """Delete and overwrite the payloads of these entries, all or none; return how many.
+
+        Raises:
+            EvidenceUnavailable: The disk is full, read-only or broken; nothing is deleted.
+        """
+        with self._writing():
+            deleted = self._writer.executemany(
+                "DELETE FROM payload WHERE idx = ?", ((index,) for index in indices)
+            ).rowcount
+        with self._writing_lock, self._translating():
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return max(deleted, 0)
+
+    def seal(self, row: SealedRow) -> None:
+        """Do as `LogStore.seal`."""
+        with self._writing():
+            self._writer.execute("INSERT INTO sealed VALUES (?, ?, ?, ?, ?)", row)
+
+    def seals(self) -> list[SealedRow]:
+        """Return the ranges that an archive holds, in order."""
+        return [SealedRow(*row) for row in self._rows("SELECT * FROM sealed ORDER BY first")]
+
+    def drop_sealed(self, start: int, end: int, keep: Iterable[str]) -> int:
+        """Do as `LogStore.drop_sealed`; the trigger refuses what is not sealed."""
+        with self._writing():
+            deleted = self._writer.execute(
+                "DELETE FROM entry WHERE idx >= ? AND idx < ? "
+                "AND idx NOT IN (SELECT idx FROM payload WHERE idx >= ? AND idx < ?) "
+                "AND json_extract(CAST(leaf AS TEXT), '$.kind') "
+                "NOT IN (SELECT value FROM json_each(?))",
+                (start, end, start, end, json.dumps(list(keep))),
+            ).rowcount
+        return max(deleted, 0)
+
+    def _guard_entries(self) -> None:
+        """Refuse to delete entries; an older log's trigger knew of no archive."""
+        found = self._writer.execute(
+            "SELECT sql FROM sqlite_master WHERE name = 'entry_DELETE'"
+        ).fetchone()
+        if found is None or "sealed" not in found[0]:
+            self._writer.executescript("DROP TRIGGER IF EXISTS entry_DELETE;" + _ONLY_SEALED)
 
     def close(self) -> None:
         """Close both connections, and let another own the file; more than once does nothing."""

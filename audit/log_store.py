@@ -25,6 +25,20 @@ class PayloadRow(NamedTuple):
     body: bytes
 
 
+class SealedRow(NamedTuple):
+    """Entries `start` up to `end`, which an archive holds by the manifest of that digest.
+
+    `latest` is the log's newest Unix second at `end`. `floor` is 0 where time went forward in the
+    range; else it is `latest`, and no entry of the range counts as older than that.
+    """
+
+    start: int
+    end: int
+    manifest: str
+    latest: float
+    floor: float
+
+
 class Group(NamedTuple):
     """Everything one commit writes."""
 
@@ -91,6 +105,38 @@ class LogStore(Protocol):
 
     def checkpoint_at(self, size: int) -> str | None:
         """Return the note signed at a size, or None."""
+        ...
+
+    def payload_entries(self, start: int, limit: int) -> list[tuple[int, bytes, bytes | None]]:
+        """Return `(index, leaf, key id)` of entries from `start` on that have a payload."""
+        ...
+
+    def expire(self, indices: Sequence[int]) -> int:
+        """Delete the payloads of these entries, all or none; return how many there were.
+
+        Raises:
+            EvidenceUnavailable: The storage is full, read-only, gone or broken.
+        """
+        ...
+
+    def seal(self, row: SealedRow) -> None:
+        """Remember that an archive holds a range, for good; from then on its leaves may go.
+
+        Raises:
+            EvidenceUnavailable: The storage is full, read-only, gone or broken.
+        """
+        ...
+
+    def seals(self) -> list[SealedRow]:
+        """Return the ranges that an archive holds, in order."""
+        ...
+
+    def drop_sealed(self, start: int, end: int, keep: Iterable[str]) -> int:
+        """Delete leaves of a sealed range, but for these kinds and for those with a payload.
+
+        Raises:
+            EvidenceUnavailable: The range is not sealed, or the storage broken: none is deleted.
+        """
         ...
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ def test_log_killed_at_any_write_keeps_each_promise(tmp_path: Path, key: Signing
     """
     key.save(tmp_path / "key")
     points = killed(tmp_path, "log")
-    assert len(points) - 1 == 16 + 6 + 7 + 6 + 18  # the making, three alone, a group of four
+    assert len(points) - 1 == 19 + 6 + 7 + 6 + 18  # the making, three alone, a group of four
     sizes = set()
     for point in points:
         promised = [index for indices in point["promises"] for index in indices]
@@ -142,13 +142,13 @@ def test_torn_page_is_found_wherever_it_lies(tmp_path: Path, key: SigningKey) ->
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         page = database.execute("PRAGMA page_size").fetchone()[0]
         roots = dict(database.execute("SELECT name, rootpage FROM sqlite_master WHERE rootpage"))
-        unread = _pages_of_indexes(database)
+        unread = _pages_without_evidence(database)
     whole = path.read_bytes()
     torn = tmp_path / "torn.db"
     assert len(roots) > 4
     for number in range(len(whole) // page):
         if number + 1 in unread:
-            continue  # an index is no evidence; nothing is read from it here
+            continue  # nothing is read from it here
         middle = number * page + page // 2
         end = (number + 1) * page
         torn.write_bytes(whole[:middle] + b"\x5a" * (end - middle) + whole[end:])
@@ -156,11 +156,11 @@ def test_torn_page_is_found_wherever_it_lies(tmp_path: Path, key: SigningKey) ->
             verify_log(torn, key.verify_key)
 
 
-def _pages_of_indexes(database: sqlite3.Connection) -> set[int]:
-    """Return the pages that hold the two indexes for look-ups, which verification does not read."""
+def _pages_without_evidence(database: sqlite3.Connection) -> set[int]:
+    """Return the pages of the two indexes for look-ups, and of the ranges sealed, here none."""
     try:
         rows = database.execute(
-            "SELECT pageno FROM dbstat WHERE name IN ('entry_kind', 'payload_key')"
+            "SELECT pageno FROM dbstat WHERE name IN ('entry_kind', 'payload_key', 'sealed')"
         )
         return {row[0] for row in rows}
     except sqlite3.OperationalError:

@@ -23,7 +23,7 @@ from audit.errors import (
 from audit.events import Event, EventKind
 from audit.keystore import Keystore
 from audit.log import Draft, EvidenceLog
-from audit.log_store import APPEND_ONLY
+from audit.log_store import APPEND_ONLY, SealedRow
 from audit.refusals import MOST_KINDS, WINDOW_S, Kind, Refusals
 from audit.signing import SigningKey
 from audit.tile_folder import TileFolder
@@ -228,6 +228,43 @@ def test_store_forgets_a_persons_payloads_and_no_root(
     assert stored.forget(ANN) == 0
     assert (stored.payload(1), stored.payload(2)) == ({"who": "bob"}, {"who": "nobody"})
     assert stored.root() == root
+
+
+def test_store_expires_payloads_and_no_leaf(stored: EvidenceLog, event: MakeEvent) -> None:
+    """Those of the entries named go, all together; leaves, roots and other payloads stay."""
+    stored.append_many([Draft(event(n), {"n": n} if n % 2 else None) for n in range(8)])
+    root = stored.root()
+    found = stored.store.payload_entries(2, 2)
+    assert [(index, leaf) for index, leaf, _ in found] == [
+        (3, stored.entry(3).leaf),
+        (5, stored.entry(5).leaf),
+    ]
+    assert stored.store.expire([1, 2, 5, 99]) == 2
+    assert [stored.payload(n) for n in (1, 3, 5, 7)] == [None, {"n": 3}, None, {"n": 7}]
+    assert (stored.root(), stored.entry(5).event) == (root, event(5))
+
+
+@pytest.mark.promise(8)
+def test_store_drops_a_leaf_only_where_it_is_sealed_and_its_facts_are_gone(
+    place: Place, stored: EvidenceLog, event: MakeEvent
+) -> None:
+    """The database itself refuses to drop what no archive holds, or what still has a payload."""
+    stored.append_many([Draft(event(n), {"n": n} if n == 3 else None) for n in range(8)])
+    kept = [EventKind.HOLD_STEP.value]
+    with pytest.raises(EvidenceUnavailable, match="append-only"):
+        stored.store.drop_sealed(0, 4, kept)
+    row = SealedRow(0, 4, "ab" * 32, 5.0, 0.0)
+    stored.store.seal(row)
+    assert stored.store.seals() == [row]
+    for statement in ("DELETE FROM sealed", "DELETE FROM entry WHERE idx = 3"):
+        with pytest.raises(Exception, match="append-only"):
+            place.try_to(statement)
+    with pytest.raises(EvidenceUnavailable, match="append-only"):
+        stored.store.drop_sealed(0, 5, kept)
+    assert stored.store.drop_sealed(0, 4, [EventKind.STANDING_APPLIED.value]) == 0
+    assert stored.store.drop_sealed(0, 4, kept) == 3
+    assert [index for index, _ in stored.store.leaves(0, 8)] == [3, 4, 5, 6, 7]
+    assert stored.size == 8
 
 
 def test_store_has_one_owner(opener: Opener, stored: EvidenceLog, event: MakeEvent) -> None:
