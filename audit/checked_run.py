@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from audit.archive import Archive, read_sealed
 from audit.errors import EventInvalid, EvidenceUnavailable, LogTampered, Tampering
 from audit.leaf import commitment_of, read_payload, times_of
 from audit.replay import RUN, Levels, hash_run
@@ -52,13 +53,16 @@ class CheckedRun:
     late: LogTampered | None
 
 
-def check_run(database: sqlite3.Connection, start: int, end: int) -> CheckedRun:
+def check_run(
+    database: sqlite3.Connection, start: int, end: int, archive: Archive | None = None
+) -> CheckedRun:
     """Read and check the run that begins at `start` of a log of `end` entries.
 
     Raises:
         LogTampered: An entry is gone or is not what was hashed, or a node is wrong or missing.
+        ArchiveOffline: Entries are in an archive that is not at hand.
     """
-    leaves = _leaves(database, start, end)
+    leaves = _leaves(database, start, end, archive)
     hashes = hash_run(leaves)
     _compare(database, start, hashes)
     levels = Levels(start, [b"".join(level) for level in hashes])
@@ -96,7 +100,13 @@ def foreign(index: int) -> LogTampered:
 
 
 def checked_runs(
-    path: Path, database: sqlite3.Connection, start: int, end: int, *, workers: int = 1
+    path: Path,
+    database: sqlite3.Connection,
+    start: int,
+    end: int,
+    *,
+    workers: int = 1,
+    archive: Archive | None = None,
 ) -> Iterator[CheckedRun]:
     """Yield the runs from `start` to `end`, in order, checked by so many processes.
 
@@ -106,10 +116,10 @@ def checked_runs(
     """
     starts = range(start, end, RUN)
     if workers < 2 or len(starts) < FEWEST_RUNS * workers:  # noqa: PLR2004 (one is this process)
-        yield from (check_run(database, at, end) for at in starts)
+        yield from (check_run(database, at, end, archive) for at in starts)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
-    with ProcessPoolExecutor(workers, context, _begin, (path, end)) as pool:
+    with ProcessPoolExecutor(workers, context, _begin, (path, end, archive)) as pool:
         under_way = deque[Future[CheckedRun]]()
         try:
             for at in starts:
@@ -149,21 +159,51 @@ class _Worker:
 
     database: sqlite3.Connection
     end: int
+    archive: Archive | None
 
 
-def _begin(path: Path, end: int) -> None:
-    _Worker.database, _Worker.end = open_to_read(path), end
+def _begin(path: Path, end: int, archive: Archive | None) -> None:
+    _Worker.database, _Worker.end, _Worker.archive = open_to_read(path), end, archive
 
 
 def _check(start: int) -> CheckedRun:
-    return check_run(_Worker.database, start, _Worker.end)
+    return check_run(_Worker.database, start, _Worker.end, _Worker.archive)
 
 
-def _leaves(database: sqlite3.Connection, start: int, end: int) -> list[bytes]:
-    """Read a run, every entry in its place."""
+def read_rows(
+    database: sqlite3.Connection, start: int, end: int, archive: Archive | None
+) -> list[tuple[int, bytes]]:
+    """Read `(index, leaf)` of entries, those that only the archive has from there.
+
+    Raises:
+        ArchiveOffline: It is not at hand.
+        LogTampered: It is not what was sealed.
+    """
     rows = database.execute(
-        "SELECT idx, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", (start, start + RUN)
+        "SELECT idx, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end)
     ).fetchall()
+    if len(rows) == end - start:
+        return rows
+    live, until = dict(rows), min(end, _sealed_until(database))
+    if all(index in live for index in range(start, until)):
+        return rows
+    archived = dict(read_sealed(archive, start, until))
+    return sorted((archived | live).items())
+
+
+def _sealed_until(database: sqlite3.Connection) -> int:
+    """Return up to where an archive holds entries; a log from before there were archives: 0."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sealed'"
+    if database.execute(query).fetchone() is None:
+        return 0
+    return int(database.execute("SELECT COALESCE(MAX(beyond), 0) FROM sealed").fetchone()[0])
+
+
+def _leaves(
+    database: sqlite3.Connection, start: int, end: int, archive: Archive | None
+) -> list[bytes]:
+    """Read a run, every entry in its place."""
+    rows = read_rows(database, start, min(start + RUN, end), archive)
     if len(rows) != min(RUN, end - start):
         there = {index for index, _ in rows}
         gone = next(index for index in range(start, end) if index not in there)

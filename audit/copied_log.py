@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from audit.archive import Archive
+from audit.checked_run import read_rows
 from audit.checkpoint import open_checkpoint
 from audit.errors import EntryMissing
 from audit.keys import VerifyKey
 from audit.receipt import make_receipt
+from audit.replay import RUN
 from audit.tree import prove_inclusion
 from audit.verify import reading
 
@@ -22,14 +25,16 @@ from audit.verify import reading
 class CopiedLog:
     """Reads one log at the size of its newest checkpoint."""
 
-    def __init__(self, database: sqlite3.Connection, key: VerifyKey) -> None:
+    def __init__(
+        self, database: sqlite3.Connection, key: VerifyKey, archive: Archive | None
+    ) -> None:
         """Read where the log ends.
 
         Raises:
             EntryMissing: It has no checkpoint.
             CheckpointInvalid, SignatureInvalid: The key did not sign it.
         """
-        self._database = database
+        self._database, self._archive = database, archive
         row = database.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
         if row is None:
             raise EntryMissing("the log has no checkpoint: nothing in it can be proven")
@@ -42,10 +47,14 @@ class CopiedLog:
         return self._checkpoint.origin
 
     def leaves(self) -> Iterator[tuple[int, bytes]]:
-        """Yield `(index, leaf)` of every entry below the checkpoint, in order."""
-        yield from self._database.execute(
-            "SELECT idx, leaf FROM entry WHERE idx < ? ORDER BY idx", (self._checkpoint.size,)
-        )
+        """Yield `(index, leaf)` of every entry below the checkpoint, in order.
+
+        Raises:
+            ArchiveOffline: Some are in an archive that is not at hand.
+        """
+        size = self._checkpoint.size
+        for start in range(0, size, RUN):
+            yield from read_rows(self._database, start, min(start + RUN, size), self._archive)
 
     def receipt(self, index: int) -> str:
         """Return the offline proof that an entry is in the log.
@@ -66,7 +75,9 @@ class CopiedLog:
 
 
 @contextmanager
-def copied_log(path: Path, key: VerifyKey) -> Iterator[CopiedLog]:
+def copied_log(
+    path: Path, key: VerifyKey, *, archive: Archive | None = None
+) -> Iterator[CopiedLog]:
     """Open a log's file to read.
 
     Raises:
@@ -75,4 +86,4 @@ def copied_log(path: Path, key: VerifyKey) -> Iterator[CopiedLog]:
         EntryMissing, CheckpointInvalid, SignatureInvalid: Its end is not signed by that key.
     """
     with reading(path) as database:
-        yield CopiedLog(database, key)
+        yield CopiedLog(database, key, archive)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from audit.archive import Archive
 from audit.checkpoint import open_checkpoint
 from audit.events import event_to_dict
 from audit.keys import VerifyKey
@@ -36,7 +37,12 @@ class ExportFormat(StrEnum):
 
 
 def export_log(
-    path: Path, key: VerifyKey, how: ExportFormat, *, progress: Progress | None = None
+    path: Path,
+    key: VerifyKey,
+    how: ExportFormat,
+    *,
+    progress: Progress | None = None,
+    archive: Archive | None = None,
 ) -> Iterator[str]:
     """Verify a log's file, then yield it line by line, each with its line break.
 
@@ -44,15 +50,16 @@ def export_log(
         LogTampered: It does not hold; nothing is yielded.
         EvidenceUnavailable: The file cannot be read.
     """
-    verified = verify_log(path, key, progress=progress)
+    verified = verify_log(path, key, progress=progress, archive=archive)
     origin = open_checkpoint(verified.note, key).origin
-    return _lines(path, verified.size, origin, how)
+    leaves = read_leaves(path, verified.size, archive=archive)
+    return _lines(leaves, origin, how)
 
 
-def _lines(path: Path, size: int, origin: str, how: ExportFormat) -> Iterator[str]:
+def _lines(leaves: Iterable[tuple[int, bytes]], origin: str, how: ExportFormat) -> Iterator[str]:
     if how is ExportFormat.CSV:
         yield _row(COLUMNS)
-    for index, leaf in read_leaves(path, size):
+    for index, leaf in leaves:
         record = _record(index, leaf)
         match how:
             case ExportFormat.JSONL:

@@ -12,6 +12,7 @@ import hmac
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ MAX_LEAF_BYTES = 65_535
 _SALT_BYTES = 32
 _VERSION = 1
 _TIME = b'{"at":'
+_KIND = re.compile(rb'"kind":"([a-z-]+)","v":[0-9]+}\Z')
 
 
 def commit_payload(private: Mapping[str, Any]) -> tuple[bytes, bytes]:
@@ -76,6 +78,18 @@ def commitment_of(leaf: bytes) -> bytes | None:
         return None if committed is None else bytes.fromhex(committed)
     except (ValueError, KeyError, TypeError) as error:
         raise EventInvalid("not a leaf of an evidence log") from error
+
+
+def kind_of(leaf: bytes) -> str:
+    """Return the kind of a leaf's event, which its canonical bytes end with.
+
+    Raises:
+        EventInvalid: Not a leaf.
+    """
+    found = _KIND.search(leaf)
+    if found is None:
+        raise EventInvalid("not a leaf of an evidence log")
+    return found[1].decode()
 
 
 def times_of(leaves: Sequence[bytes]) -> list[float]:

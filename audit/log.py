@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from audit.archive import Archive
 from audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from audit.drafts import Draft, Payloads, Pending
 from audit.errors import (
@@ -33,6 +34,7 @@ from audit.keystore import Keystore
 from audit.leaf import decode_leaf, read_payload
 from audit.log_store import Group, LogStore, PayloadRow, open_store
 from audit.receipt import make_receipt
+from audit.sealed_leaves import SealedLeaves
 from audit.tree import (
     Frontier,
     Node,
@@ -77,6 +79,7 @@ class EvidenceLog:
         origin: str,
         clock: Clock,
         keystore: Keystore | None = None,
+        archive: Archive | None = None,
     ) -> None:
         """Open or begin a log, and check that it ends as it was last signed.
 
@@ -87,6 +90,7 @@ class EvidenceLog:
             clock: Time of the events that the log itself needs.
             keystore: Seals the payloads of people. Without one, a person's payload is not
                 kept at all: the leaf has the commitment, and `payload` returns None.
+            archive: Where sealed entries are read that the live store has dropped.
 
         Raises:
             EvidenceUnavailable: Another owner holds it, or the disk refuses.
@@ -98,6 +102,7 @@ class EvidenceLog:
         self._payloads = Payloads(keystore)
         self._shut: LogTampered | None = None
         self._store = open_store(place)
+        self._leaves = SealedLeaves(self._store, archive)
         try:
             self._head = self._open_head()
         except BaseException:
@@ -209,13 +214,17 @@ class EvidenceLog:
         return found[0]
 
     def entries(self, start: int, end: int) -> list[Entry]:
-        """Return the entries from `start` up to `end`, as far as there are any."""
-        rows = self._store.leaves(max(start, 0), min(end, self.size))
+        """Return the entries from `start` up to `end`, as far as there are any.
+
+        Raises:
+            ArchiveOffline: Some are in an archive that is not at hand.
+        """
+        rows = self._leaves.leaves(max(start, 0), min(end, self.size))
         return [Entry(index, leaf, decode_leaf(leaf)[0]) for index, leaf in rows]
 
     def find(self, kind: EventKind, limit: int = 100) -> list[Entry]:
         """Return the newest entries of one kind, newest first."""
-        rows = self._store.newest(kind.value, limit)
+        rows = self._leaves.newest(kind.value, limit)
         return [Entry(index, leaf, decode_leaf(leaf)[0]) for index, leaf in rows]
 
     def payload(self, index: int) -> dict[str, Any] | None:

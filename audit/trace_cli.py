@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from audit.archive import Archive
 from audit.copied_log import copied_log
 from audit.keys import VerifyKey
 from audit.terminal import emit, progress_bar
@@ -21,6 +22,7 @@ def print_trace(
     decision: str,
     *,
     published: Callable[[str], Foreign | None] = lambda _: None,
+    archive: Path | None = None,
     as_json: bool,
 ) -> None:
     """Verify a log, then print a decision's chain: a line a link, or all of it as JSON.
@@ -30,9 +32,10 @@ def print_trace(
         EvidenceUnavailable: The file cannot be read.
         EntryMissing: There is no such decision.
     """
+    sealed = None if archive is None else Archive(archive, key)
     with progress_bar("entries") as progress:
-        verify_log(log, key, progress=progress)
-    with copied_log(log, key) as copy:
+        verify_log(log, key, progress=progress, archive=sealed)
+    with copied_log(log, key, archive=sealed) as copy:
         links = trace(copy.leaves(), decision, Proofs(copy.origin, copy.receipt, published))
     if as_json:
         emit([link_to_dict(link) for link in links], as_json=True)

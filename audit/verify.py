@@ -22,7 +22,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.checked_run import CheckedRun, Moment, check_node, checked_runs, foreign, open_to_read
+from audit.archive import Archive
+from audit.checked_run import (
+    CheckedRun,
+    Moment,
+    check_node,
+    checked_runs,
+    foreign,
+    open_to_read,
+    read_rows,
+)
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.errors import (
     CheckpointInvalid,
@@ -69,6 +78,7 @@ def verify_log(
     known_checkpoint: str | None = None,
     bookmark: Path | None = None,
     workers: int = 1,
+    archive: Archive | None = None,
 ) -> VerifiedLog:
     """Verify a log's file from its first entry to its last.
 
@@ -81,8 +91,10 @@ def verify_log(
             same file, unchanged, goes on from there. Whoever can write it is believed.
         workers: Processes that read and hash a long log. More than one is for programs whose
             main module may be imported again, as `multiprocessing` needs.
+        archive: Where entries are that the file has dropped after they were sealed.
 
     Raises:
+        ArchiveOffline: Entries are in an archive, and it is not at hand.
         LogTampered: Something does not hold; says what (`Tampering`) and where.
         EvidenceUnavailable: The file cannot be read.
         CheckpointInvalid, SignatureInvalid: `known_checkpoint` is not one of this log.
@@ -90,7 +102,8 @@ def verify_log(
     known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key)
     with reading(path) as database:
         place = None if bookmark is None else Bookmark(bookmark, path, f"{key} {known}")
-        return _Verification(database, key, known).run(path, progress, place, workers)
+        verification = _Verification(database, key, known, archive)
+        return verification.run(path, progress, place, workers)
 
 
 def read_last(path: Path, kind: EventKind) -> Event | None:
@@ -105,17 +118,18 @@ def read_last(path: Path, kind: EventKind) -> Event | None:
     return None if row is None else decode_leaf(row[1])[0]
 
 
-def read_leaves(path: Path, size: int) -> Iterator[tuple[int, bytes]]:
+def read_leaves(
+    path: Path, size: int, *, archive: Archive | None = None
+) -> Iterator[tuple[int, bytes]]:
     """Yield `(index, leaf)` of the first entries; whether they hold is `verify_log`'s.
 
     Raises:
-        EvidenceUnavailable: The file cannot be read.
+        EvidenceUnavailable: The file cannot be read, or the archive is not at hand.
         LogTampered: It is no log.
     """
     with reading(path) as database:
-        yield from database.execute(
-            "SELECT idx, leaf FROM entry WHERE idx < ? ORDER BY idx", (size,)
-        )
+        for start in range(0, size, RUN):
+            yield from read_rows(database, start, min(start + RUN, size), archive)
 
 
 @contextmanager
@@ -132,9 +146,14 @@ class _Verification:
     """One pass over one log."""
 
     def __init__(
-        self, database: sqlite3.Connection, key: VerifyKey, known: Checkpoint | None
+        self,
+        database: sqlite3.Connection,
+        key: VerifyKey,
+        known: Checkpoint | None,
+        archive: Archive | None,
     ) -> None:
         self._database = database
+        self._archive = archive
         self._key = key
         self._known = known
         self._origin = None if known is None else known.origin
@@ -155,7 +174,9 @@ class _Verification:
         if pending is not None and pending.size == 0:
             self._check_root(pending, EMPTY_ROOT)
             pending = next(stored, None)
-        for run in checked_runs(path, self._database, self._size, end, workers=workers):
+        for run in checked_runs(
+            path, self._database, self._size, end, workers=workers, archive=self._archive
+        ):
             pending = self._take(run, stored, pending)
             if self._size // _PAUSE != (self._size - 1) // _PAUSE or self._size == end:
                 self._pause(progress, bookmark, end)

@@ -7,13 +7,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 from pg8000.native import Connection
 
+from audit.archive import Archive, verify_archive
 from audit.errors import (
     EntryMissing,
     EvidenceUnavailable,
@@ -25,6 +26,9 @@ from audit.keystore import Keystore
 from audit.log import Draft, EvidenceLog
 from audit.log_store import APPEND_ONLY, SealedRow
 from audit.refusals import MOST_KINDS, WINDOW_S, Kind, Refusals
+from audit.retention_policy import DAY_S, load_retention
+from audit.sealed_leaves import SealedLeaves
+from audit.sealing import Sealing
 from audit.signing import SigningKey
 from audit.tile_folder import TileFolder
 from audit.tree import leaf_hash, root_from_leaves, verify_consistency, verify_inclusion
@@ -265,6 +269,26 @@ def test_store_drops_a_leaf_only_where_it_is_sealed_and_its_facts_are_gone(
     assert stored.store.drop_sealed(0, 4, kept) == 3
     assert [index for index, _ in stored.store.leaves(0, 8)] == [3, 4, 5, 6, 7]
     assert stored.size == 8
+
+
+def test_store_reads_what_it_dropped_through_the_archive(
+    stored: EvidenceLog, clock: SetClock, key: SigningKey, event: MakeEvent, tmp_path: Path
+) -> None:
+    """Sealed and dropped in either store: entries, kinds and proofs are as before."""
+    stored.append_many([Draft(event(n), {"n": n} if n == 9 else None) for n in range(600)])
+    before = stored.entries(0, 600)
+    archive = Archive(tmp_path / "archive", key.verify_key)
+    clock.now += 2 * DAY_S
+    policy = replace(load_retention(), archive_after_days=1, archive_fewest=1)
+    sealing = Sealing(log=stored, archive=archive, policy=policy, clock=clock)
+    assert sealing.seal_next(sealing.due()) is not None
+    assert sealing.drop() == 511
+    stored._leaves = SealedLeaves(stored.store, archive)
+    assert stored.entries(0, 600) == before
+    assert [e.index for e in stored.find(EventKind.STANDING_APPLIED, 1000)] == [*range(599, -1, -1)]
+    leaf = leaf_hash(before[17].leaf)
+    verify_inclusion(leaf, 17, 601, stored.inclusion(17, 601), stored.root())
+    assert verify_archive(archive, key.verify_key).root == stored.root(512)
 
 
 def test_store_has_one_owner(opener: Opener, stored: EvidenceLog, event: MakeEvent) -> None:
