@@ -7,6 +7,7 @@ A hold is nothing but its steps, each an entry of the log:
     reviewed       looked at again, with a new day of review; a review that is late frees nothing
     lift-proposed  by one
     lifted         by another, within an hour
+    erasure-refused  somebody asked for erasure meanwhile; done when the hold is lifted
 
 While it holds, neither expiry nor erasure removes what it covers. The person is told why, and
 when it is looked at again (GDPR 12(4), 17(3)). Pure: steps come as arguments.
@@ -56,6 +57,7 @@ class HoldStep(StrEnum):
     REVIEWED = "reviewed"
     LIFT_PROPOSED = "lift-proposed"
     LIFTED = "lifted"
+    ERASURE_REFUSED = "erasure-refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,11 +177,11 @@ def after(hold: Hold, event: Event) -> Hold:
         case HoldStep.LIFT_PROPOSED:
             return replace(hold, lift_proposed_by=by, lift_proposed_at=at)
         case HoldStep.LIFTED:
-            if hold.lift_proposed_at is None or at > hold.lift_proposed_at + LIFT_S:
-                raise HoldRefused("nobody has proposed to lift it within the last hour: propose")
-            _check_other(str(hold.lift_proposed_by), by, "lift it")
+            _check_lifter(hold, by, at)
             return replace(hold, lifted_at=at)
-        case _:
+        case HoldStep.ERASURE_REFUSED:
+            return hold
+        case HoldStep.PROPOSED:
             raise HoldRefused(f"hold {hold.hold} is proposed already")
 
 
@@ -187,6 +189,12 @@ def fields_of(hold: str, step: HoldStep, by: str, **details: Value) -> dict[str,
     """Return the fields of a step's entry, without what is not given."""
     given = {name: value for name, value in details.items() if value is not None}
     return {"hold": hold, "step": step.value, "by": by, **given}
+
+
+def _check_lifter(hold: Hold, by: str, at: float) -> None:
+    if hold.lift_proposed_at is None or at > hold.lift_proposed_at + LIFT_S:
+        raise HoldRefused("nobody has proposed to lift it within the last hour: propose")
+    _check_other(str(hold.lift_proposed_by), by, "lift it")
 
 
 def _check_other(first: str, second: str, what: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from audit.errors import ErasureHeld, EvidenceUnavailable, HoldRefused, HoldUnknown, KeystoreError
@@ -46,6 +46,7 @@ class HoldBook:
         self._randomness = randomness
         self._lock = threading.RLock()
         self._holds = dict[str, Hold]()
+        self._waiting = dict[str, set[SubjectId]]()
         for entry in reversed(log.find(EventKind.HOLD_STEP, _MOST_STEPS)):
             self._replay(entry.index, entry.event)
 
@@ -109,16 +110,48 @@ class HoldBook:
         return self._step(hold, HoldStep.LIFT_PROPOSED, by)
 
     def lift(self, hold: str, *, by: str) -> Hold:
-        """Lift what another proposed to lift; whose it was is forgotten.
+        """Lift what another proposed to lift; then `released` and `settle` are due.
 
         Raises:
             HoldRefused: Nobody else proposed it within the hour.
         """
-        lifted = self._step(hold, HoldStep.LIFTED, by)
-        if lifted.scope.person is not None and self._keystore is not None:
-            with suppress(KeystoreError):  # the sweep at the next erasure takes it
-                self._keystore.destroy(_holder(hold))
-        return lifted
+        return self._step(hold, HoldStep.LIFTED, by)
+
+    def released(self) -> frozenset[SubjectId]:
+        """Return who asked for erasure under a hold that no longer holds."""
+        now = self._clock()
+        with self._lock:
+            over = [name for name, hold in self._holds.items() if not hold.holds(now)]
+            return frozenset(who for name in over for who in self._waiting.get(name, ()))
+
+    def settle(self) -> None:
+        """Forget whom the holds that no longer hold were about, once erasures are done.
+
+        Raises:
+            EvidenceUnavailable: The keystore cannot destroy their keys: do it again.
+        """
+        now = self._clock()
+        with self._lock:
+            over = {name for name, hold in self._holds.items() if not hold.holds(now)}
+            for name in over:
+                self._waiting.pop(name, None)
+            if self._keystore is None or not over:
+                return
+            try:
+                self._keystore.destroy_many(map(_holder, over))
+            except KeystoreError as error:
+                raise EvidenceUnavailable("a lifted hold's key cannot be destroyed") from error
+
+    def refuse_erasure(self, person: SubjectId, *, by: str) -> None:
+        """As `check_erasure`; a refusal is logged once for each hold, to be made good later."""
+        with self._lock:
+            stopping = self._stopping(person)
+            if stopping is not None and person not in self._waiting.get(stopping.hold, ()):
+                event = self._event(stopping.hold, HoldStep.ERASURE_REFUSED, by, person=True)
+                whose = {"subject": person}
+                self._log.append(event, private=whose, subject=_holder(stopping.hold))
+                self._waiting.setdefault(stopping.hold, set()).add(person)
+        self.check_erasure(person)
 
     def check_erasure(self, person: SubjectId) -> None:
         """Return if nothing that is kept of a person is held.
@@ -128,19 +161,7 @@ class HoldBook:
             EvidenceUnavailable: The log or the keystore cannot be read.
         """
         with self._lock:
-            held = self.in_force()
-            stopping = next((h for h in held if h.scope.covers_all_of(person)), None)
-            if stopping is None and held:
-                entries = [self._log.entry(i) for i in self._log.sealed_for(person)]
-                stopping = next(
-                    (
-                        hold
-                        for hold in held
-                        for entry in entries
-                        if hold.scope.covers(entry.event.kind, (entry.event.at,), person)
-                    ),
-                    None,
-                )
+            stopping = self._stopping(person)
         if stopping is not None:
             raise ErasureHeld(
                 f"what is kept as evidence cannot be erased now: {stopping.words()} (hold "
@@ -171,6 +192,19 @@ class HoldBook:
             "lifted_at": hold.lifted_at,
         }
 
+    def _stopping(self, person: SubjectId) -> Hold | None:
+        """Return a hold that covers something of a person, None where none does."""
+        held = self.in_force()
+        if not held:
+            return None
+        if whole := [hold for hold in held if hold.scope.covers_all_of(person)]:
+            return whole[0]
+        entries = [self._log.entry(index).event for index in self._log.sealed_for(person)]
+        for hold in held:
+            if any(hold.scope.covers(event.kind, (event.at,), person) for event in entries):
+                return hold
+        return None
+
     def _step(self, hold: str, step: HoldStep, by: str, **details: Value) -> Hold:
         with self._lock:
             found = self._holds.get(hold)
@@ -189,12 +223,14 @@ class HoldBook:
     def _replay(self, index: int, event: Event) -> None:
         """Take a step that was logged; it was checked before."""
         hold, found = str(event.fields["hold"]), self._holds.get(str(event.fields["hold"]))
-        if found is not None:
-            self._holds[hold] = after(found, event)
-            return
         whose = self._log.payload(index) if event.fields.get("person") else None
         person = None if whose is None else SubjectId(str(whose["subject"]))
-        self._holds[hold] = propose(event, person)
+        if found is None:
+            self._holds[hold] = propose(event, person)
+            return
+        self._holds[hold] = after(found, event)
+        if person is not None:
+            self._waiting.setdefault(hold, set()).add(person)
 
 
 def people_of(keystore: Keystore | None) -> dict[bytes, SubjectId]:

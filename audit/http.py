@@ -25,11 +25,15 @@ from audit.errors import (
     AccountInvalid,
     AccountsUnavailable,
     AccountUnknown,
+    ErasureHeld,
     EvidenceUnavailable,
+    HoldRefused,
+    HoldUnknown,
     NotPermitted,
     NotSignedIn,
     PasswordRefused,
     RequestExpired,
+    RetentionInvalid,
     SignatureInvalid,
     TooManyAttempts,
 )
@@ -54,6 +58,10 @@ STATUSES: Mapping[type[UndertoneError], int] = {
     Refused: 403,
     PolicyUnavailable: 503,
     EvidenceUnavailable: 503,
+    RetentionInvalid: 422,
+    HoldUnknown: 404,
+    HoldRefused: 409,
+    ErasureHeld: 409,
     UndertoneError: 400,
 }
 """Statuses that hold unless a service maps the error itself."""

@@ -72,6 +72,7 @@ class RetentionPolicy:
     periods: tuple[Period, ...]
     archive_after_days: int
     archive_fewest: int
+    archive_drop: bool
     digest: Digest
     _by_kind: Mapping[EventKind, Period] = field(repr=False)
 
@@ -114,13 +115,19 @@ def parse_retention(
     try:
         said = tomllib.loads(text)
         periods = tuple(_period(row) for row in said["period"])
-        after_days, fewest = said["archive"]["after_days"], said["archive"]["fewest_entries"]
+        archive = dict(said["archive"])
+        after_days, fewest = archive.pop("after_days"), archive.pop("fewest_entries")
+        drop = archive.pop("drop")
         version = said["version"]
     except (KeyError, TypeError, ValueError) as error:
         raise RetentionInvalid(f"{name}: {type(error).__name__}: {error}") from error
     _check_numbers(name, [period.days for period in periods], after_days, fewest)
     if not isinstance(version, str) or set(said) != {"version", "archive", "period"}:
         raise RetentionInvalid(f"{name}: expected version, [archive] and [[period]], no more")
+    if archive or not isinstance(drop, bool):
+        raise RetentionInvalid(
+            f"{name}: [archive] has after_days, fewest_entries and drop, which is true or false"
+        )
     _check_kinds(name, periods)
     _check_floor(name, periods, floor_days)
     return RetentionPolicy(
@@ -128,6 +135,7 @@ def parse_retention(
         periods=periods,
         archive_after_days=after_days,
         archive_fewest=fewest,
+        archive_drop=drop,
         digest=digest(said),
         _by_kind={kind: period for period in periods for kind in period.kinds},
     )
@@ -142,6 +150,7 @@ def policy_to_dict(policy: RetentionPolicy) -> dict[str, Any]:
         "archive": {
             "after_days": policy.archive_after_days,
             "fewest_entries": policy.archive_fewest,
+            "drop": policy.archive_drop,
         },
         "periods": [
             {

@@ -29,6 +29,11 @@ Known = Annotated[
     Path | None, typer.Option("--known", help="A checkpoint or receipt that you kept earlier.")
 ]
 
+Sealed = Annotated[
+    Path | None,
+    typer.Option("--archive", help="The archive's folder, where entries have been sealed."),
+]
+
 Bookmark = Annotated[
     Path | None,
     typer.Option("--bookmark", help="Remember here how far it is, and go on from there."),

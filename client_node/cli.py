@@ -14,11 +14,12 @@ from typing import Annotated
 
 import typer
 
+from audit.archive import Archive
 from audit.events import EventKind
 from audit.receipt import checkpoint_in
 from audit.serve import Listener, serve_all
 from audit.signing import VerifyKey
-from audit.terminal import Bookmark, CommandLine, Known, emit, progress_bar
+from audit.terminal import Bookmark, CommandLine, Known, Sealed, emit, progress_bar
 from audit.verify import read_last, verify_log
 from client_node.access import new_key
 from client_node.api import create_app
@@ -120,11 +121,13 @@ def policy_check(settings: SettingsFile, as_json: AsJson = False) -> None:  # no
 
 @app.command()
 def verify(
+    *,
     log: Annotated[Path, typer.Option("--log", help="The node's log.db, or a copy.")],
     key: Annotated[str, typer.Option("--key", help="The node's verifier key.")],
     known: Known = None,
     bookmark: Bookmark = None,
-    as_json: AsJson = False,  # noqa: FBT002 (typer)
+    archive: Sealed = None,
+    as_json: AsJson = False,
 ) -> None:
     """Verify a node's log offline: every entry, tree node and checkpoint."""
     kept = None if known is None else checkpoint_in(known)
@@ -136,6 +139,7 @@ def verify(
             known_checkpoint=kept,
             bookmark=bookmark,
             workers=os.cpu_count() or 1,
+            archive=None if archive is None else Archive(archive, VerifyKey.parse(key)),
         )
     emit({"entries": verified.size, "root": verified.root.hex()}, as_json=as_json)
 

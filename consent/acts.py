@@ -11,10 +11,13 @@ import base64
 import json
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from audit.errors import ErasureHeld
 from audit.events import Event, EventKind, Value
+from audit.hold_book import HoldBook
 from audit.keystore import Keystore
 from audit.log import Draft, EvidenceLog
 from consent.bell import Bell
@@ -36,6 +39,7 @@ from consent.records import (
     Revoked,
     Withdrawn,
     act_to_dict,
+    standing_of,
 )
 from consent.settings import TrustSettings
 from consent.states import ConsentState, check_step, states_of
@@ -69,6 +73,7 @@ class Acts:
         clock: Clock,
         randomness: Randomness,
         settings: TrustSettings,
+        holds: HoldBook,
     ) -> None:
         self._ledger = ledger
         self._log = log
@@ -78,6 +83,7 @@ class Acts:
         self._clock = clock
         self._randomness = randomness
         self._settings = settings
+        self._holds = holds
         self._lock = threading.Lock()
         self._doomed: set[SubjectId] = set()
 
@@ -254,13 +260,14 @@ class Acts:
     # -- erasure ------------------------------------------------------------------------
 
     def _erase(self, person: Person) -> dict[str, Any]:
-        """Erase: 1. logged, 2. records replaced by one erasure record, 3. keys destroyed.
+        """Erase: 0. nothing is held, 1. logged, 2. one record in place of all, 3. keys destroyed.
 
         The log entry of an erasure carries no pseudonym. From 2 on the gate is closed; what
         fails at 3 is made good at the next erasure or start.
         """
         with self._lock:
             self._check_not_erased([person.subject])
+            self._check_not_held(person)  # 0
             record = self._new_record(person, Erased(), self._clock())
             receipt = self._document(record, None)
             fields: dict[str, Value] = {
@@ -275,6 +282,38 @@ class Acts:
             self._bell.ring(person.company)
             self._destroy_doomed_keys()  # 3
         return self._taken(record, receipt, index, None)
+
+    def _check_not_held(self, person: Person) -> None:
+        """Return if no legal hold covers the person; else restrict the person, and say why.
+
+        Raises:
+            ErasureHeld: A hold does: the erasure is done when it is lifted.
+        """
+        try:
+            self._holds.refuse_erasure(person.subject, by="trust-service")
+        except ErasureHeld:
+            records = self._ledger.records_of([person.subject]).get(person.subject, [])
+            standing = standing_of(records, subject=person.subject, as_of=int(self._clock()))
+            if not standing.restricted:
+                self._record([(person, Restricted(restricted=True))])
+            raise
+
+    def held(self, subject: SubjectId) -> str | None:
+        """Return why a person cannot be erased now, as they are told; None where they can."""
+        try:
+            self._holds.check_erasure(subject)
+        except ErasureHeld as error:
+            return str(error)
+        return None
+
+    def erase_released(self, subject: SubjectId) -> None:
+        """Erase whom a lifted hold had kept; another hold that covers them keeps them on.
+
+        Raises:
+            EvidenceUnavailable, LedgerUnavailable, KeystoreUnavailable: Try again.
+        """
+        with suppress(ErasureHeld, Conflict, NotFound):
+            self._erase(self.anybody(subject))
 
     def finish_erasures(self) -> int:
         """Destroy keys that a crash left of the erased; return of how many people."""

@@ -46,6 +46,7 @@ from audit.errors import (
 from audit.http import BodyLimit, RecordRefusals, install_error_handlers
 from audit.portal.frame import install_frame
 from audit.portal.rules_page import rules_page
+from audit.retention_api import retention_router
 from audit.staff import Staff, StaffRole, only
 from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX
@@ -105,6 +106,7 @@ def create_app(service: TrustService) -> FastAPI:
     add_rights(app, service, _signed_by_node)
     app.include_router(trace_router(service.log))
     app.include_router(registers_router(service))
+    app.include_router(retention_router(service.retention, lifted=service.finish_held_erasures))
     app.include_router(bundle_router(service, _signed_by_node))
     add_open_api(app)
     return app

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from audit.archive import Archive
 from audit.auditor import Auditor
 from audit.errors import CertificateInvalid, KeyInvalid, ServeFailed
 from audit.export import ExportFormat, export_log
@@ -30,6 +31,7 @@ from audit.terminal import (
     Bookmark,
     CommandLine,
     Known,
+    Sealed,
     complain,
     emit,
     progress_bar,
@@ -45,6 +47,7 @@ from consent.open_api import OPEN_API
 from consent.receipt_cli import receipt_app
 from consent.register_cli import breach_app, lift_app, oversight_app
 from consent.remote import call
+from consent.retention_cli import archive_app, hold_app, retention_app, verified_archive
 from consent.rights_cli import requests_app
 from consent.service import TrustService
 from consent.settings import TrustSettings
@@ -100,6 +103,7 @@ def serve(*, settings: Settings, as_json: AsJson = False) -> None:
             raise SettingsInvalid("certificate and private_key are needed: we serve over TLS only")
         with closing(TrustService(loaded, clock=time.time)) as service:
             key = str(service.key.verify_key)
+            service.retention.start()
             serve_app(
                 create_app(service),
                 host=loaded.host,
@@ -113,16 +117,20 @@ def serve(*, settings: Settings, as_json: AsJson = False) -> None:
 @app.command()
 def verify(
     *,
-    log: Annotated[Path, typer.Option("--log", help="The log's database file.")],
+    log: Annotated[Path | None, typer.Option("--log", help="The log's database file.")] = None,
     key: Annotated[str, typer.Option("--key", help="The log's verify key.")],
+    archive: Sealed = None,
     known: Known = None,
     bookmark: Bookmark = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a log offline: every leaf, node, root and checkpoint, and one known before."""
+    """Verify a log offline, with its archive or that alone: every leaf, node and checkpoint."""
     with _misuse_is_told():
-        if not log.is_file():
-            raise SettingsInvalid(f"--log {log} is not a file")
+        if log is None and archive is not None:
+            emit(verified_archive(archive, VerifyKey.parse(key), known), as_json=as_json)
+            return
+        if log is None or not log.is_file():
+            raise SettingsInvalid(f"--log {log} is not a file: give a log, or --archive")
         kept = None if known is None else checkpoint_in(known)
         with progress_bar("entries") as progress:
             verified = verify_log(
@@ -132,6 +140,7 @@ def verify(
                 known_checkpoint=kept,
                 bookmark=bookmark,
                 workers=os.cpu_count() or 1,
+                archive=None if archive is None else Archive(archive, VerifyKey.parse(key)),
             )
         emit(
             {"verified": True, "size": verified.size, "root": verified.root.hex()}
@@ -146,13 +155,15 @@ def export(
     log: Annotated[Path, typer.Option("--log", help="The log's database file, or a copy.")],
     key: Annotated[str, typer.Option("--key", help="The log's verify key.")],
     how: Annotated[ExportFormat, typer.Option("--format", help="What each line is.")],
+    archive: Sealed = None,
 ) -> None:
     """Verify a log, then print its entries, a line each, for another system."""
     with _misuse_is_told():
         if not log.is_file():
             raise SettingsInvalid(f"--log {log} is not a file")
         with progress_bar("entries") as progress:
-            lines = export_log(log, VerifyKey.parse(key), how, progress=progress)
+            sealed = None if archive is None else Archive(archive, VerifyKey.parse(key))
+            lines = export_log(log, VerifyKey.parse(key), how, progress=progress, archive=sealed)
         for line in lines:
             sys.stdout.write(line)
 
@@ -220,6 +231,9 @@ def node_enrol(
 
 
 app.add_typer(staff_app(call, url=LOCAL), name="staff")
+app.add_typer(retention_app, name="retention")
+app.add_typer(archive_app, name="archive")
+app.add_typer(hold_app, name="hold")
 
 
 # -- the officer --------------------------------------------------------------------------

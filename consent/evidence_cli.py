@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from audit.archive import Archive
 from audit.copied_log import copied_log
 from audit.errors import KeyInvalid
 from audit.keys import VerifyKey
 from audit.statement import verify_statement
-from audit.terminal import MISUSE, CommandLine, complain, emit
+from audit.terminal import MISUSE, CommandLine, Sealed, complain, emit
 from audit.trace_cli import print_trace
 from audit.verify import verify_log
 
@@ -26,10 +27,12 @@ def add_commands(app: CommandLine) -> None:
     app.command("verify-statement")(verify_statement_file)
 
 
-def trace(decision: str, *, log: Log, key: Key, as_json: AsJson = False) -> None:
+def trace(
+    decision: str, *, log: Log, key: Key, archive: Sealed = None, as_json: AsJson = False
+) -> None:
     """Verify a log, and trace a decision in it to all it rests on; any of the three logs."""
     _check_file("--log", log)
-    print_trace(log, _key(key), decision, as_json=as_json)
+    print_trace(log, _key(key), decision, archive=archive, as_json=as_json)
 
 
 def verify_statement_file(
@@ -42,6 +45,7 @@ def verify_statement_file(
     batch_key: Annotated[
         list[str] | None, typer.Option("--batch-key", help="Opened to an auditor; hexadecimal.")
     ] = None,
+    archive: Sealed = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify offline whether somebody was in a round, with the node's public key alone."""
@@ -51,8 +55,9 @@ def verify_statement_file(
         found = verify_statement(statement.read_bytes(), known, batch_keys=keys)
     else:
         _check_file("--log", log)
-        verify_log(log, known)
-        with copied_log(log, known) as copy:
+        sealed = None if archive is None else Archive(archive, known)
+        verify_log(log, known, archive=sealed)
+        with copied_log(log, known, archive=sealed) as copy:
             found = verify_statement(
                 statement.read_bytes(), known, leaves=copy.leaves(), batch_keys=keys
             )

@@ -72,6 +72,7 @@ class Refusal(StrEnum):
     UNFOUNDED = "manifestly-unfounded"
     EXCESSIVE = "excessive"
     LEGAL_OBLIGATION = "legal-obligation"
+    LEGAL_CLAIM = "legal-claim"
     NOTHING_HELD = "nothing-held"
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from audit.errors import AuditError, KeyDestroyed
+from audit.errors import AuditError, ErasureHeld, KeyDestroyed
 from audit.events import Event, EventKind, Value
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf
@@ -214,7 +214,7 @@ class RightsDesk:
             ],
             "outcome": None if case.outcome is None else case.outcome.value,
             "reason": None if case.refusal is None else case.refusal.value,
-        }
+        } | self._held(case)
 
     def package(self, case: Case) -> dict[str, Any]:
         """Return all that was gathered, by source.
@@ -357,7 +357,10 @@ class RightsDesk:
         """Erase at once where that has not happened; destroyed keys are looked for, not taken."""
         records = self._ledger.records_of([case.subject]).get(case.subject, [])
         if not any(isinstance(record.act, Erased) for record in records):
-            done = self._acts.withdraw(person, None)
+            try:
+                done = self._acts.withdraw(person, None)
+            except ErasureHeld:
+                return case  # `state` says why; `resume` goes on once the hold is lifted
             case = self._standing(case, done)
         else:
             case = self._evidence(case, EvidenceKind.STANDING_RECORDED, by=OWN)
@@ -366,6 +369,20 @@ class RightsDesk:
         found = self._log.find(EventKind.KEYS_DESTROYED, limit=1)
         index = found[0].index if found else None
         return self._evidence(case, EvidenceKind.KEYS_DESTROYED, by=OWN, log_index=index)
+
+    def resume(self, subject: SubjectId) -> None:
+        """Go on with the erasures of a person whom a legal hold no longer keeps."""
+        with self._lock:
+            for case in self._store.requests():
+                waits = case.right is Right.ERASURE and case.subject == subject
+                if waits and case.identity and not case.has(EvidenceKind.KEYS_DESTROYED):
+                    self._begin(case)
+
+    def _held(self, case: Case) -> dict[str, str]:
+        """Return why an open erasure waits, as the person is told; nothing where none does."""
+        open_erasure = case.right is Right.ERASURE and case.outcome is None
+        why = self._acts.held(case.subject) if open_erasure else None
+        return {} if why is None else {"held": why}
 
     def _standing(self, case: Case, receipt: Mapping[str, Any]) -> Case:
         index = int(receipt["log_index"])

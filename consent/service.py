@@ -10,14 +10,20 @@ from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from audit.errors import KeyInvalid
+from audit.archive import Archive
+from audit.errors import KeyInvalid, RetentionInvalid
 from audit.events import Event, EventKind
 from audit.gate import Gate
+from audit.hold_book import HoldBook
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.portal.access import Access
 from audit.refusals import Refusals
 from audit.requests import ReplayGuard, verify_request
+from audit.retention import Retention
+from audit.retention_keeper import RetentionKeeper
+from audit.retention_policy import RetentionPolicy, load_retention
+from audit.sealing import Sealing
 from audit.signing import SigningKey, VerifyKey
 from audit.staff import StaffRole
 from audit.witnessing import PREFIX, Answer, Witnessing
@@ -80,6 +86,7 @@ class TrustService:
             self._open_access(opening, admin_token)
             self._open_witness(opening)
             self.acts.finish_erasures()
+            self.finish_held_erasures()
             self._log_start()
             self._stores = opening.pop_all()
 
@@ -93,8 +100,12 @@ class TrustService:
             origin=settings.origin or self.key.name,
             clock=self._clock,
             keystore=self.keystore,
+            archive=self._archive(),
         )
         opening.callback(self.log.close)
+        self.holds = HoldBook(self.log, clock=self._clock, keystore=self.keystore)
+        self.retention = self._keeper()
+        opening.callback(self.retention.close)
         self.refusals = Refusals(self.log, clock=self._clock)
         opening.callback(self.refusals.close)
         self.ledger = Ledger(settings.ledger_url())
@@ -136,6 +147,7 @@ class TrustService:
             clock=self._clock,
             randomness=randomness,
             settings=settings,
+            holds=self.holds,
         )
         challenges = Challenges(
             ledger=self.ledger,
@@ -168,6 +180,32 @@ class TrustService:
         self.acknowledgements = Acknowledgements(
             ledger=self.ledger, log=self.log, challenges=challenges, clock=self._clock
         )
+
+    def _archive(self) -> Archive | None:
+        folder = self.settings.archive
+        return None if folder is None else Archive(folder, self.key.verify_key)
+
+    def _keeper(self) -> RetentionKeeper:
+        """Put retention together; `retention.start` lets it run by the clock."""
+        policy, archive = _retention_policy(self.settings), self._archive()
+        sealing = None
+        if archive is not None:
+            sealing = Sealing(log=self.log, archive=archive, policy=policy, clock=self._clock)
+        retention = Retention(
+            log=self.log,
+            policy=policy,
+            holds=self.holds,
+            clock=self._clock,
+            keystore=self.keystore,
+        )
+        return RetentionKeeper(retention, sealing, clock=self._clock)
+
+    def finish_held_erasures(self) -> None:
+        """Erase whoever asked for it under a hold that is lifted; 1. all, 2. then forget whom."""
+        for subject in sorted(self.holds.released()):
+            self.acts.erase_released(subject)  # 1
+            self.rights.resume(subject)
+        self.holds.settle()  # 2
 
     def _open_access(self, opening: ExitStack, admin_token: str) -> None:
         """Let staff sign in; the admin token stands for an operator until there is one."""
@@ -338,6 +376,13 @@ class TrustService:
             "log_size": self.log.size,
             "policy_digest": self.engine.policy_digest,
         }
+
+
+def _retention_policy(settings: TrustSettings) -> RetentionPolicy:
+    try:
+        return load_retention(settings.retention)
+    except RetentionInvalid as error:
+        raise SettingsInvalid(f"retention: {error}") from error
 
 
 def _version() -> str:

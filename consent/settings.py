@@ -15,6 +15,8 @@ An example; relative paths start at the settings file's folder:
     withdraw_at = "https://trust.example/v1/withdrawals"
     log_url = "postgresql://undertone@db.example/log"  # the evidence log; SQLite without it.
                                             # Its password: a file, UNDERTONE_LOG_PASSWORD_FILE
+    retention = "retention.toml"            # how long facts are kept; what ships without it
+    archive = "/mnt/archive/trust"          # where old entries are sealed; nowhere without it
     auditors = ["auditor.example+0a1b2c3d+AQid="]  # whose cosignatures of our log count too
 
     [parties.acme]                          # how receipts name a company
@@ -39,7 +41,15 @@ from audit.portal.settings import PortalSettings
 from audit.settings import ServiceSettings
 from consent.errors import SettingsInvalid
 
-_PATHS = ("folder", "certificate", "private_key", "signing_key", "admin_token_file")
+_PATHS = (
+    "folder",
+    "certificate",
+    "private_key",
+    "signing_key",
+    "admin_token_file",
+    "retention",
+    "archive",
+)
 
 
 class Party(BaseModel):
@@ -70,6 +80,8 @@ class TrustSettings(ServiceSettings):
     auditors: tuple[str, ...] = ()
     database_url: str | None = None
     log_url: str | None = None
+    retention: Path | None = None
+    archive: Path | None = None
     standing_max_age_s: int = Field(default=3600, ge=1)
     most_changes: int = Field(default=500, ge=1, le=5000)
     most_wait_s: float = Field(default=25.0, ge=0, le=60)

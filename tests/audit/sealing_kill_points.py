@@ -1,8 +1,8 @@
 """Kill a sealing at each of its writes: `python sealing_kill_points.py FOLDER`.
 
 FOLDER has `key`, and `log/log.db` with full tiles. The n-th child works on a copy and ends by
-SIGKILL before the n-th write: a statement that changes the log, a file made durable or put in its place.
-Prints a JSON line for each child: its folder. Ends when a child gets through all of them.
+SIGKILL before the n-th write: a statement that changes the log, a file made durable or put in
+its place. Prints a JSON line for each child: its folder. Ends when a child gets through.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def kill_before_writes(point: int) -> None:
         tick()
         return real_replace(self, target)
 
-    os.fsync = fsync
+    os.fsync = fsync  # type: ignore[assignment]
     Path.replace = put  # type: ignore[method-assign,assignment]
 
 

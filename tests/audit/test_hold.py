@@ -137,10 +137,32 @@ def test_hold_is_in_force_again_after_a_restart(
     assert again.all() == book.all()
     again.propose_lift(made.hold, by="ben")
     again.lift(made.hold, by="ada")
+    again.settle()
     (lifted,) = HoldBook(log, clock=clock, keystore=keystore).all()
     assert lifted.lifted_at is not None
     assert lifted.scope.person is None
     assert log.payload(0) is None
+
+
+def test_hold_remembers_whose_erasure_it_refused_until_it_is_lifted(
+    book: HoldBook, log: EvidenceLog, clock: SetClock, keystore: Keystore
+) -> None:
+    """Asked twice it is one entry that names nobody; after the lifting it is known who waits."""
+    made = book.place(CLAIM, Scope(), review_at=REVIEW, by="ada")
+    book.confirm(made.hold, by="ben")
+    for _ in range(2):
+        with pytest.raises(ErasureHeld):
+            book.refuse_erasure(ANN, by="trust")
+    assert log.size == 3
+    assert not any(ANN.encode() in entry.leaf for entry in log.entries(0, 3))
+    assert book.released() == frozenset()
+    book.propose_lift(made.hold, by="ada")
+    book.lift(made.hold, by="ben")
+    again = HoldBook(log, clock=clock, keystore=keystore)
+    assert again.released() == book.released() == {ANN}
+    again.settle()
+    assert again.released() == HoldBook(log, clock=clock, keystore=keystore).released() == set()
+    assert log.payload(2) is None
 
 
 def test_hold_whose_person_cannot_be_read_covers_everybody(

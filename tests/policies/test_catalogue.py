@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.catalogue import CATALOGUE, DUTIES, explain, parse_catalogue, parse_duties
+from policies.catalogue import CATALOGUE, DUTIES, Duty, Rule, explain, parse_catalogue, parse_duties
 from policies.engine import PolicyEngine
 from policies.errors import PolicyInvalid
 from policies.law import LAW, parse_law
@@ -77,8 +77,9 @@ def test_each_of_the_27_has_sentence_source_date_and_tests(number: int) -> None:
     """Walked one by one: what decides or is asked says why and since when, and is tested."""
     rules = [rule for rule in CATALOGUE.values() if rule.number == number]
     duties = [duty for duty in DUTIES.values() if duty.number == number]
-    assert rules or duties
-    for said in (*rules, *duties):
+    everything: list[Rule | Duty] = [*rules, *duties]
+    assert everything
+    for said in everything:
         assert said.sentence.endswith(".")
         assert "Article" in said.statute
         assert said.applies_from is not None
