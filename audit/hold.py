@@ -16,10 +16,13 @@ Not here: where steps are kept, and whose pseudonym a hold is about (`audit.hold
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any, Protocol
 
 from audit.errors import HoldRefused
 from audit.events import Event, EventKind, Value
@@ -115,6 +118,58 @@ class Hold:
         """Return why, and when it is looked at again, as a person is told."""
         day = datetime.fromtimestamp(self.review_at, UTC).date().isoformat()
         return f"{GROUNDS[self.reason]}; whether that is still so is looked at by {day}"
+
+
+class Holds(Protocol):
+    """What says which holds are in force: the book of a service, or what a node was told."""
+
+    def standing(self) -> AbstractContextManager[list[Hold]]:
+        """Hold still: no hold is placed or lifted until the block ends; yields those in force."""
+        ...
+
+    def in_force(self) -> list[Hold]:
+        """Return the holds in force, oldest first."""
+        ...
+
+
+def hold_to_dict(hold: Hold) -> dict[str, Any]:
+    """Return a hold as JSON values for a node, with whom it is about."""
+    scope = hold.scope
+    return {
+        "hold": hold.hold,
+        "reason": hold.reason.value,
+        "since": scope.since,
+        "until": scope.until,
+        "kinds": sorted(scope.kinds),
+        "subject": scope.person,
+        "review_at": hold.review_at,
+        "proposed_by": hold.proposed_by,
+        "proposed_at": hold.proposed_at,
+        "confirmed_by": hold.confirmed_by,
+    }
+
+
+def hold_from_dict(value: Mapping[str, Any]) -> Hold:
+    """Rebuild a hold.
+
+    Raises:
+        KeyError, TypeError, ValueError: Not a hold.
+    """
+    subject = value["subject"]
+    return Hold(
+        hold=str(value["hold"]),
+        reason=HoldReason(value["reason"]),
+        scope=Scope(
+            since=_second(value["since"]),
+            until=_second(value["until"]),
+            kinds=frozenset(EventKind(kind) for kind in value["kinds"]),
+            person=None if subject is None else SubjectId(str(subject)),
+        ),
+        review_at=float(value["review_at"]),
+        proposed_by=str(value["proposed_by"]),
+        proposed_at=float(value["proposed_at"]),
+        confirmed_by=value["confirmed_by"],
+    )
 
 
 def propose(event: Event, person: SubjectId | None) -> Hold:

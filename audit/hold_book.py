@@ -15,7 +15,17 @@ from typing import Any
 
 from audit.errors import ErasureHeld, EvidenceUnavailable, HoldRefused, HoldUnknown, KeystoreError
 from audit.events import Event, EventKind, Value
-from audit.hold import CONFIRM_S, Hold, HoldReason, HoldStep, Scope, after, fields_of, propose
+from audit.hold import (
+    CONFIRM_S,
+    Hold,
+    HoldReason,
+    HoldStep,
+    Scope,
+    after,
+    fields_of,
+    hold_to_dict,
+    propose,
+)
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from policies.clock import Clock
@@ -65,6 +75,14 @@ class HoldBook:
         """Return every hold that was ever placed, oldest first."""
         with self._lock:
             return list(self._holds.values())
+
+    def told(self, concerns: Callable[[SubjectId], bool]) -> list[dict[str, Any]]:
+        """Return the holds in force as a node is told them, of people only whom it may know."""
+        return [
+            hold_to_dict(hold)
+            for hold in self.in_force()
+            if hold.scope.person is None or concerns(hold.scope.person)
+        ]
 
     def place(self, reason: HoldReason, scope: Scope, *, review_at: float, by: str) -> Hold:
         """Propose a hold; it holds at once, and lapses in a day unless another confirms it.

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from audit.events import Event, EventKind, Value
-from audit.hold import Hold
-from audit.hold_book import HoldBook, people_of
+from audit.hold import Hold, Holds
+from audit.hold_book import people_of
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf, times_of
 from audit.log import EvidenceLog
@@ -71,7 +71,7 @@ class Retention:
 
     log: EvidenceLog
     policy: RetentionPolicy
-    holds: HoldBook
+    holds: Holds
     clock: Clock
     keystore: Keystore | None = None
     _part: int = field(default=PART)

@@ -60,13 +60,15 @@ class ReviewIn(_Shape):
     review_at: Second
 
 
-def retention_router(keeper: RetentionKeeper, *, lifted: Callable[[], None]) -> APIRouter:
+def retention_router(
+    keeper: RetentionKeeper, book: HoldBook, *, lifted: Callable[[], None]
+) -> APIRouter:
     """Return the routes; `lifted` does what a hold had stopped."""
     router = APIRouter(prefix="/v1/desk")
     _add_retention(router, keeper)
     _add_archive(router, keeper)
-    _add_holds(router, keeper.retention.holds)
-    _add_lifting(router, keeper.retention.holds, lifted)
+    _add_holds(router, book)
+    _add_lifting(router, book, lifted)
     return router
 
 

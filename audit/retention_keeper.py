@@ -7,7 +7,7 @@ is said in `state` and tried again; nothing is removed that could not be logged.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from audit.errors import AuditError, HoldRefused
@@ -22,9 +22,17 @@ POLL_S = 300.0
 class RetentionKeeper:
     """Runs one service's retention; thread-safe."""
 
-    def __init__(self, retention: Retention, sealing: Sealing | None, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        retention: Retention,
+        sealing: Sealing | None,
+        *,
+        clock: Clock,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Prepare; `ready` says whether it is known what is held: until then nothing goes."""
         self.retention = retention
-        self._sealing, self._clock = sealing, clock
+        self._sealing, self._clock, self._ready = sealing, clock, ready
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -51,7 +59,7 @@ class RetentionKeeper:
         """
         with self._lock:
             last, now = self.retention.last_run(), self._clock()
-            if last is not None and 0 <= now - last.at < DAY_S:
+            if not self._ready() or (last is not None and 0 <= now - last.at < DAY_S):
                 return False
             self.retention.run()  # 1
             if self._sealing is not None:  # 2

@@ -56,21 +56,28 @@ class OwnData:
         alone = [self.log.entry(index) for index in self.log.sealed_for(subject)]
         decided = [entry for entry in alone if entry.event.kind is EventKind.DECISION]
         found = sorted([*decided, *self._batches(subject)], key=lambda entry: entry.index)
-        return {"subject": subject, "log": self.log.origin, "uses": [self._use(e) for e in found]}
+        return {
+            "subject": subject,
+            "log": self.log.origin,
+            "uses": [self._use(e) for e in found],
+            "rounds_past_retention": len(self._past_retention()),
+        }
 
     def learned(self, subject: SubjectId) -> dict[str, Any]:
         """Return the releases that learned from the person, and the bound that holds.
 
         The bound composes what was spent on every computation the person was in, those whose
-        result never left included; a release that builds on one of them learns no more.
+        result never left included; a release that builds on one of them learns no more. One of
+        which it is no longer kept who was in it counts as if they had been.
 
         Raises:
             EvidenceUnavailable, LedgerRolledBack: Log or ledger cannot be read.
         """
         batches = {e.index: r for e in self._batches(subject) if (r := round_of_batch(e.event))}
+        unknown = self._past_retention()
         runs = sorted({run for run, _ in batches.values()})
         told = [self._run(run, [i for i, (r, _) in batches.items() if r == run]) for run in runs]
-        bound = self._epsilon(list(batches))
+        bound = self._epsilon([*batches, *unknown])
         releases = self._releases(frozenset(runs))
         return {
             "subject": subject,
@@ -79,7 +86,8 @@ class OwnData:
             "epsilon": bound,
             "delta": self.delta,
             "right_percent": right_percent(bound, self.delta),
-            "words": _words(releases, len(batches), bound, self.delta),
+            "past_retention": len(unknown),
+            "words": _words(releases, len(batches), bound, self.delta, unknown=len(unknown)),
         }
 
     def state(self, run: RunId, round_number: int, subject: SubjectId) -> bytes:
@@ -105,7 +113,18 @@ class OwnData:
     def _batches(self, subject: SubjectId) -> list[Entry]:
         """Return the batches that let the person in, oldest first."""
         entries = self.log.find(EventKind.BATCH_DECISION, self.log.size)
-        return [e for e in reversed(entries) if self.gate.is_in_batch(e.index, subject)]
+        return [e for e in reversed(entries) if self._is_in(e.index, subject)]
+
+    def _is_in(self, index: int, subject: SubjectId) -> bool:
+        return self._is_kept(index) and self.gate.is_in_batch(index, subject)
+
+    def _is_kept(self, index: int) -> bool:
+        return self.log.payload(index) is not None
+
+    def _past_retention(self) -> list[int]:
+        """Return the batches of which it is no longer kept who was in them."""
+        entries = self.log.find(EventKind.BATCH_DECISION, self.log.size)
+        return [entry.index for entry in entries if not self._is_kept(entry.index)]
 
     def _use(self, entry: Entry) -> dict[str, Any]:
         fields = entry.event.fields
@@ -160,8 +179,16 @@ class OwnData:
         return told
 
 
-def _words(releases: list[dict[str, Any]], rounds: int, bound: float, delta: float) -> list[str]:
+def _words(
+    releases: list[dict[str, Any]], rounds: int, bound: float, delta: float, *, unknown: int
+) -> list[str]:
     """Return the answer as a person reads it."""
+    forgotten = (
+        f"Of {unknown} older computations it is no longer kept who was in them: they are counted "
+        "as if this person had been."
+    )
+    if not rounds and unknown:
+        return [forgotten]
     if not rounds:
         return ["Nothing was computed with this person's messages together with others'."]
     names = ", ".join(str(r["release"]) for r in releases) or "no model that this branch was given"
@@ -173,5 +200,6 @@ def _words(releases: list[dict[str, Any]], rounds: int, bound: float, delta: flo
     )
     return [
         f"This person was in {rounds} computations. From them learned: {names}.",
+        *([forgotten] if unknown else []),
         bounded,
     ]

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import httpx
 
+from audit.archive import Archive
 from audit.errors import AuditError
 from audit.events import Event, EventKind
 from audit.gate import Gate
@@ -28,6 +29,10 @@ from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.pki import check_certificate
 from audit.refusals import Refusals
+from audit.retention import Retention
+from audit.retention_keeper import RetentionKeeper
+from audit.retention_policy import load_retention
+from audit.sealing import Sealing
 from audit.signing import SigningKey, VerifyKey
 from audit.witnessing import Witnessing
 from client_node.access import ApiKeys
@@ -36,6 +41,7 @@ from client_node.budget_ledger import BudgetLedger
 from client_node.connections import ConnectionPolicy
 from client_node.conversations import Conversations
 from client_node.errors import LedgerRolledBack, NodeError, StartRefused
+from client_node.feed_holds import FeedHolds
 from client_node.gateway_client import GatewayClient
 from client_node.hints import ApprovedHints, shipped_hints, signed_hints
 from client_node.labels import Labels
@@ -123,6 +129,7 @@ class NodeService:
     witnesses: Witnesses
     recalibration: Recalibration
     gate: Gate
+    retention: RetentionKeeper
     opened: ExitStack
 
     @property
@@ -140,8 +147,9 @@ class NodeService:
         )
 
     def start(self) -> None:
-        """Keep standing fresh in the background."""
+        """Keep standing fresh in the background, and what is kept to its periods."""
         self.keeper.start()
+        self.retention.start()
 
     def close(self) -> None:
         """Stop and close everything; what was begun is finished."""
@@ -215,8 +223,18 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
     origin = f"undertone/{node}"
     log = _closing(
         opened,
-        EvidenceLog(folder / "log.db", key, origin=origin, clock=clock, keystore=keystore),
+        EvidenceLog(
+            folder / "log.db",
+            key,
+            origin=origin,
+            clock=clock,
+            keystore=keystore,
+            archive=_archive(settings, key),
+        ),
     )
+    holds = FeedHolds(clock=clock)
+    retention = _retention(settings, log, holds, keystore, clock)
+    opened.callback(retention.close)
     refusals = Refusals(log, clock=clock)
     opened.callback(refusals.close)
     vault = _closing(opened, Vault(folder / "records.db", keystore))
@@ -271,6 +289,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         poll_s=settings.poll_s,
         also=lambda: _after_poll(vault, conversations, witnesses, rules, clock),
         adopt=rules.adopt,
+        hear_holds=holds.hear,
     )
     uses = Uses(
         node=node,
@@ -337,6 +356,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         witnesses=witnesses,
         recalibration=recalibration,
         gate=gate,
+        retention=retention,
         opened=opened,
     )
     _make_ready(service, rules.current)
@@ -482,6 +502,22 @@ def _pseudonym_key(path: Path) -> bytes:
     if len(key) < KEY_BYTES:
         raise StartRefused(f"pseudonym key {path}: expected {KEY_BYTES} bytes or more")
     return key
+
+
+def _archive(settings: NodeSettings, key: SigningKey) -> Archive | None:
+    return None if settings.archive is None else Archive(settings.archive, key.verify_key)
+
+
+def _retention(
+    settings: NodeSettings, log: EvidenceLog, holds: FeedHolds, keystore: Keystore, clock: Clock
+) -> RetentionKeeper:
+    """Put retention together: the node's own policy, and the holds that it was told."""
+    policy, archive = load_retention(settings.retention), _archive(settings, log.key)
+    sealing = None
+    if archive is not None:
+        sealing = Sealing(log=log, archive=archive, policy=policy, clock=clock)
+    retention = Retention(log=log, policy=policy, holds=holds, clock=clock, keystore=keystore)
+    return RetentionKeeper(retention, sealing, clock=clock, ready=lambda: holds.heard)
 
 
 def _after_poll(

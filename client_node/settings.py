@@ -62,6 +62,8 @@ class NodeSettings(ServiceSettings):
     socket_path: Path
     articles_folder: Path | None = None
     hints_file: Path | None = None
+    retention: Path | None = None
+    archive: Path | None = None
     poll_s: float = Field(default=2.0, gt=0)
     witness_s: float = Field(default=60.0, gt=0)
     pause_s: float = Field(default=1800.0, gt=0)

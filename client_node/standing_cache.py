@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, delete, select
 
 from audit.errors import AuditError
+from audit.hold import Hold, hold_from_dict
 from audit.signing import VerifyKey, unseal
 from client_node.errors import StandingRejected
 from client_node.tables import StandingEntry, StandingEnvelope, open_store
@@ -61,6 +62,7 @@ class Feed:
     requests: tuple[Mapping[str, Any], ...] = ()
     approvals: tuple[str, ...] = ()
     rules: Assignment = field(default_factory=Assignment)
+    holds: tuple[Hold, ...] | None = None
 
 
 class StandingCache:
@@ -243,6 +245,7 @@ def _feed(body: dict[str, Any], digest: Digest) -> Feed:
         challenge=tuple(int(index) for index in body.get("challenge", ())),
         digest=digest,
         requests=tuple(dict(task) for task in body.get("requests", ())),
+        holds=None if body.get("holds") is None else tuple(map(hold_from_dict, body["holds"])),
         approvals=_approvals(body.get("approvals", ())),
         rules=assignment_from_dict(body["rules"]) if "rules" in body else Assignment(),
     )

@@ -18,6 +18,7 @@ from typing import Any
 
 from audit.errors import AuditError
 from audit.events import Event, EventKind
+from audit.hold import Hold
 from audit.log import EvidenceLog
 from client_node.conversations import Conversations
 from client_node.recalibration import Recalibration
@@ -57,6 +58,7 @@ class StandingKeeper:
         poll_s: float,
         also: Callable[[], None] = lambda: None,
         adopt: Callable[[Assignment], None] = lambda _: None,
+        hear_holds: Callable[[Sequence[Hold] | None], None] = lambda _: None,
     ) -> None:
         """Prepare.
 
@@ -70,6 +72,7 @@ class StandingKeeper:
             clock: Unix seconds.
             poll_s: Longest wait at the service for news; half of it is rested between polls.
             also: Done after each poll, whether or not it succeeded: retention.
+            hear_holds: Takes the legal holds that a page says are in force.
             adopt: Changes over to the rules that a page assigns; what it raises leaves the
                 page without effect but for what was destroyed.
         """
@@ -77,7 +80,7 @@ class StandingKeeper:
         self._conversations, self._recalibration = conversations, recalibration
         self._clock, self._poll_s, self._also = clock, poll_s, also
         self.answering: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
-        self._adopt = adopt
+        self._adopt, self._hear_holds = adopt, hear_holds
         self._owed = Owed()
         self._destroyed = 0
         self._applying = threading.Lock()
@@ -162,6 +165,7 @@ class StandingKeeper:
         return float(min(LONGEST_PAUSE_S, self._poll_s * 2 ** min(self._failures - 1, 8)))
 
     def _obey(self, feed: Feed) -> None:
+        self._hear_holds(feed.holds)
         self._destroy(feed)
         self._adopt(feed.rules)
 

@@ -106,7 +106,8 @@ def create_app(service: TrustService) -> FastAPI:
     add_rights(app, service, _signed_by_node)
     app.include_router(trace_router(service.log))
     app.include_router(registers_router(service))
-    app.include_router(retention_router(service.retention, lifted=service.finish_held_erasures))
+    lifted = service.finish_held_erasures
+    app.include_router(retention_router(service.retention, service.holds, lifted=lifted))
     app.include_router(bundle_router(service, _signed_by_node))
     add_open_api(app)
     return app

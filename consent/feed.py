@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from audit.hold_book import HoldBook
 from audit.signing import SigningKey, seal
 from consent.bundles import Bundles
 from consent.challenge import Challenges
@@ -52,6 +53,7 @@ class Feed:
         clock: Clock,
         most: int,
         requests: RightsDesk,
+        holds: HoldBook,
     ) -> None:
         self._ledger = ledger
         self._officer = officer
@@ -61,6 +63,7 @@ class Feed:
         self._clock = clock
         self._most = most
         self._requests = requests
+        self._holds = holds
 
     def has_news(self, node: NodeRow, *, after: int) -> bool:
         """Return whether anything this node must hear of came after a sequence."""
@@ -91,8 +94,13 @@ class Feed:
             "challenge": self._challenges.ask(NodeId(node.node)),
             "more": page.more,
             "requests": self._requests.tasks(node),
+            "holds": self._holds.told(lambda who: self._concerns(node, who)),
         }
         return seal("standing", body, self._key)
+
+    def _concerns(self, node: NodeRow, subject: SubjectId) -> bool:
+        """Return whether a person is of the node's company, or of none that we know."""
+        return self._ledger.owners([subject]).get(subject, node.company) == node.company
 
     def standing(self, company: str, subject: SubjectId) -> Standing | None:
         """Return one person's standing now, None where the company has recorded no such person.

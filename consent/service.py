@@ -176,6 +176,7 @@ class TrustService:
             clock=self._clock,
             most=settings.most_changes,
             requests=self.rights,
+            holds=self.holds,
         )
         self.acknowledgements = Acknowledgements(
             ledger=self.ledger, log=self.log, challenges=challenges, clock=self._clock

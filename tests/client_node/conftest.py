@@ -140,6 +140,7 @@ class FakeTrust:
     dpia: frozenset[Purpose] = frozenset(Purpose) - {Purpose.OFFERS}
     max_age_s: int = 60
     more: bool = False
+    holds: list[dict[str, Any]] | None = field(default_factory=list)
     receipts: int | None = None
     """How many receipts to give for many grants; as many as there are, if None."""
 
@@ -174,6 +175,7 @@ class FakeTrust:
             ],
             "challenge": self.challenge,
             "more": self.more,
+            "holds": self.holds,
         }
         return seal("standing", body | changed, self.key)
 

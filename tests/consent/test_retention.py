@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from audit.archive import Archive, verify_archive
 from audit.errors import EvidenceUnavailable
 from audit.events import EventKind
+from audit.hold import hold_from_dict
 from audit.retention_policy import DAY_S, SHIPPED
 from audit.staff import Staff, StaffRole
 from audit.verify import verify_log
@@ -96,6 +97,22 @@ def test_erasure_under_a_hold_is_done_after_a_restart_between(world: World) -> N
     assert world.standing("alice")["erased"]
     assert facts(world, alice) is None
     assert world.service.holds.released() == frozenset()
+
+
+def test_nodes_are_told_what_is_held_and_of_people_only_their_own(world: World) -> None:
+    """A node of another company hears that something is held, never about whom; lifted is gone."""
+    world.grant("alice")
+    by_kind, on_alice = place(world, kinds=["decision"]), place(world, subject="alice")
+    told = {node: world.feed(node)["holds"] for node in ("north", "south", "rival")}
+    for node in ("north", "south"):
+        assert [(h["hold"], h["subject"]) for h in told[node]] == [
+            (by_kind, None),
+            (on_alice, "alice"),
+        ]
+        assert hold_from_dict(told[node][1]).holds(world.clock.now)
+    assert [h["hold"] for h in told["rival"]] == [by_kind]
+    lift(world, on_alice)
+    assert [h["hold"] for h in world.feed("north")["holds"]] == [by_kind]
 
 
 def test_request_for_erasure_under_a_hold_stays_open_and_says_why(world: World) -> None:
