@@ -35,6 +35,9 @@ Key = Annotated[str, typer.Option("--key", help="The log's verify key.")]
 Review = Annotated[str, typer.Option("--review", help="The day it is looked at again, UTC.")]
 
 
+_SHOWN = ("hold", "reason", "in_force", "proposed_by", "confirmed_by", "review_overdue")
+
+
 def _ask(path: str, token: Path, url: str, ca: Path | None, said: Any = None) -> Any:
     try:
         return staff_call(f"/v1/desk/{path}", token_file=token, url=url, ca=ca, said=said)
@@ -188,7 +191,9 @@ def verified_archive(folder: Path, key: VerifyKey, known: Path | None) -> dict[s
 def holds(*, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False) -> None:
     """Print all holds; exit 1 where one is overdue for review."""
     found = _ask("holds", token_file, url, ca)
-    emit(found if found or as_json else "no hold was ever placed", as_json=as_json)
+    rows = [{name: hold[name] for name in _SHOWN} | _day_of_review(hold) for hold in found]
+    shown = found if as_json else rows or "no hold was ever placed"
+    emit(shown, as_json=as_json)
     if any(hold["review_overdue"] for hold in found):
         raise typer.Exit(FAILED)
 
@@ -266,6 +271,10 @@ def confirm_lift(
     if not yes:
         typer.confirm(f"Lift hold {hold}?", abort=True, err=True)
     emit(_ask(f"holds/{hold}/lift/confirmation", token_file, url, ca, {}), as_json=as_json)
+
+
+def _day_of_review(hold: dict[str, Any]) -> dict[str, str]:
+    return {"review": datetime.fromtimestamp(hold["review_at"], UTC).date().isoformat()}
 
 
 def _subject(path: Path) -> str:
