@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from audit.errors import EvidenceUnavailable, KeyDestroyed, KeystoreError
-from audit.events import Event
+from audit.events import Event, EventKind
 from audit.keystore import EVIDENCE, Keystore, key_id_of
 from audit.leaf import commit_payload, encode_leaf
 from audit.log_store import PayloadRow
@@ -26,11 +26,12 @@ class Draft(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A draft as bytes, made in its caller's thread."""
+    """A draft as bytes, made in its caller's thread; `decision` is the id of one, taken once."""
 
     leaf: bytes
     key_id: bytes | None
     body: bytes | None
+    decision: str | None = None
 
 
 class Payloads:
@@ -47,7 +48,7 @@ class Payloads:
             EvidenceUnavailable: A payload cannot be sealed.
         """
         self._make_keys(drafts)
-        return [self._prepare(draft) for draft in drafts]
+        return [self._prepare(draft)._replace(decision=_decision(draft.event)) for draft in drafts]
 
     def open(self, row: PayloadRow, commitment: bytes) -> bytes | None:
         """Return a payload's body; None when its key is destroyed.
@@ -121,3 +122,10 @@ class Payloads:
         except KeystoreError as error:
             raise EvidenceUnavailable("the payload cannot be sealed") from error
         return Pending(leaf, key_id_of(sealed), sealed)
+
+
+def _decision(event: Event) -> str | None:
+    """Return the id of the decision that this event is."""
+    if event.kind in {EventKind.DECISION, EventKind.BATCH_DECISION}:
+        return str(event.fields["decision_id"])
+    return None

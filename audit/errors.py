@@ -6,6 +6,7 @@ AuditError
 │   └── RequestExpired      a signed request that is too old, too new, or seen before
 ├── EnvelopeInvalid         bytes that are no sealed envelope of the expected kind
 ├── EventInvalid            an event outside the closed set, or with content in it
+│   └── EntryRepeated       an id that the log has already
 ├── EvidenceUnavailable     the log cannot record or answer: the use does not happen
 │   └── ArchiveOffline      entries lie in an archive that is not at hand
 ├── EntryMissing            an entry, size or person that is not there to be proven
@@ -67,7 +68,15 @@ class EnvelopeInvalid(AuditError):  # noqa: N818
 
 
 class EventInvalid(AuditError):  # noqa: N818
-    """Reject an event outside the closed set, or one that could carry content."""
+    """Reject an event outside the closed set, or one that could carry content; names the field."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class EntryRepeated(EventInvalid):
+    """Reject an id that the log has already, and under which something else was recorded."""
 
 
 class EvidenceUnavailable(AuditError):  # noqa: N818

@@ -177,13 +177,15 @@ class Event:
         """
         shape, given = SHAPES[self.kind], set(self.fields)
         if unknown := given - shape.required - shape.optional:
-            raise EventInvalid(f"{self.kind} has no field {_names(unknown)}")
+            raise EventInvalid(f"{self.kind} has no field {_names(unknown)}", field="fields")
         if missing := shape.required - given:
-            raise EventInvalid(f"{self.kind} lacks {_names(missing)}: give it, or None")
+            text = f"{self.kind} lacks {_names(missing)}: give it, or None"
+            raise EventInvalid(text, field=min(missing))
         if wrong := {name for name, value in self.fields.items() if not _may_hold(value)}:
-            raise EventInvalid(f"{self.kind}: {_names(wrong)} is no id, number or list of ids")
+            text = f"{self.kind}: {_names(wrong)} is no id, number or list of ids"
+            raise EventInvalid(text, field=min(wrong))
         if not _is_number(self.at):
-            raise EventInvalid(f"{self.kind}: its time is not a finite number")
+            raise EventInvalid(f"{self.kind}: its time is not a finite number", field="at")
         object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
 
 
@@ -200,6 +202,11 @@ def event_from_dict(value: Mapping[str, Any]) -> Event:
     """
     try:
         kind, at, fields = EventKind(value["kind"]), value["at"], value["fields"]
+    except ValueError as error:
+        raise EventInvalid("not an event of a kind that is known", field="kind") from error
+    except (KeyError, TypeError) as error:
+        raise EventInvalid(f"not an event: {type(error).__name__}") from error
+    try:
         return Event(kind=kind, at=at, fields=fields)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise EventInvalid(f"not an event: {type(error).__name__}") from error

@@ -23,11 +23,13 @@ _LARGEST_GROUP = 1024
 class GroupCommit(Generic[Work, Result]):
     """Hand work to `write` in groups, in order of arrival, and give each caller its result.
 
-    `write` takes a group and returns one result each, after making all of it durable; if it
-    raises, every caller of the group gets the error.
+    `write` takes a group and returns one result each, after making all of it durable; where the
+    result is an error, its caller gets that. If `write` raises, every caller of the group does.
     """
 
-    def __init__(self, write: Callable[[Sequence[Work]], Sequence[Result]], *, name: str) -> None:
+    def __init__(
+        self, write: Callable[[Sequence[Work]], Sequence[Result | Exception]], *, name: str
+    ) -> None:
         self._write = write
         self._queue: queue.SimpleQueue[tuple[Work, Future[Result]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -86,4 +88,7 @@ class GroupCommit(Generic[Work, Result]):
                 future.set_exception(error)
             return
         for (_, future), result in zip(group, results, strict=True):
-            future.set_result(result)
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

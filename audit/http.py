@@ -25,6 +25,7 @@ from audit.errors import (
     AccountInvalid,
     AccountsUnavailable,
     AccountUnknown,
+    EntryRepeated,
     ErasureHeld,
     EvidenceUnavailable,
     HoldRefused,
@@ -62,6 +63,7 @@ STATUSES: Mapping[type[UndertoneError], int] = {
     HoldUnknown: 404,
     HoldRefused: 409,
     ErasureHeld: 409,
+    EntryRepeated: 409,
     UndertoneError: 400,
 }
 """Statuses that hold unless a service maps the error itself."""

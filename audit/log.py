@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from audit.archive import Archive
 from audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from audit.drafts import Draft, Payloads, Pending
+from audit.drafts import Draft, Payloads
 from audit.errors import (
     CheckpointInvalid,
     EntryMissing,
+    EventInvalid,
     EvidenceUnavailable,
     LogTampered,
     SignatureInvalid,
@@ -33,6 +35,7 @@ from audit.keys import SigningKey
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf, read_payload
 from audit.log_store import Group, LogStore, PayloadRow, open_store
+from audit.once import Names, Work, check_submission_id
 from audit.receipt import make_receipt
 from audit.sealed_leaves import SealedLeaves
 from audit.tree import (
@@ -48,7 +51,10 @@ from audit.tree import (
 from policies.clock import Clock
 from policies.vocabulary import SubjectId
 
-__all__ = ["Draft", "Entry", "EvidenceLog"]
+__all__ = ["MOST_AHEAD_S", "Draft", "Entry", "EvidenceLog"]
+
+MOST_AHEAD_S = 300.0
+"""How far an event's time may lie ahead of the log's clock: services' clocks differ a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ class EvidenceLog:
         except BaseException:
             self._store.close()
             raise
-        self._writer = GroupCommit[Sequence[Pending], int](self._write, name=f"log-{origin}")
+        self._writer = GroupCommit[Work, int](self._write, name=f"log-{origin}")
 
     def append(
         self,
@@ -126,23 +132,39 @@ class EvidenceLog:
 
         Raises:
             EvidenceUnavailable: It could not be made durable: closed, disk full, keystore gone.
-            EventInvalid: The payload is not JSON.
+            EventInvalid: The payload is not JSON, or the event's time lies ahead of the clock.
+            EntryRepeated: It is a decision whose id the log has already.
         """
         return self.append_many([Draft(event, private, subject)])[0]
 
-    def append_many(self, drafts: Sequence[Draft]) -> range:
+    def append_many(self, drafts: Sequence[Draft], *, submission: str | None = None) -> range:
         """Record events together, all or none; return their indices.
+
+        Args:
+            drafts: What to record.
+            submission: The id under which these same events are recorded once, however often they
+                are submitted.
 
         Raises:
             EvidenceUnavailable: They could not be made durable.
-            EventInvalid: A payload is not JSON.
+            EventInvalid: A payload is not JSON, or an event's time lies ahead of the clock.
+            EntryRepeated: A decision's id is in the log already, or other events are under this
+                submission's.
         """
         if not drafts:
             return range(0)
         if self._shut is not None:
             raise EvidenceUnavailable(f"nothing is recorded any more: {self._shut}") from self._shut
+        latest = self.clock() + MOST_AHEAD_S
+        for draft in drafts:
+            if draft.event.at > latest:
+                text = (
+                    f"{draft.event.kind}: at lies more than {MOST_AHEAD_S:g} s ahead of the clock"
+                )
+                raise EventInvalid(text, field="at")
+        known = None if submission is None else check_submission_id(submission)
         pending = self._payloads.prepare(drafts)
-        first = self._writer.submit(pending).result()
+        first = self._writer.submit(Work(pending, known)).result()
         return range(first, first + len(pending))
 
     def forget(self, subject: SubjectId) -> int:
@@ -320,27 +342,38 @@ class EvidenceLog:
             )
         return _Head(size, frontier, note)
 
-    def _write(self, works: Sequence[Sequence[Pending]]) -> list[int]:
+    def _write(self, works: Sequence[Work]) -> list[int | Exception]:
         """Make a group durable (writer thread only); return the first index of each work.
+
+        A work that came before gets the index it has; one whose names are another's, its error.
 
         The head moves only after the commit. Should a commit succeed and report failure, the
         next one collides with it and fails too: the log stays shut until it is opened again.
         """
-        firsts, size, frontier = list[int](), self._head.size, self._head.frontier
+        firsts, size, frontier = list[int | Exception](), self._head.size, self._head.frontier
         entries, nodes, payloads = list[tuple[int, bytes]](), list[Node](), list[PayloadRow]()
+        names = Names(works, find=self._store.taken, leaf=partial(self._leaf, entries))
         for work in works:
-            firsts.append(size)
-            for pending in work:
+            known = names.place(work, size)
+            firsts.append(size if known is None else known)
+            for pending in work.pending if known is None else ():
                 frontier, made = extend(frontier, size, leaf_hash(pending.leaf))
                 nodes += made
                 entries.append((size, pending.leaf))
                 if pending.body is not None:
                     payloads.append(PayloadRow(size, pending.key_id, pending.body))
                 size += 1
+        if not entries:
+            return firsts
         note = self._sign(size, frontier)
-        self._store.write(Group(entries, nodes, payloads, (size, note)))
+        self._store.write(Group(entries, nodes, payloads, (size, note), names.new))
         self._head = _Head(size, frontier, note)
         return firsts
+
+    def _leaf(self, new: Sequence[tuple[int, bytes]], index: int) -> bytes:
+        """Return a leaf of the log, or of the group that is being written."""
+        beyond = index - self._head.size
+        return new[beyond][1] if beyond >= 0 else self.entry(index).leaf
 
     def _sign(self, size: int, frontier: Frontier) -> str:
         checkpoint = Checkpoint(origin=self.origin, size=size, root=root_of(frontier))

@@ -23,7 +23,7 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 from pg8000.native import Connection
 
 from audit.errors import EntryMissing, EvidenceUnavailable
-from audit.log_store import APPEND_ONLY, Group, PayloadRow, SealedRow
+from audit.log_store import APPEND_ONLY, Group, PayloadRow, SealedRow, Taken
 
 PASSWORD_FILE = "UNDERTONE_LOG_PASSWORD_FILE"  # noqa: S105 (the name of a variable)
 _LOCK = 0x756E646572746F6E  # "underton": one log in one database
@@ -45,6 +45,13 @@ CREATE TABLE IF NOT EXISTS sealed (
     first bigint PRIMARY KEY, beyond bigint NOT NULL, manifest text NOT NULL,
     latest double precision NOT NULL, floor double precision NOT NULL
 );
+CREATE TABLE IF NOT EXISTS once (
+    name text PRIMARY KEY, idx bigint NOT NULL, length integer NOT NULL
+INSERT INTO once
+    SELECT 'decision/' || substring(encode(leaf, 'escape') FROM '"decision_id":"([^"]*)"'), idx, 1
+    FROM entry
+    WHERE kind IN ('decision', 'batch-decision') AND NOT EXISTS (SELECT 1 FROM once)
+    ON CONFLICT DO NOTHING;
 CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'append-only'; END $$;
 """
@@ -72,6 +79,8 @@ _INSERTS = {
     "CAST(:a AS smallint[]), CAST(:b AS bigint[]), CAST(:c AS bytea[]))",
     "payload": "INSERT INTO payload SELECT * FROM unnest("
     "CAST(:a AS bigint[]), CAST(:b AS bytea[]), CAST(:c AS bytea[]))",
+    "once": "INSERT INTO once SELECT * FROM unnest("
+    "CAST(:a AS text[]), CAST(:b AS bigint[]), CAST(:c AS integer[]))",
     "checkpoint": "INSERT INTO checkpoint VALUES (:a, :b)",
 }
 
@@ -112,6 +121,7 @@ class PostgresStore:
             "entry": list(zip(*group.entries, strict=True)),
             "node": list(zip(*group.nodes, strict=True)),
             "payload": list(zip(*group.payloads, strict=True)),
+            "once": list(zip(*group.names, strict=True)),
         }
         with self._writing():
             for table, values in columns.items():
@@ -139,6 +149,11 @@ class PostgresStore:
         """Do as `LogStore.sealed_by`."""
         query = "SELECT idx FROM payload WHERE key_id = :a"
         return sorted(int(row[0]) for key_id in key_ids for row in self._rows(query, a=key_id))
+
+    def taken(self, names: Sequence[str]) -> list[Taken]:
+        """Do as `LogStore.taken`."""
+        query = "SELECT name, idx, length FROM once WHERE name = ANY(CAST(:a AS text[]))"
+        return [Taken(str(n), int(i), int(c)) for n, i, c in self._rows(query, a=list(names))]
 
     def size(self) -> int:
         """Do as `LogStore.size`."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import EntryMissing, EvidenceUnavailable
-from audit.log_store import APPEND_ONLY, Group, PayloadRow, SealedRow
+from audit.log_store import APPEND_ONLY, Group, PayloadRow, SealedRow, Taken
 from audit.private_files import Ownership
 from audit.transaction import transaction
 
@@ -37,7 +37,16 @@ CREATE TABLE IF NOT EXISTS sealed (
     first INTEGER PRIMARY KEY, beyond INTEGER NOT NULL, manifest TEXT NOT NULL,
     latest REAL NOT NULL, floor REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS once (
+    name TEXT PRIMARY KEY, idx INTEGER NOT NULL, length INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO once
+    SELECT 'decision/' || json_extract(CAST(leaf AS TEXT), '$.fields.decision_id'), idx, 1
+    FROM entry
+    WHERE json_extract(CAST(leaf AS TEXT), '$.kind') IN ('decision', 'batch-decision')
+        AND NOT EXISTS (SELECT 1 FROM once);
 """
+"""The last statement is for a log of a version that took no names."""
 _TRIGGER = """
 CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table}
     BEGIN SELECT RAISE(ABORT, 'append-only'); END;
@@ -107,6 +116,7 @@ class SqliteStore:
             self._writer.executemany("INSERT INTO entry VALUES (?, ?)", group.entries)
             self._writer.executemany("INSERT INTO node VALUES (?, ?, ?)", group.nodes)
             self._writer.executemany("INSERT INTO payload VALUES (?, ?, ?)", group.payloads)
+            self._writer.executemany("INSERT INTO once VALUES (?, ?, ?)", group.names)
             self._writer.execute("INSERT INTO checkpoint VALUES (?, ?)", group.checkpoint)
 
     def delete_payloads(self, key_ids: Iterable[bytes]) -> int:
@@ -132,6 +142,11 @@ class SqliteStore:
         """Return the entries whose payload one of these keys sealed, in order."""
         query = "SELECT idx FROM payload WHERE key_id = ?"
         return sorted(int(row[0]) for key_id in key_ids for row in self._rows(query, (key_id,)))
+
+    def taken(self, names: Sequence[str]) -> list[Taken]:
+        """Return which of these names are taken, and by which entries."""
+        query = "SELECT name, idx, length FROM once WHERE name IN (SELECT value FROM json_each(?))"
+        return [Taken(*row) for row in self._rows(query, (json.dumps(list(names)),))]
 
     def size(self) -> int:
         """Return the number of entries."""

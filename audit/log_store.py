@@ -39,6 +39,14 @@ class SealedRow(NamedTuple):
     floor: float
 
 
+class Taken(NamedTuple):
+    """A name that is taken once, the first entry it stands for, and how many (`audit.once`)."""
+
+    name: str
+    first: int
+    length: int
+
+
 class Group(NamedTuple):
     """Everything one commit writes."""
 
@@ -46,6 +54,7 @@ class Group(NamedTuple):
     nodes: Sequence[Node]
     payloads: Sequence[PayloadRow]
     checkpoint: tuple[int, str]
+    names: Sequence[Taken] = ()
 
 
 class LogStore(Protocol):
@@ -73,6 +82,10 @@ class LogStore(Protocol):
 
     def sealed_by(self, key_ids: Iterable[bytes]) -> list[int]:
         """Return the entries whose payload one of these keys sealed, in order."""
+        ...
+
+    def taken(self, names: Sequence[str]) -> list[Taken]:
+        """Return which of these names are taken, and by which entries."""
         ...
 
     def size(self) -> int:

@@ -26,6 +26,7 @@ from audit.log import Draft, EvidenceLog
 from audit.signing import SigningKey
 from audit.verify import verify_log
 from audit.witness_store import WitnessStore
+from tests.audit.conftest import NOW
 from tests.audit.kill_points import ORIGIN, event
 
 pytestmark = pytest.mark.promise(8)
@@ -55,7 +56,7 @@ def test_log_killed_at_any_write_keeps_each_promise(tmp_path: Path, key: Signing
     """
     key.save(tmp_path / "key")
     points = killed(tmp_path, "log")
-    assert len(points) - 1 == 19 + 6 + 7 + 6 + 18  # the making, three alone, a group of four
+    assert len(points) - 1 == 20 + 6 + 7 + 6 + 18  # the making, three alone, a group of four
     sizes = set()
     for point in points:
         promised = [index for indices in point["promises"] for index in indices]
@@ -157,10 +158,10 @@ def test_torn_page_is_found_wherever_it_lies(tmp_path: Path, key: SigningKey) ->
 
 
 def _pages_without_evidence(database: sqlite3.Connection) -> set[int]:
-    """Return the pages of the two indexes for look-ups, and of the ranges sealed, here none."""
+    """Return the pages of the three indexes for look-ups, and of the ranges sealed, here none."""
     try:
         rows = database.execute(
-            "SELECT pageno FROM dbstat WHERE name IN ('entry_kind', 'payload_key', 'sealed')"
+            "SELECT pageno FROM dbstat WHERE name IN ('entry_kind', 'payload_key', 'once', 'sealed')"
         )
         return {row[0] for row in rows}
     except sqlite3.OperationalError:
@@ -174,7 +175,7 @@ def test_clock_that_goes_back_changes_no_order_and_is_named(
     fields: dict[str, Value] = {"sequence": 1, "envelope_digest": "a" * 64}
     times = [1000.0, 1001.5, 1001.0, 400.0, 401.0, 2000.0, 1.5e-7]
     path = tmp_path / "log.db"
-    with closing(EvidenceLog(path, key, origin=ORIGIN, clock=lambda: 0.0)) as log:
+    with closing(EvidenceLog(path, key, origin=ORIGIN, clock=lambda: 2000.0)) as log:
         for at in times:
             log.append(Event(kind=EventKind.STANDING_APPLIED, at=at, fields=fields))
         assert [entry.event.at for entry in log.entries(0, 9)] == times
@@ -186,6 +187,6 @@ def test_clock_within_a_minute_is_not_named(
 ) -> None:
     """Callers that overtake one another by seconds are no clock that went back."""
     path = tmp_path / "log.db"
-    with closing(EvidenceLog(path, key, origin=ORIGIN, clock=lambda: 0.0)) as log:
+    with closing(EvidenceLog(path, key, origin=ORIGIN, clock=lambda: NOW)) as log:
         log.append_many([Draft(event(number)) for number in range(5)])
     assert verify_log(path, key.verify_key).clock_back == ()

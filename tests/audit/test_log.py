@@ -31,7 +31,7 @@ from audit.signing import SigningKey
 from audit.tree import leaf_hash, root_from_leaves, verify_consistency, verify_inclusion
 from audit.verify import verify_log
 from policies.vocabulary import SubjectId
-from tests.audit.conftest import sqlite_of
+from tests.audit.conftest import NOW, sqlite_of
 
 ANN, BOB = SubjectId("1f" * 32), SubjectId("2e" * 32)
 MakeEvent = Callable[[int], Event]
@@ -179,7 +179,7 @@ def test_log_without_a_keystore_keeps_no_payload_of_a_person(
     tmp_path: Path, key: SigningKey, event: MakeEvent
 ) -> None:
     """Where nothing can be sealed, only the commitment stays."""
-    with closing(EvidenceLog(tmp_path / "x.db", key, origin=ORIGIN, clock=lambda: 0.0)) as log:
+    with closing(EvidenceLog(tmp_path / "x.db", key, origin=ORIGIN, clock=lambda: NOW)) as log:
         index = log.append(event(1), private={"rule": "p06"}, subject=ANN)
         assert log.payload(index) is None
         assert b'"commitment":null' not in log.entry(index).leaf
@@ -238,10 +238,10 @@ def test_log_in_a_folder_that_is_none_is_unavailable(tmp_path: Path, key: Signin
     """A path that cannot be a log is one clear error."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(EvidenceUnavailable):
-        EvidenceLog(tmp_path / "file" / "log.db", key, origin=ORIGIN, clock=lambda: 0.0)
+        EvidenceLog(tmp_path / "file" / "log.db", key, origin=ORIGIN, clock=lambda: NOW)
     (tmp_path / "no.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(EvidenceUnavailable):
-        EvidenceLog(tmp_path / "no.db", key, origin=ORIGIN, clock=lambda: 0.0)
+        EvidenceLog(tmp_path / "no.db", key, origin=ORIGIN, clock=lambda: NOW)
 
 
 @pytest.mark.promise(8)
@@ -256,10 +256,10 @@ def test_log_that_was_changed_is_not_opened_for_writing(
         database.execute("DROP TRIGGER entry_DELETE")
         database.execute("DELETE FROM entry WHERE idx = 4")
     with pytest.raises(LogTampered) as caught:
-        EvidenceLog(path, key, origin=ORIGIN, clock=lambda: 0.0)
+        EvidenceLog(path, key, origin=ORIGIN, clock=lambda: NOW)
     assert caught.value.what is Tampering.TRUNCATED
     with pytest.raises(LogTampered) as caught:
-        EvidenceLog(path, SigningKey.generate(key.name), origin=ORIGIN, clock=lambda: 0.0)
+        EvidenceLog(path, SigningKey.generate(key.name), origin=ORIGIN, clock=lambda: NOW)
     assert caught.value.what is Tampering.SIGNATURE
 
 
@@ -269,10 +269,10 @@ from pathlib import Path
 from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.signing import SigningKey
-from tests.audit.conftest import sqlite_of
+from tests.audit.conftest import NOW, sqlite_of
 
 folder = Path(sys.argv[1])
-log = EvidenceLog(folder / "log.db", SigningKey.load(folder / "key"), origin="o", clock=lambda: 0.0)
+log = EvidenceLog(folder / "log.db", SigningKey.load(folder / "key"), origin="o", clock=lambda: NOW)
 lock = threading.Lock()
 
 def work(worker):
@@ -301,7 +301,7 @@ def test_log_killed_in_the_middle_loses_no_acknowledged_entry(
         acknowledged = [child.stdout.readline().split() for _ in range(200)]
         os.kill(child.pid, signal.SIGKILL)
         acknowledged += [line.split() for line in child.stdout if line.endswith(b"\n")]
-    with closing(EvidenceLog(tmp_path / "log.db", key, origin="o", clock=lambda: 0.0)) as log:
+    with closing(EvidenceLog(tmp_path / "log.db", key, origin="o", clock=lambda: NOW)) as log:
         assert log.size >= len(acknowledged) >= 200
         for index, worker, number in acknowledged:
             fields = log.entry(int(index)).event.fields

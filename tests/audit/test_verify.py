@@ -17,6 +17,7 @@ from audit.log import Draft, EvidenceLog
 from audit.replay import RUN
 from audit.signing import SigningKey
 from audit.verify import verify_log
+from tests.audit.conftest import NOW
 
 MakeEvent = Callable[[int], Event]
 ORIGIN = "node-1.example/log"
@@ -126,7 +127,7 @@ def test_verify_finds_a_fork_by_a_checkpoint_from_elsewhere(
     tmp_path: Path, path: Path, key: SigningKey, event: MakeEvent, known_size: int
 ) -> None:
     """Two histories under one key are found by one checkpoint of the other, at any size."""
-    with closing(EvidenceLog(tmp_path / "o.db", key, origin=ORIGIN, clock=lambda: 0.0)) as other:
+    with closing(EvidenceLog(tmp_path / "o.db", key, origin=ORIGIN, clock=lambda: NOW)) as other:
         for number in range(known_size):
             other.append(event(number + 100))
         known = other.checkpoint()
@@ -140,7 +141,7 @@ def test_verify_finds_a_rewritten_history(
     tmp_path: Path, path: Path, key: SigningKey, event: MakeEvent
 ) -> None:
     """Entries and nodes replaced consistently still contradict the signed checkpoints."""
-    with closing(EvidenceLog(tmp_path / "o.db", key, origin=ORIGIN, clock=lambda: 0.0)) as other:
+    with closing(EvidenceLog(tmp_path / "o.db", key, origin=ORIGIN, clock=lambda: NOW)) as other:
         for number in range(23):
             other.append(event(number + (100 if number == 9 else 0)), private={"n": 1})
     with closing(sqlite3.connect(path)) as database, database:
@@ -233,7 +234,7 @@ def long(tmp_path: Path, log: EvidenceLog, event: MakeEvent) -> Path:
 def test_verify_of_several_runs_agrees_with_the_log(long: Path, key: SigningKey) -> None:
     """Checkpoints on, before and after the borders of runs all hold, and so does the root."""
     verified = verify_log(long, key.verify_key)
-    with closing(EvidenceLog(long, key, origin=ORIGIN, clock=lambda: 0.0)) as log:
+    with closing(EvidenceLog(long, key, origin=ORIGIN, clock=lambda: NOW)) as log:
         assert (verified.size, verified.root) == (log.size, log.root())
         assert (verified.checkpoints, verified.note) == (8, log.checkpoint())
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -42,7 +43,7 @@ KEY = SigningKey.generate("bench")
 def decision(number: int) -> Event:
     """Return the event of a decision, as the gate makes it."""
     fields: dict[str, Value] = {
-        "decision_id": f"{number:032x}",
+        "decision_id": sha256(number.to_bytes(8)).hexdigest()[:32],  # random, as the gate's are
         "node": "branch-1",
         "action": "infer",
         "purpose": "service",
@@ -54,7 +55,7 @@ def decision(number: int) -> Event:
         "request_digest": f"{number:064x}",
         "standing_digest": "d" * 64,
     }
-    return Event(kind=EventKind.DECISION, at=1_800_000_000.25 + number, fields=fields)
+    return Event(kind=EventKind.DECISION, at=1_700_000_000.25 + number, fields=fields)
 
 
 def drafts(first: int, count: int) -> list[Draft]:

@@ -85,7 +85,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[[], Desk]]:
         def clock() -> float:
             return made.now
 
-        log = EvidenceLog(tmp_path / "log.db", key, origin="desk", clock=lambda: 1_800_000_000.0)
+        log = EvidenceLog(tmp_path / "log.db", key, origin="desk", clock=clock)
         access = Access(
             folder=tmp_path,
             log=log,

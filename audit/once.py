@@ -1,0 +1,116 @@
+"""Names that a log takes once: the ids of decisions, and of submissions by other processes.
+
+They lie in a table beside the tree, written in the transaction of the entries that they name, so
+that after any crash a name is taken if and only if its entries are there. A submission that comes
+again, because its answer was lost, gets the place it has; a decision's id that comes again is
+refused. The table is an index for the writer and no evidence: whoever owns the database can
+empty it, and changes no leaf by that.
+
+Not here: who may submit (`audit.intake`), the tables (`audit.log_store`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from audit.drafts import Pending
+from audit.errors import EntryRepeated, EventInvalid
+from audit.leaf import decode_leaf
+from audit.log_store import Taken
+
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+class Work(NamedTuple):
+    """What one caller wants appended together, and the id under which it may come again."""
+
+    pending: Sequence[Pending]
+    submission: str | None = None
+
+
+class Names:
+    """What is taken before a group and within it; for the writer's thread alone."""
+
+    def __init__(
+        self,
+        works: Iterable[Work],
+        *,
+        find: Callable[[Sequence[str]], Iterable[Taken]],
+        leaf: Callable[[int], bytes],
+    ) -> None:
+        """Look up the names of a group.
+
+        Args:
+            works: The group.
+            find: Returns those of some names that the log has taken.
+            leaf: Returns an entry's leaf, those of this group included.
+
+        Raises:
+            EvidenceUnavailable: The storage cannot be read.
+        """
+        wanted = sorted({row.name for work in works for row in _names_of(work, 0)})
+        self._taken: Mapping[str, Taken] = {row.name: row for row in find(wanted)} if wanted else {}
+        self._leaf = leaf
+        self._new: dict[str, Taken] = {}
+
+    @property
+    def new(self) -> list[Taken]:
+        """What this group takes."""
+        return list(self._new.values())
+
+    def place(self, work: Work, first: int) -> int | EntryRepeated | None:
+        """Take the names of a work that begins at `first`; None if it is new.
+
+        Returns:
+            The first entry of the same submission where it came before; why it is refused where
+            one of its names is another's.
+        """
+        before = None if work.submission is None else self._find(_submission(work.submission))
+        if before is not None:
+            return before.first if self._is(before, work) else _another()
+        rows = list(_names_of(work, first))
+        names = {row.name for row in rows}
+        if len(names) < len(rows) or any(self._find(name) for name in names):
+            return EntryRepeated("this decision_id is in the log already", field="decision_id")
+        self._new |= {row.name: row for row in rows}
+        return None
+
+    def _find(self, name: str) -> Taken | None:
+        return self._taken.get(name) or self._new.get(name)
+
+    def _is(self, before: Taken, work: Work) -> bool:
+        """Say whether these are the events that were recorded under that id."""
+        if before.length != len(work.pending):
+            return False
+        recorded = (decode_leaf(self._leaf(before.first + n))[0] for n in range(before.length))
+        given = (decode_leaf(pending.leaf)[0] for pending in work.pending)
+        return all(one == other for one, other in zip(recorded, given, strict=True))
+
+
+def check_submission_id(value: str) -> str:
+    """Return an id of a submission.
+
+    Raises:
+        EventInvalid: It is not 1 to 64 letters, digits and `._:-`.
+    """
+    if not _ID.fullmatch(value):
+        raise EventInvalid("a submission's id is 1 to 64 letters, digits and ._:-", field="id")
+    return value
+
+
+def _names_of(work: Work, first: int) -> Iterator[Taken]:
+    if work.submission is not None:
+        yield Taken(_submission(work.submission), first, len(work.pending))
+    for offset, pending in enumerate(work.pending):
+        if pending.decision is not None:
+            yield Taken(f"decision/{pending.decision}", first + offset, 1)
+
+
+def _submission(value: str) -> str:
+    return f"submission/{value}"
+
+
+def _another() -> EntryRepeated:
+    return EntryRepeated("other events were recorded under this submission's id", field="id")
