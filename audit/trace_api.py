@@ -1,11 +1,13 @@
 """The route by which staff trace a decision in a running service's log.
 
 GET /v1/trace/{decision}   officer, DPO or auditor   the chain, each link with its receipt
+
+The coordinator, which knows no staff yet, guards it as its other routes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends
@@ -14,16 +16,18 @@ from audit.log import EvidenceLog
 from audit.staff import StaffRole, only
 from audit.trace import Foreign, Proofs, link_to_dict, trace
 
+READERS = (StaffRole.OFFICER, StaffRole.DPO, StaffRole.AUDITOR)
 _AT_A_TIME = 1000
 
 
 def trace_router(
-    log: EvidenceLog, *, published: Callable[[str], Foreign | None] = lambda _: None
+    log: EvidenceLog,
+    *,
+    published: Callable[[str], Foreign | None] = lambda _: None,
+    guarded: Sequence[Any] = (Depends(only(*READERS)),),
 ) -> APIRouter:
     """Return the route over a log; `published` finds a release's entry in the coordinator's."""
-    router = APIRouter(
-        dependencies=[Depends(only(StaffRole.OFFICER, StaffRole.DPO, StaffRole.AUDITOR))]
-    )
+    router = APIRouter(dependencies=guarded)
 
     @router.get("/v1/trace/{decision}")
     def traced(decision: str) -> dict[str, Any]:

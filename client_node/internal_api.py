@@ -19,7 +19,7 @@ import safetensors.numpy
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from audit.http import BodyLimit, install_error_handlers
+from audit.http import BodyLimit, RecordRefusals, install_error_handlers
 from client_node.errors import (
     NodeError,
     ReleaseRejected,
@@ -38,6 +38,7 @@ def create_internal_app(service: NodeService) -> FastAPI:
     app = FastAPI(title="Undertone node, internal", docs_url=None, redoc_url=None, openapi_url=None)
     install_error_handlers(app, {UpdateRejected: 409, NodeError: 503})
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
+    app.add_middleware(RecordRefusals, refusals=service.refusals)
 
     @app.post("/internal/enrolment")
     async def enrolment(request: Request) -> Response:

@@ -25,6 +25,7 @@ from audit.archive import Archive
 from audit.errors import AuditError
 from audit.events import Event, EventKind
 from audit.gate import Gate
+from audit.intake import Intake
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.pki import check_certificate
@@ -381,6 +382,8 @@ def _make_ready(service: NodeService, rules: Current) -> None:
         "node": service.node,
     }
     service.log.append(Event(kind=EventKind.SERVICE_STARTED, at=service.log.clock(), fields=fields))
+    socket = service.settings.folder / "evidence.sock"
+    service.opened.callback(Intake(service.log, socket, refusals=service.refusals).close)
 
 
 def _people_requests(service: NodeService) -> PeopleRequests:

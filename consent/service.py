@@ -15,6 +15,7 @@ from audit.errors import KeyInvalid, RetentionInvalid
 from audit.events import Event, EventKind
 from audit.gate import Gate
 from audit.hold_book import HoldBook
+from audit.intake import Intake
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.portal.access import Access
@@ -87,7 +88,7 @@ class TrustService:
             self._open_witness(opening)
             self.acts.finish_erasures()
             self.finish_held_erasures()
-            self._log_start()
+            self._log_start(opening)
             self._stores = opening.pop_all()
 
     def _open_stores(self, opening: ExitStack) -> None:
@@ -233,7 +234,8 @@ class TrustService:
         )
         opening.callback(self.witnessing.close)
 
-    def _log_start(self) -> None:
+    def _log_start(self, opening: ExitStack) -> None:
+        """Record the start, then let other processes of this machine submit."""
         fields = {
             "service": NAME,
             "version": _version(),
@@ -241,6 +243,8 @@ class TrustService:
             "key": str(self.key.verify_key),
         }
         self.log.append(Event(kind=EventKind.SERVICE_STARTED, at=self._clock(), fields=fields))
+        socket = self.settings.folder / "evidence.sock"
+        opening.callback(Intake(self.log, socket, refusals=self.refusals).close)
 
     def close(self) -> None:
         """Finish what was begun and close all stores; more than once does nothing."""

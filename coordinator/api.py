@@ -18,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from audit.errors import KeyInvalid
-from audit.http import BodyLimit, install_error_handlers
+from audit.errors import EntryMissing, KeyInvalid
+from audit.http import BodyLimit, RecordRefusals, install_error_handlers
+from audit.refusals import Refusals
 from audit.signing import VerifyKey
+from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX, Witnessing
 from coordinator.courier import CourierQueue
 from coordinator.errors import (
@@ -62,6 +64,7 @@ STATUSES = {
     NodeConflict: 409,
     NodeKeyInvalid: 422,
     KeyInvalid: 422,
+    EntryMissing: 404,
     ReleaseRejected: 409,
     ReleaseUnknown: 404,
     FlowerUnavailable: 503,
@@ -128,7 +131,8 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> ASGIApp:
     _add_plans_and_nodes(app, service, guarded)
     _add_runs(app, service, guarded)
     _add_releases(app, service, guarded)
-    return BodyLimit(app, limit_bytes=PLAN_BYTES)
+    app.include_router(trace_router(service.log, guarded=guarded))
+    return RecordRefusals(BodyLimit(app, limit_bytes=PLAN_BYTES), refusals=service.refusals)
 
 
 def _add_plans_and_nodes(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> None:
@@ -240,6 +244,7 @@ def create_courier_app(
     queue: CourierQueue,
     *,
     witnessing: Witnessing | None = None,
+    refusals: Refusals | None = None,
     long_poll_s: float = LONG_POLL_S,
 ) -> ASGIApp:
     """Return the application for the Unix socket: the courier's calls, and witnesses'.
@@ -266,7 +271,8 @@ def create_courier_app(
 
     if witnessing is not None:
         _add_witness(app, witnessing)
-    return BodyLimit(app, limit_bytes=REPLIES_BYTES, by_prefix={PREFIX: MAX_BYTES})
+    limited = BodyLimit(app, limit_bytes=REPLIES_BYTES, by_prefix={PREFIX: MAX_BYTES})
+    return limited if refusals is None else RecordRefusals(limited, refusals=refusals)
 
 
 def _add_witness(app: FastAPI, witnessing: Witnessing) -> None:

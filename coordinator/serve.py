@@ -36,7 +36,10 @@ def serve(service: CoordinatorService, *, on_ready: Callable[[], None]) -> None:
     check_certificate(service.settings.certificate, time.time())
     people, courier = _listen(service)
     # People's server runs on the main thread and takes the signals; the courier's follows it.
-    followers = _server(create_courier_app(service.queue, witnessing=service.witnesses.witnessing))
+    courier_app = create_courier_app(
+        service.queue, witnessing=service.witnesses.witnessing, refusals=service.refusals
+    )
+    followers = _server(courier_app)
     thread = threading.Thread(target=followers.run, args=([courier],), name="courier-api")
     thread.start()
     _on_signals(_leave)

@@ -18,7 +18,9 @@ from audit.errors import AuditError
 from audit.events import Event, EventKind, Value
 from audit.exchange import Peer
 from audit.gate import Gate
+from audit.intake import Intake
 from audit.log import EvidenceLog
+from audit.refusals import Refusals
 from audit.signing import SigningKey, VerifyKey
 from coordinator.aggregation import candidate
 from coordinator.budget_ledger import CentralLedger
@@ -115,6 +117,8 @@ class CoordinatorService:
         self.settings, self._clock, self._accountant = settings, clock, accountant
         settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._key, self.log = _open_log(settings, clock)
+        self.refusals = Refusals(self.log, clock=clock)
+        self._intake: Intake | None = None
         engine = open_store(settings.folder / "coordinator.db")
         self.registry = Registry(engine, clock=clock)
         self.journal = Journal(engine, clock=clock)
@@ -191,6 +195,8 @@ class CoordinatorService:
         }
         self.witnesses.meet()  # before anything is added to a log that may have been put back
         self._record(Event(kind=EventKind.SERVICE_STARTED, at=self._clock(), fields=fields))
+        socket = self.settings.folder / "evidence.sock"
+        self._intake = Intake(self.log, socket, refusals=self.refusals)
         for run in self.journal.unfinished():
             centre = self._centre(threading.Event(), lambda: None)  # only to close
             close_run(centre, run, RunState.FAILED, "the coordinator ended during the run")
@@ -214,6 +220,9 @@ class CoordinatorService:
             self._deliverer.join(STOP_S)
         self.fleet.stop()
         self.witnesses.close()
+        if self._intake is not None:
+            self._intake.close()
+        self.refusals.close()
         self.log.close()
 
     def governance(self) -> Governance | None:

@@ -161,7 +161,8 @@ def _pages_without_evidence(database: sqlite3.Connection) -> set[int]:
     """Return the pages of the three indexes for look-ups, and of the ranges sealed, here none."""
     try:
         rows = database.execute(
-            "SELECT pageno FROM dbstat WHERE name IN ('entry_kind', 'payload_key', 'once', 'sealed')"
+            "SELECT pageno FROM dbstat"
+            " WHERE name IN ('entry_kind', 'payload_key', 'once', 'sealed')"
         )
         return {row[0] for row in rows}
     except sqlite3.OperationalError:
