@@ -18,19 +18,24 @@ from audit.errors import EvidenceUnavailable
 def create_private(path: Path, data: bytes) -> None:
     """Write a new file of mode 0600 and make it durable.
 
+    It has its name only once it is whole, so that a process that is killed leaves none half
+    written under it.
+
     Raises:
         FileExistsError: The file is already there; it is left as it is.
         OSError: The disk or folder does not take it; nothing half-written stays.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    part = path.with_name(f".{path.name}.new")
+    part.unlink(missing_ok=True)  # of a process that was killed here
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
+        os.link(part, path, follow_symlinks=False)
+    finally:
+        part.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

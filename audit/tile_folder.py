@@ -72,15 +72,20 @@ class TileFolder:
         return open_checkpoint(note, key, origin=origin)
 
     def read(self, tile: Tile) -> bytes:
-        """Return a tile's bytes, unverified; of a full tile of hashes a part will do.
+        """Return a tile's bytes, unverified; a part of the full tile will do.
+
+        Parts go once the full tile is there, before the checkpoint that covers it is.
 
         Raises:
             EvidenceUnavailable: It cannot be read.
         """
         full = Tile(tile.level, tile.index).path
-        if tile.level is not None and (self._folder / full).is_file():
-            return self._read(full)[: tile.width * HASH_BYTES]
-        return self._read(tile.path)
+        if tile.width == WIDTH or not (self._folder / full).is_file():
+            return self._read(tile.path)
+        whole = self._read(full)
+        if tile.level is None:
+            return bundle(open_bundle(whole)[: tile.width])
+        return whole[: tile.width * HASH_BYTES]
 
     def node(self, level: int, place: int, *, size: int) -> bytes:
         """Return a complete node of the log of that size, unverified.
