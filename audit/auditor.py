@@ -8,6 +8,7 @@ two visits is named, and a log that passes carries the word of somebody outside.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ class Auditor:
         self._store, self._key, self._clock = WitnessStore(path), key, clock
 
     def audit(self, copy: Path, key: VerifyKey, *, progress: Progress | None = None) -> Audited:
-        """Verify a copy of the log of that key, remember where it ends, and cosign that.
+        """Verify a copy of the log of that first key, remember where it ends, and cosign that.
 
         Raises:
             LogTampered: It does not hold, or does not continue what was cosigned before.
@@ -49,7 +50,8 @@ class Auditor:
         found = verify_log(copy, key, progress=progress, known_checkpoint=self._last_note(key))
         now = self._clock()
         line = cosign(found.note, self._key, at_s=int(now))
-        origin = open_checkpoint(found.note, key).origin
+        origin = open_checkpoint(found.note, found.keys).origin
+        self._store.learn(found.keys)
         self._store.remember(Seen(origin, found.size, found.root, found.note, now))
         return Audited(found.size, found.note, line)
 
@@ -59,9 +61,10 @@ class Auditor:
 
     def _last_note(self, key: VerifyKey) -> str | None:
         """Return the checkpoint of this key's log that was cosigned last, under any origin."""
+        keys = self._store.keys_of(key)
         for origin in self._store.origins():
             seen = self._store.seen(origin)
             with suppress(SignatureInvalid):
-                if seen is not None and open_checkpoint(seen.note, key):
+                if seen is not None and open_checkpoint(seen.note, replace(keys, origin=None)):
                     return seen.note
         return None

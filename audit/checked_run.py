@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from audit.archive import Archive, read_sealed
 from audit.errors import EventInvalid, EvidenceUnavailable, LogTampered, Tampering
+from audit.key_chain import key_changes
 from audit.leaf import commitment_of, read_payload, times_of
 from audit.replay import RUN, Levels, hash_run
 
@@ -44,13 +45,15 @@ class CheckedRun:
     """A run that holds in itself.
 
     `moments` are all that the clock needs: first and last where it only goes forward. `late` is
-    what is wrong but comes after the checkpoints in the order of verification.
+    what is wrong but comes after the checkpoints in the order of verification. `key_changes` are
+    the entries that change the log's keys.
     """
 
     levels: Levels
     count: int
     moments: list[Moment]
     late: LogTampered | None
+    key_changes: list[tuple[int, bytes]]
 
 
 def check_run(
@@ -72,7 +75,13 @@ def check_run(
         moments = _moments(start, leaves)
     except LogTampered as error:
         late = error
-    return CheckedRun(levels=levels, count=len(leaves), moments=moments, late=late)
+    return CheckedRun(
+        levels=levels,
+        count=len(leaves),
+        moments=moments,
+        late=late,
+        key_changes=key_changes(start, leaves),
+    )
 
 
 def check_node(

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from audit.errors import CheckpointInvalid, SignatureInvalid
-from audit.keys import SigningKey, VerifyKey
+from audit.keys import LogKeys, SigningKey, VerifyKey
 from audit.tree import HASH_BYTES
 
 MAX_NOTE_BYTES = 128 * 1024
@@ -35,16 +35,17 @@ class Checkpoint:
     root: bytes
 
 
-def sign_note(text: str, key: SigningKey) -> str:
-    """Return the text with one signature.
+def sign_note(text: str, *keys: SigningKey) -> str:
+    """Return the text with a signature of each key.
 
     Raises:
         CheckpointInvalid: The text does not end with a newline or has control characters.
     """
     if not text.endswith("\n") or _CONTROL.search(text):
         raise CheckpointInvalid("a note ends with a newline and has no control characters")
-    signature = key.verify_key.key_id + key.sign(text.encode())
-    return f"{text}\n{DASH}{key.name} {base64.b64encode(signature).decode()}\n"
+    signed = [(key.name, key.verify_key.key_id + key.sign(text.encode())) for key in keys]
+    lines = [f"{DASH}{name} {base64.b64encode(line).decode()}\n" for name, line in signed]
+    return f"{text}\n{''.join(lines)}"
 
 
 def open_note(note: str, key: VerifyKey) -> str:
@@ -58,7 +59,7 @@ def open_note(note: str, key: VerifyKey) -> str:
     for name, signature in signatures_of(note):
         # signed-note: ignore unknown keys, even if they share a name or ID with a known one
         if (name, signature[:_KEY_ID_BYTES]) == (key.name, key.key_id):
-            key.verify(text.encode(), signature[_KEY_ID_BYTES:])
+            key.verify_line(text, signature[_KEY_ID_BYTES:])
             found = True
     if not found:
         raise SignatureInvalid(f"the note has no signature of {key.name} ({key.key_id.hex()})")
@@ -92,8 +93,8 @@ def unverified_checkpoint(note: str) -> Checkpoint:
     return _read(text_of(note))
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:
-    """Return the checkpoint as a signed note.
+def sign_checkpoint(checkpoint: Checkpoint, *keys: SigningKey) -> str:
+    """Return the checkpoint as a note that each key signed.
 
     Raises:
         CheckpointInvalid: The origin is empty or has spaces, or size or root are impossible.
@@ -101,24 +102,30 @@ def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:
     text = f"{checkpoint.origin}\n{checkpoint.size}\n{base64.b64encode(checkpoint.root).decode()}\n"
     if _read(text) != checkpoint:
         raise CheckpointInvalid("a checkpoint needs an origin of one word, a size and a root")
-    return sign_note(text, key)
+    return sign_note(text, *keys)
 
 
-def open_checkpoint(note: str, key: VerifyKey, *, origin: str | None = None) -> Checkpoint:
-    """Return the checkpoint that this key signed.
+def open_checkpoint(note: str, keys: LogKeys, *, origin: str | None = None) -> Checkpoint:
+    """Return the checkpoint that this log's keys signed: every one that signs at its size.
 
     Args:
         note: The signed note.
-        key: The log's key.
-        origin: The log's origin where the caller knows it; None takes the key's word for it.
+        keys: The log's key, or its keys, each for its sizes.
+        origin: The log's origin where the caller knows it; None takes the keys' word for it.
 
     Raises:
         CheckpointInvalid: Not a checkpoint, or one of another log.
-        SignatureInvalid: Not signed by that key.
+        SignatureInvalid: A key that signs at this size did not, or no key does.
     """
-    checkpoint = _read(open_note(note, key))
-    if origin is not None and checkpoint.origin != origin:
-        raise CheckpointInvalid(f"the checkpoint is of another log than {origin}")
+    checkpoint = _read(text_of(note))
+    signers = keys.keys_at(checkpoint.size)
+    for key in signers:
+        open_note(note, key)
+    if not signers:
+        raise SignatureInvalid(f"no key of {keys.name} signs at size {checkpoint.size}")
+    for expected in (origin, keys.origin):
+        if expected not in {None, checkpoint.origin}:
+            raise CheckpointInvalid(f"the checkpoint is of another log than {expected}")
     return checkpoint
 
 

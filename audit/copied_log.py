@@ -15,7 +15,7 @@ from audit.archive import Archive
 from audit.checked_run import read_rows
 from audit.checkpoint import open_checkpoint
 from audit.errors import EntryMissing
-from audit.keys import VerifyKey
+from audit.keys import LogKeys
 from audit.receipt import make_receipt
 from audit.replay import RUN
 from audit.tree import prove_inclusion
@@ -26,20 +26,20 @@ class CopiedLog:
     """Reads one log at the size of its newest checkpoint."""
 
     def __init__(
-        self, database: sqlite3.Connection, key: VerifyKey, archive: Archive | None
+        self, database: sqlite3.Connection, keys: LogKeys, archive: Archive | None
     ) -> None:
         """Read where the log ends.
 
         Raises:
             EntryMissing: It has no checkpoint.
-            CheckpointInvalid, SignatureInvalid: The key did not sign it.
+            CheckpointInvalid, SignatureInvalid: The keys did not sign it.
         """
         self._database, self._archive = database, archive
         row = database.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
         if row is None:
             raise EntryMissing("the log has no checkpoint: nothing in it can be proven")
         self._note = str(row[0])
-        self._checkpoint = open_checkpoint(self._note, key)
+        self._checkpoint = open_checkpoint(self._note, keys)
 
     @property
     def origin(self) -> str:
@@ -75,15 +75,13 @@ class CopiedLog:
 
 
 @contextmanager
-def copied_log(
-    path: Path, key: VerifyKey, *, archive: Archive | None = None
-) -> Iterator[CopiedLog]:
+def copied_log(path: Path, keys: LogKeys, *, archive: Archive | None = None) -> Iterator[CopiedLog]:
     """Open a log's file to read.
 
     Raises:
         EvidenceUnavailable: The file cannot be read.
         LogTampered: It is no log.
-        EntryMissing, CheckpointInvalid, SignatureInvalid: Its end is not signed by that key.
+        EntryMissing, CheckpointInvalid, SignatureInvalid: Its end is not signed by those keys.
     """
     with reading(path) as database:
-        yield CopiedLog(database, key, archive)
+        yield CopiedLog(database, keys, archive)

@@ -3,10 +3,12 @@
 AuditError
 ├── KeyInvalid              a key, key name or key file that cannot be used
 ├── SignatureInvalid        a signature that does not hold
-│   └── RequestExpired      a signed request that is too old, too new, or seen before
+│   ├── RequestExpired      a signed request that is too old, too new, or seen before
+│   └── KeyChangeInvalid    a change of a log's key that its keys did not sign
 ├── EnvelopeInvalid         bytes that are no sealed envelope of the expected kind
 ├── EventInvalid            an event outside the closed set, or with content in it
 │   └── EntryRepeated       an id that the log has already
+├── KeyChangeRefused        a rotation or retirement that cannot be made now
 ├── EvidenceUnavailable     the log cannot record or answer: the use does not happen
 │   └── ArchiveOffline      entries lie in an archive that is not at hand
 ├── EntryMissing            an entry, size or person that is not there to be proven
@@ -61,6 +63,14 @@ class SignatureInvalid(AuditError):  # noqa: N818
 
 class RequestExpired(SignatureInvalid):
     """Reject a signed request that is too old, from the future, or seen before."""
+
+
+class KeyChangeInvalid(SignatureInvalid):
+    """Reject an entry that changes a log's key without the word of the keys it had."""
+
+
+class KeyChangeRefused(AuditError):  # noqa: N818
+    """Report that a log's key cannot be rotated or retired now; says why."""
 
 
 class EnvelopeInvalid(AuditError):  # noqa: N818

@@ -75,6 +75,8 @@ class EventKind(StrEnum):
     RETENTION_APPLIED = "retention-applied"
     ARCHIVE_SEALED = "archive-sealed"
     HOLD_STEP = "hold-step"
+    KEY_INTRODUCED = "key-introduced"
+    KEY_RETIRED = "key-retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.RETENTION_APPLIED: _shape("policy_digest first last count held until"),
         EventKind.ARCHIVE_SEALED: _shape("start end root manifest"),
         EventKind.HOLD_STEP: _shape("hold step by", "reason since until kinds person review"),
+        EventKind.KEY_INTRODUCED: _shape("origin key from_size until by signature accepted"),
+        EventKind.KEY_RETIRED: _shape("origin key_id last_size reason by signature"),
     }
 )
 

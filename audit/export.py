@@ -51,7 +51,7 @@ def export_log(
         EvidenceUnavailable: The file cannot be read.
     """
     verified = verify_log(path, key, progress=progress, archive=archive)
-    origin = open_checkpoint(verified.note, key).origin
+    origin = open_checkpoint(verified.note, verified.keys).origin
     leaves = read_leaves(path, verified.size, archive=archive)
     return _lines(leaves, origin, how)
 

@@ -1,6 +1,8 @@
-"""Ed25519 keys with names.
+"""Keys with names.
 
-A verify key is written as C2SP signed-note writes it: `name+keyid+base64(0x01 || key)`.
+A verify key is written as C2SP signed-note writes it: `name+keyid+base64(type || key)`; what each
+type is stands in `audit.algorithms`. A log may have several keys, one after another and for a
+while two at once: `LogKeys` is what all that opens checkpoints asks.
 A signing key lives in a file of mode 0600 and is never overwritten, printed or pickled.
 """
 
@@ -12,56 +14,97 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from audit.algorithms import SCHEMES, PublicKey, Scheme, SignatureType
 from audit.errors import KeyInvalid, SignatureInvalid
 from audit.private_files import create_private
 
-_ALGORITHM = b"\x01"  # C2SP signed-note: Ed25519
 _FILE_HEADER = "undertone-signing-key-v1"
 _NAME = re.compile(r"[^\s+\x00-\x1f]{1,200}")
 
 
+class LogKeys(Protocol):
+    """The keys of one log, each for its sizes."""
+
+    @property
+    def name(self) -> str:
+        """The name that all of them speak under."""
+        ...
+
+    @property
+    def origin(self) -> str | None:
+        """The log's origin, where the keys were learned from the log itself."""
+        ...
+
+    def keys_at(self, size: int) -> tuple[VerifyKey, ...]:
+        """Return the keys that must each have signed a checkpoint of that size."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class VerifyKey:
-    """A public key and the name it speaks under; `str` of it is the C2SP vkey."""
+    """A public key and the name it speaks under; `str` of it is the C2SP vkey.
+
+    It is also the keys of a log that never changed its key.
+    """
 
     name: str
     public: bytes
+    kind: SignatureType = SignatureType.ED25519
     key_id: bytes = field(init=False)
-    _key: Ed25519PublicKey = field(init=False, repr=False, compare=False)
+    _key: PublicKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the name and the key, and derive the key id.
 
         Raises:
-            KeyInvalid: The name has spaces or `+`, or the key is not 32 bytes.
+            KeyInvalid: The name has spaces or `+`, or the key is not of its type's length.
         """
         check_key_name(self.name)
+        scheme = self.scheme
         try:
-            key = Ed25519PublicKey.from_public_bytes(self.public)
+            key = scheme.load(self.public)
         except ValueError as error:
-            raise KeyInvalid(f"key {self.name}: not 32 bytes of Ed25519") from error
+            text = f"key {self.name}: not {scheme.public_bytes} bytes of {scheme.words}"
+            raise KeyInvalid(text) from error
         # signed-note: key ID = SHA-256(key name || 0x0A || signature type || public key)[:4]
-        hashed = hashlib.sha256(self.name.encode() + b"\n" + _ALGORITHM + self.public).digest()
+        hashed = hashlib.sha256(self.name.encode() + b"\n" + self._typed).digest()
         object.__setattr__(self, "key_id", hashed[:4])
         object.__setattr__(self, "_key", key)
 
     def __str__(self) -> str:
-        encoded = base64.b64encode(_ALGORITHM + self.public).decode()
-        return f"{self.name}+{self.key_id.hex()}+{encoded}"
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self._typed).decode()}"
+
+    @property
+    def scheme(self) -> Scheme:
+        """What is known of the key's algorithm."""
+        return SCHEMES[self.kind]
+
+    @property
+    def origin(self) -> str | None:
+        """Nothing: a key alone does not say which log is its own."""
+        return None
+
+    def keys_at(self, size: int) -> tuple[VerifyKey, ...]:
+        """Return this key alone, whatever the size."""
+        del size
+        return (self,)
+
+    @property
+    def _typed(self) -> bytes:
+        return bytes([self.kind]) + self.public
 
     @classmethod
-    def parse(cls, text: str) -> VerifyKey:
-        """Read a C2SP vkey.
+    def parse(
+        cls, text: str, *, kinds: frozenset[SignatureType] = frozenset({SignatureType.ED25519})
+    ) -> VerifyKey:
+        """Read a C2SP vkey of one of these types.
 
         Raises:
             KeyInvalid: Not of the form, another algorithm, or a key id that does not match.
@@ -72,12 +115,27 @@ class VerifyKey:
             raw = base64.b64decode(encoded, validate=True)
         except (ValueError, binascii.Error) as error:
             raise KeyInvalid("not a verify key: expected name+keyid+base64") from error
-        if raw[:1] != _ALGORITHM:
-            raise KeyInvalid(f"key {name[:80]}: not Ed25519 (algorithm byte 1)")
-        key = cls(name, raw[1:])
+        if raw[:1] not in {bytes([kind]) for kind in kinds}:
+            wanted = " or ".join(f"{SCHEMES[k].words} (algorithm byte {k})" for k in sorted(kinds))
+            raise KeyInvalid(f"key {name[:80]}: not {wanted}")
+        key = cls(name, raw[1:], SignatureType(raw[0]))
         if key.key_id.hex() != key_id:
             raise KeyInvalid(f"key {name}: key id is {key_id[:16]}, expected {key.key_id.hex()}")
         return key
+
+    def verify_line(self, text: str, blob: bytes) -> int:
+        """Return the Unix second at which this key signed a note's text; 0 where none is signed.
+
+        Args:
+            text: The note's text.
+            blob: What follows the key id in the signature line.
+
+        Raises:
+            SignatureInvalid: It did not.
+        """
+        at_s, signature = self.scheme.split(blob)
+        self.verify(self.scheme.message(self.name, text, at_s), signature)
+        return at_s
 
     def verify(self, message: bytes, signature: bytes) -> None:
         """Return if the signature over the message is this key's.

@@ -11,7 +11,9 @@ Not here: the tree (`audit.tree`), offline verification (`audit.verify`), witnes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,9 +33,11 @@ from audit.errors import (
 )
 from audit.events import Event, EventKind
 from audit.group_commit import GroupCommit
+from audit.key_chain import KEY_KINDS, is_key_change
 from audit.keys import SigningKey
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf, read_payload
+from audit.log_keys import FOLDER, SigningKeys
 from audit.log_store import Group, LogStore, PayloadRow, open_store
 from audit.once import Names, Work, check_submission_id
 from audit.receipt import make_receipt
@@ -55,6 +59,8 @@ __all__ = ["MOST_AHEAD_S", "Draft", "Entry", "EvidenceLog"]
 
 MOST_AHEAD_S = 300.0
 """How far an event's time may lie ahead of the log's clock: services' clocks differ a little."""
+
+_MOST_CHANGES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +92,37 @@ class EvidenceLog:
         clock: Clock,
         keystore: Keystore | None = None,
         archive: Archive | None = None,
+        key_folder: Path | None = None,
     ) -> None:
         """Open or begin a log, and check that it ends as it was last signed.
 
         Args:
             place: A SQLite file, or a `postgresql://` URL.
-            key: Signs the checkpoints; the log's identity, so it stays the same.
+            key: The log's first key, its identity; it signs until a rotation retires it.
             origin: The log's name in its checkpoints, one word.
             clock: Time of the events that the log itself needs.
             keystore: Seals the payloads of people. Without one, a person's payload is not
                 kept at all: the leaf has the commitment, and `payload` returns None.
             archive: Where sealed entries are read that the live store has dropped.
+            key_folder: Where later keys lie; beside a file in `log-keys` where none is said.
 
         Raises:
-            EvidenceUnavailable: Another owner holds it, or the disk refuses.
-            LogTampered: Its end is not what this key last signed for this origin.
+            EvidenceUnavailable: Another owner holds it, the disk refuses, or a key is not there.
+            LogTampered: Its end is not what its keys last signed for this origin.
         """
         self.key = key
         self.origin = origin
         self.clock = clock
         self._payloads = Payloads(keystore)
         self._shut: LogTampered | None = None
+        self._submitting, self._last = threading.Lock(), Future[int]()
+        self._last.set_result(0)
         self._store = open_store(place)
         self._leaves = SealedLeaves(self._store, archive)
+        if key_folder is None and isinstance(place, Path):
+            key_folder = place.with_name(FOLDER)
         try:
+            self.keys = self._follow_keys(key_folder)
             self._head = self._open_head()
         except BaseException:
             self._store.close()
@@ -155,6 +168,8 @@ class EvidenceLog:
             return range(0)
         if self._shut is not None:
             raise EvidenceUnavailable(f"nothing is recorded any more: {self._shut}") from self._shut
+        if any(draft.event.kind in KEY_KINDS for draft in drafts):
+            raise EventInvalid("a log's keys change by rotation alone")
         latest = self.clock() + MOST_AHEAD_S
         for draft in drafts:
             if draft.event.at > latest:
@@ -164,8 +179,32 @@ class EvidenceLog:
                 raise EventInvalid(text, field="at")
         known = None if submission is None else check_submission_id(submission)
         pending = self._payloads.prepare(drafts)
-        first = self._writer.submit(Work(pending, known)).result()
+        with self._submitting:
+            self._last = self._writer.submit(Work(pending, known))
+            done = self._last
+        first = done.result()
         return range(first, first + len(pending))
+
+    def change_keys(self, make: Callable[[int], Event]) -> int:
+        """Record a change of the log's own keys; return its index once it is durable.
+
+        Nothing else is submitted meanwhile: the event is signed for its very place.
+
+        Args:
+            make: Makes the event for an index.
+
+        Raises:
+            EvidenceUnavailable: It could not be made durable.
+            KeyChangeInvalid: The event does not follow from the keys; nothing is recorded.
+        """
+        if self._shut is not None:
+            raise EvidenceUnavailable(f"nothing is recorded any more: {self._shut}") from self._shut
+        with self._submitting:
+            wait([self._last])
+            (pending,) = self._payloads.prepare([Draft(make(self.size))])
+            self.keys.after([(self.size, pending.leaf)])
+            self._last = self._writer.submit(Work([pending], None))
+            return self._last.result()
 
     def forget(self, subject: SubjectId) -> int:
         """Delete a person's payloads, and those whose key is already destroyed; return how many.
@@ -322,12 +361,12 @@ class EvidenceLog:
         if last is None:
             if size:
                 raise LogTampered(Tampering.SIGNATURE, "a log with entries has no checkpoint")
-            note = self._sign(0, ())
+            note = self._sign(0, (), self.keys)
             self._store.write(Group([], [], [], (0, note)))
             return _Head(0, (), note)
         frontier, (_, note) = frontier_at(size, self._store.node), last
         try:
-            signed = open_checkpoint(note, self.key.verify_key, origin=self.origin)
+            signed = open_checkpoint(note, self.keys.chain, origin=self.origin)
         except (CheckpointInvalid, SignatureInvalid) as error:
             raise LogTampered(
                 Tampering.SIGNATURE,
@@ -341,6 +380,14 @@ class EvidenceLog:
                 index=signed.size,
             )
         return _Head(size, frontier, note)
+
+    def _follow_keys(self, folder: Path | None) -> SigningKeys:
+        """Load the keys that sign now, as the log's own entries say."""
+        rows = (row for kind in KEY_KINDS for row in self._store.newest(kind.value, _MOST_CHANGES))
+        try:
+            return SigningKeys.follow(self.key, folder, sorted(rows))
+        except SignatureInvalid as error:
+            raise LogTampered(Tampering.SIGNATURE, str(error)) from error
 
     def _write(self, works: Sequence[Work]) -> list[int | Exception]:
         """Make a group durable (writer thread only); return the first index of each work.
@@ -365,9 +412,10 @@ class EvidenceLog:
                 size += 1
         if not entries:
             return firsts
-        note = self._sign(size, frontier)
+        keys = self.keys.after(entry for entry in entries if is_key_change(entry[1]))
+        note = self._sign(size, frontier, keys)
         self._store.write(Group(entries, nodes, payloads, (size, note), names.new))
-        self._head = _Head(size, frontier, note)
+        self._head, self.keys = _Head(size, frontier, note), keys
         return firsts
 
     def _leaf(self, new: Sequence[tuple[int, bytes]], index: int) -> bytes:
@@ -375,9 +423,9 @@ class EvidenceLog:
         beyond = index - self._head.size
         return new[beyond][1] if beyond >= 0 else self.entry(index).leaf
 
-    def _sign(self, size: int, frontier: Frontier) -> str:
+    def _sign(self, size: int, frontier: Frontier, keys: SigningKeys) -> str:
         checkpoint = Checkpoint(origin=self.origin, size=size, root=root_of(frontier))
-        return sign_checkpoint(checkpoint, self.key)
+        return sign_checkpoint(checkpoint, *keys.signers)
 
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:

@@ -15,7 +15,7 @@ from pathlib import Path
 from audit.checkpoint import MAX_NOTE_BYTES, Checkpoint, open_checkpoint
 from audit.cosignature import require_witnesses
 from audit.errors import ProofInvalid
-from audit.keys import VerifyKey
+from audit.keys import LogKeys, VerifyKey
 from audit.tree import leaf_hash, verify_inclusion
 
 _HEADER = "c2sp.org/tlog-proof@v1"
@@ -43,7 +43,7 @@ def checkpoint_in(path: Path) -> str:
     return text.partition("\n\n")[2] if text.startswith(_HEADER) else text
 
 
-def verify_receipt(receipt: str, leaf: bytes, key: VerifyKey) -> int:
+def verify_receipt(receipt: str, leaf: bytes, key: LogKeys) -> int:
     """Return the index at which the leaf is in the log of that key.
 
     Raises:
@@ -56,7 +56,7 @@ def verify_receipt(receipt: str, leaf: bytes, key: VerifyKey) -> int:
 def open_receipt(
     receipt: str,
     leaf: bytes,
-    key: VerifyKey,
+    key: LogKeys,
     *,
     origin: str | None = None,
     witnesses: Sequence[VerifyKey] = (),
@@ -67,7 +67,7 @@ def open_receipt(
     Args:
         receipt: The tlog-proof.
         leaf: The entry, to the byte.
-        key: The log's.
+        key: The log's, or its keys, each for its sizes.
         origin: The log's origin where the caller knows it.
         witnesses: Witnesses that the caller knows; a line of theirs that does not hold spoils all.
         at_least: How many of them must have cosigned.

@@ -34,7 +34,8 @@ class Levels(NamedTuple):
 class Position:
     """How far a pass is: entries, the subtrees over them, nodes and checkpoints seen so far.
 
-    `latest` is the clock's newest Unix second, `clock_back` where it went back.
+    `latest` is the clock's newest Unix second, `clock_back` where it went back; `key_changes` are
+    the entries that changed the log's keys, leaves in hexadecimal.
     """
 
     size: int = 0
@@ -44,6 +45,7 @@ class Position:
     known_root: str | None = None
     latest: float = -math.inf
     clock_back: tuple[int, ...] = ()
+    key_changes: tuple[tuple[int, str], ...] = ()
 
 
 def hash_run(leaves: Sequence[bytes]) -> list[list[bytes]]:
@@ -95,7 +97,8 @@ class Bookmark:
                 return Position()
             frontier = tuple(Node(lv, at, bytes.fromhex(h)) for lv, at, h in value.pop("frontier"))
             clock_back = tuple(value.pop("clock_back"))
-            return Position(frontier=frontier, clock_back=clock_back, **value)
+            changes = tuple((index, leaf) for index, leaf in value.pop("key_changes"))
+            return Position(frontier=frontier, clock_back=clock_back, key_changes=changes, **value)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Position()
 

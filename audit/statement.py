@@ -30,7 +30,7 @@ from typing import Any
 from audit.batch import Membership, blind, key_digest, verify_batch_proof
 from audit.errors import EnvelopeInvalid, EventInvalid, ProofInvalid
 from audit.events import Event, EventKind
-from audit.keys import SigningKey, VerifyKey
+from audit.keys import LogKeys, SigningKey, VerifyKey
 from audit.leaf import decode_leaf
 from audit.receipt import open_receipt
 from audit.signing import seal, unseal
@@ -90,14 +90,16 @@ def verify_statement(
     *,
     leaves: Iterable[tuple[int, bytes]] | None = None,
     batch_keys: Sequence[bytes] = (),
+    log_keys: LogKeys | None = None,
 ) -> Statement:
     """Return what a statement says, once all of it holds.
 
     Args:
         data: The file.
-        key: The verify key of the node's log.
+        key: The node's verify key, the first of its log.
         leaves: All of the node's log, where a verified copy is at hand.
         batch_keys: The batches' keys, in any order, where the node opened them to an auditor.
+        log_keys: All keys of the node's log, where it changed its first.
 
     Raises:
         EnvelopeInvalid: Not a statement.
@@ -109,7 +111,7 @@ def verify_statement(
     try:
         subject, run, round_number = SubjectId(body["subject"]), body["run"], int(body["round"])
         stated, batches = Membership(body["answer"]), list(body["batches"])
-        opened = [_open(batch, key) for batch in batches]  # 2
+        opened = [_open(batch, log_keys or key) for batch in batches]  # 2
         _check_round([event for _, _, event in opened], run, round_number)  # 3
         if len({index for index, _, _ in opened}) != len(opened):
             raise ProofInvalid("a batch is shown twice")
@@ -148,7 +150,7 @@ def round_of_batch(event: Event) -> tuple[str, int] | None:
         return None
 
 
-def _open(batch: Mapping[str, Any], key: VerifyKey) -> tuple[int, str, Event]:
+def _open(batch: Mapping[str, Any], key: LogKeys) -> tuple[int, str, Event]:
     """Return place, log and event of a batch's entry."""
     try:
         leaf = base64.b64decode(batch["leaf"], validate=True)

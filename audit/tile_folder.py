@@ -10,15 +10,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.checkpoint import Checkpoint, open_checkpoint, unverified_checkpoint
 from audit.errors import (
+    AuditError,
     CheckpointInvalid,
     EvidenceUnavailable,
     LogTampered,
     SignatureInvalid,
     Tampering,
 )
-from audit.keys import VerifyKey
+from audit.key_chain import KeyChain, is_key_change
+from audit.keys import LogKeys, VerifyKey
 from audit.log import EvidenceLog
 from audit.tiles import (
     HEIGHT,
@@ -34,6 +36,7 @@ from audit.tiles import (
 from audit.tree import HASH_BYTES, Frontier, Node, extend, leaf_hash, root_of
 
 _CHECKPOINT = "checkpoint"
+EMPTY: Frontier = ()
 
 
 class TileFolder:
@@ -52,7 +55,7 @@ class TileFolder:
             LogTampered: The folder holds a checkpoint that is not the log's.
         """
         note = log.checkpoint()  # 1
-        newest = open_checkpoint(note, log.key.verify_key, origin=log.origin)
+        newest = open_checkpoint(note, log.keys.chain, origin=log.origin)
         since = self._published(log)
         for tile in tiles_of(newest.size, since=since):  # 2
             self._write(tile.path, _bytes_of(tile, log))
@@ -61,15 +64,14 @@ class TileFolder:
         self._write(_CHECKPOINT, note.encode())  # 3
         return newest
 
-    def checkpoint(self, key: VerifyKey, *, origin: str | None = None) -> Checkpoint:
+    def checkpoint(self, keys: LogKeys, *, origin: str | None = None) -> Checkpoint:
         """Return the checkpoint here.
 
         Raises:
             EvidenceUnavailable: It cannot be read.
-            CheckpointInvalid, SignatureInvalid: It is not one of that key and origin.
+            CheckpointInvalid, SignatureInvalid: It is not one of those keys and that origin.
         """
-        note = self._read(_CHECKPOINT).decode("utf-8", errors="replace")
-        return open_checkpoint(note, key, origin=origin)
+        return open_checkpoint(self._note(), keys, origin=origin)
 
     def read(self, tile: Tile) -> bytes:
         """Return a tile's bytes, unverified; a part of the full tile will do.
@@ -101,30 +103,38 @@ class TileFolder:
     ) -> Checkpoint:
         """Recompute every tile from the entries, and compare the root with the checkpoint's.
 
+        1. what the checkpoint claims; 2. every tile, and the keys that entries bring, from the
+        first that is given; 3. the keys of its size signed the checkpoint; 4. the root is its.
+
         Raises:
             LogTampered: A tile, an entry or the checkpoint does not hold; says which.
             EvidenceUnavailable: A file is missing or cannot be read.
         """
+        note, frontier, keys = self._note(), EMPTY, KeyChain.begin(key)
         try:
-            signed = self.checkpoint(key)
+            claimed = unverified_checkpoint(note)  # 1
+            for entries in (t for t in tiles_of(claimed.size) if t.level is None):
+                frontier, keys = self._grow(frontier, keys, entries, claimed.size)  # 2
+                if progress is not None:
+                    progress(entries.index * WIDTH + entries.width, claimed.size)
+            signed = open_checkpoint(note, keys)  # 3
+        except EvidenceUnavailable as error:
+            raise _what_is_missing(note, keys, error) from error
         except (CheckpointInvalid, SignatureInvalid) as error:
-            raise LogTampered(
-                Tampering.SIGNATURE, f"the checkpoint is not by {key.name}"
-            ) from error
-        frontier: Frontier = ()
-        for entries in (t for t in tiles_of(signed.size) if t.level is None):
-            frontier = self._grow(frontier, entries, signed.size)
-            if progress is not None:
-                progress(entries.index * WIDTH + entries.width, signed.size)
-        if root_of(frontier) != signed.root:
+            text = f"the checkpoint is not by {key.name}: {error}"
+            raise LogTampered(Tampering.SIGNATURE, text) from error
+        if root_of(frontier) != signed.root:  # 4
             text = f"the entries give another root than the one signed at {signed.size}"
             raise LogTampered(Tampering.FORKED, text, index=signed.size)
         return signed
 
-    def _grow(self, frontier: Frontier, entries: Tile, size: int) -> Frontier:
+    def _grow(
+        self, frontier: Frontier, keys: KeyChain, entries: Tile, size: int
+    ) -> tuple[Frontier, KeyChain]:
         """Add a bundle's entries, and compare every hash of a tile that they make."""
         first = entries.index * WIDTH
-        leaves = [leaf_hash(leaf) for leaf in open_bundle(self.read(entries))]
+        opened = open_bundle(self.read(entries))
+        leaves = [leaf_hash(leaf) for leaf in opened]
         stored = hashes(self.read(Tile(0, entries.index, entries.width)))
         if len(leaves) != entries.width or len(stored) != entries.width:
             text = f"{entries.path} or its hashes are not {entries.width}"
@@ -136,7 +146,9 @@ class TileFolder:
             frontier, made = extend(frontier, first + offset, leaf)
             for node in made[HEIGHT::HEIGHT]:
                 self._check_above(node, size)
-        return frontier
+        for index, entry in enumerate(opened, first):
+            keys = keys.after(index, entry) if is_key_change(entry) else keys
+        return frontier, keys
 
     def _check_above(self, node: Node, size: int) -> None:
         """Compare a node that entries completed with its place in a tile above."""
@@ -153,13 +165,16 @@ class TileFolder:
         if not (self._folder / _CHECKPOINT).is_file():
             return 0
         try:
-            here = self.checkpoint(log.key.verify_key, origin=log.origin)
+            here = self.checkpoint(log.keys.chain, origin=log.origin)
         except (CheckpointInvalid, SignatureInvalid) as error:
             raise LogTampered(Tampering.SIGNATURE, "the folder is of another log") from error
         if here.size > log.size or log.root(here.size) != here.root:
             text = f"the folder has another history, up to {here.size}"
             raise LogTampered(Tampering.FORKED, text, index=here.size)
         return here.size
+
+    def _note(self) -> str:
+        return self._read(_CHECKPOINT).decode("utf-8", errors="replace")
 
     def _read(self, path: str) -> bytes:
         try:
@@ -177,6 +192,16 @@ class TileFolder:
             part.replace(target)
         except OSError as error:
             raise EvidenceUnavailable(f"{path} of the log cannot be written") from error
+
+
+def _what_is_missing(note: str, keys: KeyChain, error: EvidenceUnavailable) -> AuditError:
+    """Return that a file is missing, or that the checkpoint which asks for it is not the log's."""
+    try:
+        open_checkpoint(note, keys)
+    except (CheckpointInvalid, SignatureInvalid):
+        text = f"the checkpoint is signed by no key that is known so far, and {error}"
+        return LogTampered(Tampering.SIGNATURE, text)
+    return error
 
 
 def _bytes_of(tile: Tile, log: EvidenceLog) -> bytes:

@@ -34,8 +34,8 @@ def print_trace(
     """
     sealed = None if archive is None else Archive(archive, key)
     with progress_bar("entries") as progress:
-        verify_log(log, key, progress=progress, archive=sealed)
-    with copied_log(log, key, archive=sealed) as copy:
+        verified = verify_log(log, key, progress=progress, archive=sealed)
+    with copied_log(log, verified.keys, archive=sealed) as copy:
         links = trace(copy.leaves(), decision, Proofs(copy.origin, copy.receipt, published))
     if as_json:
         emit([link_to_dict(link) for link in links], as_json=True)

@@ -1,11 +1,12 @@
 """Offline verification: read a log's file, recompute everything, name what was done to it.
 
-Needs the file and the log's verify key, no service. It is opened read-only (a copy does as
+Needs the file and the log's first verify key, no service. It is opened read-only (a copy does as
 well; copy `-wal` with it) and streamed, so memory does not grow with the log. In this order:
 
 1. every leaf stands in its place and hashes to its stored node;
 2. every complete node above follows from those below, none is missing, none too many;
-3. every stored checkpoint is signed by the key and has the root the leaves give at its size;
+3. every change of the log's key follows from the keys before it, and every stored checkpoint is
+   signed by the keys of its size and has the root the leaves give there;
 4. the newest checkpoint covers the whole log;
 5. every payload that can be read is the one its leaf committed to;
 6. a checkpoint known from elsewhere (a receipt, a witness) lies on this history.
@@ -32,7 +33,7 @@ from audit.checked_run import (
     open_to_read,
     read_rows,
 )
-from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.checkpoint import Checkpoint, open_checkpoint, unverified_checkpoint
 from audit.errors import (
     CheckpointInvalid,
     LogTampered,
@@ -40,6 +41,7 @@ from audit.errors import (
     Tampering,
 )
 from audit.events import Event, EventKind
+from audit.key_chain import KeyChain
 from audit.keys import VerifyKey
 from audit.leaf import decode_leaf
 from audit.log_sqlite import NEWEST_OF_KIND
@@ -48,6 +50,8 @@ from audit.tree import EMPTY_ROOT, HASH_BYTES, Frontier, frontier_at, root_of
 
 Progress = Callable[[int, int], None]
 """Called with entries done and entries in all."""
+
+_Stored = tuple[int, str]
 
 CLOCK_SKEW_S = 60.0
 _MOST_NAMED = 100
@@ -60,13 +64,14 @@ class VerifiedLog:
     """What was verified: entries, the root over them, stored checkpoints, and the newest's note.
 
     `clock_back` are the first entries whose time lies more than a minute before an earlier one's:
-    nobody changed the log, its clock went back.
+    nobody changed the log, its clock went back. `keys` are the log's, followed from its first.
     """
 
     size: int
     root: bytes
     checkpoints: int
     note: str
+    keys: KeyChain
     clock_back: tuple[int, ...] = ()
 
 
@@ -84,7 +89,7 @@ def verify_log(
 
     Args:
         path: The log's file, or a copy.
-        key: The log's verify key.
+        key: The log's first verify key; later ones are followed from its entries.
         progress: Told how far it is.
         known_checkpoint: A signed checkpoint of this log that came from elsewhere.
         bookmark: A file in which to remember how far it is: an interrupted verification of the
@@ -99,10 +104,10 @@ def verify_log(
         EvidenceUnavailable: The file cannot be read.
         CheckpointInvalid, SignatureInvalid: `known_checkpoint` is not one of this log.
     """
-    known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key)
+    known = None if known_checkpoint is None else unverified_checkpoint(known_checkpoint)
     with reading(path) as database:
         place = None if bookmark is None else Bookmark(bookmark, path, f"{key} {known}")
-        verification = _Verification(database, key, known, archive)
+        verification = _Verification(database, key, known_checkpoint, archive)
         return verification.run(path, progress, place, workers)
 
 
@@ -149,14 +154,16 @@ class _Verification:
         self,
         database: sqlite3.Connection,
         key: VerifyKey,
-        known: Checkpoint | None,
+        known_note: str | None,
         archive: Archive | None,
     ) -> None:
         self._database = database
         self._archive = archive
         self._key = key
-        self._known = known
-        self._origin = None if known is None else known.origin
+        self._keys = KeyChain.begin(key)
+        self._known_note = known_note
+        self._known = None if known_note is None else unverified_checkpoint(known_note)
+        self._origin: str | None = None
         self._size = self._nodes = self._seen = 0
         self._frontier: Frontier = ()
         self._known_root: bytes | None = None
@@ -171,8 +178,8 @@ class _Verification:
         end = self._database.execute("SELECT COALESCE(MAX(idx) + 1, 0) FROM entry").fetchone()[0]
         stored = self._checkpoints()
         pending = next(stored, None)
-        if pending is not None and pending.size == 0:
-            self._check_root(pending, EMPTY_ROOT)
+        if pending is not None and pending[0] == 0:
+            self._check_root(*pending, EMPTY_ROOT)
             pending = next(stored, None)
         for run in checked_runs(
             path, self._database, self._size, end, workers=workers, archive=self._archive
@@ -189,19 +196,21 @@ class _Verification:
             root=root_of(self._frontier),
             checkpoints=self._seen,
             note=self._note(),
+            keys=self._keys,
             clock_back=tuple(self._clock_back),
         )
 
     def _take(
-        self, run: CheckedRun, stored: Iterator[Checkpoint], pending: Checkpoint | None
-    ) -> Checkpoint | None:
+        self, run: CheckedRun, stored: Iterator[_Stored], pending: _Stored | None
+    ) -> _Stored | None:
         """Take the next run of entries; return the first checkpoint beyond it."""
         levels, before = run.levels, self._frontier  # 1, and 2 within the run
         self._nodes += sum(map(len, levels.hashes)) // HASH_BYTES
         self._grow(levels, run.count)  # 2 above it
         nodes = nodes_within(levels, before, self._frontier)
-        while pending is not None and pending.size <= self._size:  # 3
-            self._check_root(pending, root_of(frontier_at(pending.size, nodes)))
+        self._follow_keys(run.key_changes)  # 3
+        while pending is not None and pending[0] <= self._size:
+            self._check_root(*pending, root_of(frontier_at(pending[0], nodes)))
             pending = next(stored, None)
         if self._known is not None and levels.start < self._known.size <= self._size:
             self._known_root = root_of(frontier_at(self._known.size, nodes))
@@ -224,22 +233,42 @@ class _Verification:
             check_node(self._database, node.level, node.place, row and row[0], node.hash)
             self._nodes += 1
 
-    def _check_root(self, checkpoint: Checkpoint, root: bytes) -> None:
-        """Compare a stored checkpoint with the root that the leaves give at its size."""
-        if checkpoint.root != root:
+    def _follow_keys(self, changes: Sequence[tuple[int, bytes]]) -> None:
+        for index, leaf in changes:
+            try:
+                self._keys = self._keys.after(index, leaf)
+            except SignatureInvalid as error:
+                raise LogTampered(Tampering.SIGNATURE, str(error), index=index) from error
+
+    def _check_root(self, size: int, note: str, root: bytes) -> None:
+        """Open a stored checkpoint, and compare its root with what the leaves give at its size."""
+        if self._open(size, note).root != root:
             raise LogTampered(
                 Tampering.FORKED,
-                f"the entries give another root than the one signed at {checkpoint.size}: "
+                f"the entries give another root than the one signed at {size}: "
                 "history was rewritten below that size",
-                index=checkpoint.size,
+                index=size,
             )
         self._seen += 1
 
-    def _check_end(self, pending: Checkpoint | None) -> None:
+    def _open(self, size: int, note: str) -> Checkpoint:
+        try:
+            checkpoint = open_checkpoint(note, self._keys, origin=self._origin)
+        except (CheckpointInvalid, SignatureInvalid) as error:
+            text = f"the checkpoint at {size} is not signed by {self._key.name} for this log"
+            raise LogTampered(Tampering.SIGNATURE, f"{text}: {error}", index=size) from error
+        if checkpoint.size != size:
+            text = f"the checkpoint filed at {size} is for {checkpoint.size}"
+            raise LogTampered(Tampering.SIGNATURE, text, index=size)
+        self._origin = checkpoint.origin
+        return checkpoint
+
+    def _check_end(self, pending: _Stored | None) -> None:
         if pending is not None:
+            beyond = self._open(*pending)
             raise LogTampered(
                 Tampering.TRUNCATED,
-                f"the log ends at {self._size}, a checkpoint was signed at {pending.size}",
+                f"the log ends at {self._size}, a checkpoint was signed at {beyond.size}",
                 index=self._size,
             )
         last = self._database.execute("SELECT MAX(size) FROM checkpoint").fetchone()[0]
@@ -268,9 +297,10 @@ class _Verification:
                 self._latest = at
 
     def _check_known(self) -> None:
-        if self._known is None:
+        if self._known_note is None:
             return
-        known, expected = self._known, self._known_root
+        known = open_checkpoint(self._known_note, self._keys, origin=self._origin)
+        expected = self._known_root
         if known.size > self._size:
             raise LogTampered(
                 Tampering.TRUNCATED,
@@ -284,22 +314,10 @@ class _Verification:
                 index=known.size,
             )
 
-    def _checkpoints(self) -> Iterator[Checkpoint]:
-        """Return the stored checkpoints by size, signatures and origin checked."""
-        rows = self._database.execute(
-            "SELECT size, note FROM checkpoint WHERE size > ? ORDER BY size", (self._size or -1,)
-        )
-        for size, note in rows:
-            try:
-                checkpoint = open_checkpoint(note, self._key, origin=self._origin)
-            except (CheckpointInvalid, SignatureInvalid) as error:
-                text = f"the checkpoint at {size} is not signed by {self._key.name} for this log"
-                raise LogTampered(Tampering.SIGNATURE, text, index=size) from error
-            if checkpoint.size != size:
-                text = f"the checkpoint filed at {size} is for {checkpoint.size}"
-                raise LogTampered(Tampering.SIGNATURE, text, index=size)
-            self._origin = checkpoint.origin
-            yield checkpoint
+    def _checkpoints(self) -> Iterator[_Stored]:
+        """Return size and note of the stored checkpoints, by size; nothing is verified yet."""
+        query = "SELECT size, note FROM checkpoint WHERE size > ? ORDER BY size"
+        return iter(self._database.execute(query, (self._size or -1,)))
 
     def _resume(self, bookmark: Bookmark | None) -> None:
         """Go on where an interrupted pass over this very file got to."""
@@ -308,6 +326,7 @@ class _Verification:
         self._nodes, self._seen = at.nodes, at.checkpoints
         self._known_root = None if at.known_root is None else bytes.fromhex(at.known_root)
         self._latest, self._clock_back = at.latest, list(at.clock_back)
+        self._follow_keys([(index, bytes.fromhex(leaf)) for index, leaf in at.key_changes])
 
     def _pause(self, progress: Progress | None, bookmark: Bookmark | None, end: int) -> None:
         """Tell how far it is; remember it where it can be gone on from, at a whole run."""
@@ -324,6 +343,7 @@ class _Verification:
                     known_root=known,
                     latest=self._latest,
                     clock_back=tuple(self._clock_back),
+                    key_changes=tuple((at, leaf.hex()) for at, leaf in self._keys.events),
                 )
             )
 

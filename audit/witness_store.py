@@ -1,5 +1,8 @@
 """What a service remembers as a witness of others' logs, and what witnesses said of its own.
 
+To the others' logs belong the entries that changed their keys: `keys_of` follows them again, from
+the key that the caller knows, each time that it is asked.
+
 A file beside the log, durable before a cosignature is given. Losing it makes a witness forget,
 not lie: it begins again with the next checkpoint, and other witnesses still remember.
 """
@@ -16,6 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audit.errors import EvidenceUnavailable
+from audit.key_chain import KeyChain
+from audit.keys import VerifyKey
 from audit.transaction import transaction
 
 _TABLES = """
@@ -29,6 +34,9 @@ CREATE TABLE IF NOT EXISTS alarm (
 );
 CREATE TABLE IF NOT EXISTS cosignature (
     witness TEXT NOT NULL, size INTEGER NOT NULL, line TEXT NOT NULL, PRIMARY KEY (size, witness)
+);
+CREATE TABLE IF NOT EXISTS key_change (
+    first_key TEXT NOT NULL, idx INTEGER NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (first_key, idx)
 );
 """
 
@@ -101,6 +109,23 @@ class WitnessStore:
         """Return every alarm, oldest first."""
         rows = self._rows("SELECT * FROM alarm ORDER BY found_at, origin")
         return [Alarm(row[0], Misdeed(row[1]), *row[2:]) for row in rows]
+
+    def keys_of(self, first: VerifyKey) -> KeyChain:
+        """Return the keys of the log that began with this one, as far as they were learned.
+
+        Raises:
+            KeyChangeInvalid: What is here was changed since.
+        """
+        query = "SELECT idx, leaf FROM key_change WHERE first_key = ? ORDER BY idx"
+        return KeyChain.follow(first, self._rows(query, (str(first),)))
+
+    def learn(self, keys: KeyChain) -> None:
+        """Keep the entries that a chain was followed through, durably."""
+        with self._translating(), transaction(self._db):
+            self._db.executemany(
+                "INSERT OR IGNORE INTO key_change VALUES (?, ?, ?)",
+                [(str(keys), index, leaf) for index, leaf in keys.events],
+            )
 
     def add_cosignature(self, witness: str, size: int, line: str) -> None:
         """Keep a witness's line over our own checkpoint of that size."""

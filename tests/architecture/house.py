@@ -61,6 +61,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     # evidence
     "cryptography": frozenset(
         {
+            "audit.algorithms",
             "audit.signing",
             "audit.keys",
             "audit.pki",

@@ -1,8 +1,9 @@
-"""Kill a writer at each of its writes: `python kill_points.py FOLDER log|witness`.
+"""Kill a writer at each of its writes: `python kill_points.py FOLDER log|witness|rotation`.
 
 The writes are those that SQLite is asked for: the n-th statement of the n-th child never runs,
 for the child ends by SIGKILL in the moment before it. Prints a JSON line for each: the folder, and
-what the child had been promised by then. Ends when a child gets through all of them.
+what the child had been promised by then. Ends when a child gets through all of them. Of a rotation
+the steps by which files are made and destroyed are writes too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from audit.events import Event, EventKind, Value
 from audit.log import Draft, EvidenceLog
+from audit.rotation import KeyDesk
 from audit.signing import SigningKey
 from audit.submission import submission_of
 from audit.witness import Witness
@@ -34,7 +36,7 @@ def event(number: int) -> Event:
     return Event(kind=EventKind.STANDING_APPLIED, at=1.0, fields=fields)
 
 
-def kill_before(point: int) -> None:
+def kill_before(point: int, *, files: bool = False) -> None:
     """Let this process end before the statement of that number that changes anything."""
     seen = 0
 
@@ -51,6 +53,20 @@ def kill_before(point: int) -> None:
         return connection  # type: ignore[no-any-return]
 
     sqlite3.connect = connect  # type: ignore[assignment]
+    if files:
+        for name in ("open", "fsync", "unlink", "mkdir"):
+            _kill_in(name, lambda: watch(WRITES[0]))
+
+
+def _kill_in(name: str, watch: Callable[[], None]) -> None:
+    """Let each call of a function of the operating system be a point."""
+    real = getattr(os, name)
+
+    def counted(*args: object, **options: object) -> object:
+        watch()
+        return real(*args, **options)
+
+    setattr(os, name, counted)
 
 
 def write_log(folder: Path, promised: Callable[[object], None]) -> None:
@@ -78,13 +94,29 @@ def write_witness(folder: Path, promised: Callable[[object], None]) -> None:
     store.close()
 
 
+def write_rotation(folder: Path, promised: Callable[[object], None]) -> None:
+    """Rotate and retire, an entry before and after; each answer is a promise."""
+    key = SigningKey.load(folder.parent / "key")
+    log = EvidenceLog(folder / "log.db", key, origin=ORIGIN, clock=lambda: 0.0)
+    desk = KeyDesk(log, clock=lambda: 0.0)
+    promised(log.append(event(0)))
+    desk.rotate(overlap_s=0)
+    promised("rotated")
+    promised(log.append(event(1)))
+    desk.retire()
+    promised("retired")
+    promised(log.append(event(2)))
+    log.close()
+
+
 def _promise(writer: int, what: object) -> None:
     os.write(writer, json.dumps(what).encode() + b"\n")
 
 
 def main() -> None:
     """Run children until one gets through."""
-    base, work = Path(sys.argv[1]), {"log": write_log, "witness": write_witness}[sys.argv[2]]
+    base, what = Path(sys.argv[1]), sys.argv[2]
+    work = {"log": write_log, "witness": write_witness, "rotation": write_rotation}[what]
     point, status = 0, 1
     while status:
         point += 1
@@ -93,7 +125,7 @@ def main() -> None:
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
-            kill_before(point)
+            kill_before(point, files=what == "rotation")
             work(folder, partial(_promise, writer))
             os._exit(0)
         os.close(writer)

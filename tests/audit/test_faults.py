@@ -23,6 +23,7 @@ import pytest
 from audit.errors import EvidenceUnavailable, LogTampered
 from audit.events import Event, EventKind, Value
 from audit.log import Draft, EvidenceLog
+from audit.rotation import KeyDesk
 from audit.signing import SigningKey
 from audit.verify import verify_log
 from audit.witness_store import WitnessStore
@@ -90,6 +91,34 @@ def test_witness_killed_at_any_write_remembers_what_it_cosigned(
             assert (0 if seen is None else seen.size) >= max(point["promises"], default=0)
     assert points[-1]["promises"] == [1, 2, 4]
     assert any(point["promises"] == [1] for point in points)
+
+
+def test_rotation_killed_at_any_write_is_taken_up_again(tmp_path: Path, key: SigningKey) -> None:
+    """Kill -9 before each statement and file step: it opens, verifies, and ends as it would have.
+
+    No second key is brought for one that a crash left over, and no retired key's file stays.
+    """
+    key.save(tmp_path / "key")
+    points = killed(tmp_path, "rotation")
+    states = set()
+    for point in points:
+        path = Path(point["folder"]) / "log.db"
+        with closing(EvidenceLog(path, key, origin=ORIGIN, clock=lambda: 0.0)) as log:
+            desk, found = KeyDesk(log, clock=lambda: 0.0), len(log.keys.chain.terms)
+            states.add((found, len(log.keys.signers)))
+            assert ("rotated" in point["promises"]) <= (found == 2)
+            assert ("retired" in point["promises"]) <= (len(log.keys.signers) == 1)
+            if found == 1:
+                desk.rotate(overlap_s=0)
+            desk.retire()
+            assert [row["state"] for row in desk.list()] == ["retired", "signs"]
+            desk.rotate(overlap_s=0)
+            desk.retire()
+            left = [file.name for file in (path.parent / "log-keys").iterdir()]
+            assert left == [f"{log.keys.signers[0].verify_key.key_id.hex()}.signing-key"]
+        assert verify_log(path, key.verify_key).size == log.size
+    assert states == {(1, 1), (2, 2), (2, 1)}
+    assert points[-1]["promises"] == [0, "rotated", 2, "retired", 4]
 
 
 def _grown(folder: Path, key: SigningKey) -> tuple[Path, list[int]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.checkpoint import Checkpoint, sign_checkpoint
 from audit.errors import EvidenceUnavailable, LogTampered, SignatureInvalid, Tampering
 from audit.events import Event, EventKind
 from audit.log import Draft, EvidenceLog
@@ -133,8 +134,10 @@ def test_verify_finds_a_fork_by_a_checkpoint_from_elsewhere(
         known = other.checkpoint()
     assert _found(path, key, known) == (Tampering.FORKED, known_size)
     stranger = SigningKey.generate(key.name)
+    assert _found(path, stranger, known) == (Tampering.SIGNATURE, 0)
+    foreign = sign_checkpoint(Checkpoint(origin=ORIGIN, size=3, root=b"r" * 32), stranger)
     with pytest.raises(SignatureInvalid):
-        verify_log(path, stranger.verify_key, known_checkpoint=known)
+        verify_log(path, key.verify_key, known_checkpoint=foreign)
 
 
 def test_verify_finds_a_rewritten_history(

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from audit.checkpoint import Checkpoint, sign_checkpoint
-from audit.cosignature import cosign, cosigner_id, cosigner_vkey, verify_cosignature
+from audit.cosignature import (
+    cosign,
+    cosigner_id,
+    cosigner_vkey,
+    parse_witness,
+    require_witnesses,
+    verify_cosignature,
+)
 from audit.errors import (
     EvidenceUnavailable,
+    KeyInvalid,
     LogTampered,
     PeerUnavailable,
     Refusal,
@@ -125,6 +135,40 @@ def test_cosigner_key_id_is_the_one_that_others_compute() -> None:
     assert cosigner_id(key).hex() == key_id
     assert cosigner_vkey(key) == published
     assert cosigner_id(plain) != plain.key_id
+
+
+def _typed(raw: bytes) -> str:
+    return base64.b64encode(b"\x06" + raw).decode()
+
+
+def test_cosignature_by_ml_dsa_44_holds_for_its_checkpoint_and_time_only() -> None:
+    """A line of type 0x06 verifies by tlog-cosignature's own message, and nothing else does.
+
+    The message is written out here by hand: label, names, time, start, end, hash.
+    """
+    made, log = MLDSA44PrivateKey.generate(), SigningKey.generate("log")
+    raw = made.public_key().public_bytes_raw()
+    key_id = hashlib.sha256(b"w.example\n\x06" + raw).digest()[:4]
+    key = parse_witness(f"w.example+{key_id.hex()}+{_typed(raw)}")
+    assert cosigner_vkey(key) == str(key)
+    note = sign_checkpoint(Checkpoint(origin="log", size=7, root=b"r" * 32), log)
+
+    def line(*, at: int = 1700, name: bytes = b"w.example", end: int = 7) -> str:
+        stamp = at.to_bytes(8, "big")
+        head = b"subtree/v1\n\0" + bytes([len(name)]) + name + stamp + b"\x03log" + bytes(8)
+        signature = made.sign(head + end.to_bytes(8, "big") + b"r" * 32)
+        blob = base64.b64encode(key_id + (1700).to_bytes(8, "big") + signature).decode()
+        return f"\N{EM DASH} w.example {blob}\n"
+
+    assert verify_cosignature(note + line(), key) == 1700
+    require_witnesses(note + line(), [key], at_least=1)
+    for wrong in (line(at=1701), line(name=b"v.example"), line(end=8)):
+        with pytest.raises(SignatureInvalid):
+            verify_cosignature(note + wrong, key)
+    with pytest.raises(SignatureInvalid, match="malformed"):
+        verify_cosignature(note + line()[:-9] + "\n", key)
+    with pytest.raises(KeyInvalid, match="1312 bytes of ML-DSA-44"):
+        parse_witness(f"w.example+00000000+{_typed(raw[1:])}")
 
 
 def test_cosignature_holds_for_its_note_and_time_only(key: SigningKey) -> None:
