@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from models.encoder import Encoder
 from models.errors import ReleaseInvalid, WeightsInvalid
-from models.heads import LinearHead
+from models.heads import LinearHead, softmax
 from models.label_sets import valences
+from models.personal import Personal
 from models.release import Release, VerifiedRelease
 from policies.permit import Permit
 from policies.redacted import RedactedText
-from policies.vocabulary import Action, Emotion, Purpose, ReleaseId, SubjectId
+from policies.vocabulary import Action, Digest, Emotion, Purpose, ReleaseId, SubjectId
 
 _WORD = re.compile(r"\S+")
 
@@ -43,6 +44,7 @@ class Reading:
     the largest of `probabilities`, which pair each label with its own; 0 and empty for a
     release without weights. `valence` in [-1, 1] is what these probabilities expect, None
     without any; `cue` is the unpleasant label that weighs most in it, if one weighs anything.
+    `local_head` is the digest of the node's own head where one took part beside the release.
     """
 
     label: str | None
@@ -53,6 +55,7 @@ class Reading:
     probabilities: tuple[tuple[str, float], ...]
     valence: float | None = None
     cue: str | None = None
+    local_head: Digest | None = None
 
     @property
     def abstained(self) -> bool:
@@ -80,8 +83,9 @@ def infer(
     permit: Permit,
     subject: SubjectId,
     now: float,
+    local: Personal | None = None,
 ) -> Reading:
-    """Return the reading of one turn's features `(feature,)`.
+    """Return the reading of one turn's features `(feature,)`, by the release or with a local head.
 
     Raises:
         PermitInvalid: The permit is not for reading this person's turn for service now.
@@ -91,7 +95,7 @@ def infer(
     release = verified.release
     if release.weights is None:
         return silent(release.release_id, Abstention.UNTRAINED)
-    return _reading(release, _probabilities(release, features))
+    return _reading(release, _probabilities(release, features, local))
 
 
 def explain(
@@ -103,6 +107,7 @@ def explain(
     subject: SubjectId,
     now: float,
     most: int = 16,
+    local: Personal | None = None,
 ) -> tuple[WordWeight, ...]:
     """Return the weight of each part of the text, by occlusion (Zeiler & Fergus 2014).
 
@@ -123,9 +128,9 @@ def explain(
         )
     if release.weights is None:
         return ()
-    whole = _probabilities(release, encoder.encode([text])[0])
+    whole = _probabilities(release, encoder.encode([text])[0], local)
     spans = _spans(text.text, most=most)
-    without = _probabilities(release, encoder.encode_without(text, spans))
+    without = _probabilities(release, encoder.encode_without(text, spans), local)
     fall = whole.max() - without[:, whole.argmax()]
     return tuple(
         WordWeight(words=text.text[start:end], start=start, end=end, weight=float(weight))
@@ -133,17 +138,27 @@ def explain(
     )
 
 
-def _probabilities(release: Release, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _probabilities(
+    release: Release, features: npt.NDArray[Any], local: Personal | None
+) -> npt.NDArray[np.float64]:
     """Return `(..., label)` for features `(..., feature)` of a release with weights."""
     if release.weights is None:
         raise ReleaseInvalid(f"release {release.release_id} has no weights")
+    if local is not None and local.weights.shape != release.weights.shape:
+        raise WeightsInvalid(
+            f"release {release.release_id} has weights {release.weights.shape}, "
+            f"the local head {local.weights.shape}: it is another release's"
+        )
     if features.shape[-1:] != release.weights.shape[:1] or not np.isfinite(features).all():
         raise WeightsInvalid(
             f"release {release.release_id} takes {release.weights.shape[0]} finite features, "
             f"got shape {features.shape}"
         )
     labels = tuple(name for name, _ in release.labels)
-    return LinearHead(labels=labels, weights=release.weights).probabilities(features)
+    if local is None:
+        return LinearHead(labels=labels, weights=release.weights).probabilities(features)
+    logits = LinearHead(labels=labels, weights=local.weights).logits(features)
+    return softmax(logits / local.temperature)
 
 
 def _reading(release: Release, probabilities: npt.NDArray[np.float64]) -> Reading:
