@@ -60,6 +60,8 @@ class EventKind(StrEnum):
     BUNDLE_STAGED = "bundle-staged"
     JURISDICTION_PLACED = "jurisdiction-placed"
     RULES_ADOPTED = "rules-adopted"
+    LOCAL_HEAD_FITTED = "local-head-fitted"
+    LOCAL_HEAD_DROPPED = "local-head-dropped"
     WITNESSED = "witnessed"
     WITNESS_ALARM = "witness-alarm"
     REQUEST_STEP = "request-step"
@@ -92,7 +94,7 @@ def _shape(required: str, optional: str = "") -> Shape:
 
 
 _DECISION_IDS = "decision_id node action purpose modality policy_digest"
-_BASIS = "envelope_digest release_digest governance_digest approvals"
+_BASIS = "envelope_digest release_digest governance_digest approvals local_head_digest"
 
 SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
     {
@@ -140,6 +142,8 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.BUNDLE_STAGED: _shape("bundle version stage nodes percent by digest"),
         EventKind.JURISDICTION_PLACED: _shape("whom profiles by digest"),
         EventKind.RULES_ADOPTED: _shape("policy_digest profiles bundles", "proposed_digest"),
+        EventKind.LOCAL_HEAD_FITTED: _shape("digest release decision_id"),
+        EventKind.LOCAL_HEAD_DROPPED: _shape("reason"),
         EventKind.WITNESSED: _shape("origin size root"),
         EventKind.WITNESS_ALARM: _shape("origin what note_digest"),
         EventKind.REQUEST_STEP: _shape(

@@ -28,6 +28,7 @@ _IN_FORCE = (
     EventKind.SERVICE_STARTED,
     EventKind.STANDING_APPLIED,
     EventKind.RELEASE_LOADED,
+    EventKind.LOCAL_HEAD_FITTED,
     EventKind.NOTICE_PUBLISHED,
     EventKind.DPIA_APPROVED,
     EventKind.STOP_SET,
@@ -52,6 +53,7 @@ class LinkKind(StrEnum):
     NOTICE = "notice"  # the text under which the person consented
     APPROVAL = "approval"  # an impact assessment, or the stop switch, and who signed it
     RELEASE = "release"  # the model in force, and who approved it
+    LOCAL_HEAD = "local head"  # the node's own head in force, by a digest that hides it
     TERMS = "terms"  # the signed terms of a round, and its plan
     CONSEQUENCE = "consequence"  # what was done under the decision
 
@@ -190,6 +192,7 @@ def _chain(seen: _Pass, decision: _Found, proofs: Proofs) -> Iterable[Link]:
         yield from _terms(seen, fields, proofs)
     elif "release_digest" in fields:
         yield _release(seen, fields, proofs)
+        yield from _local_head(seen, fields, proofs)
     for found in seen.citing:
         name = found.event.kind.value
         yield _shown(LinkKind.CONSEQUENCE, name, found, proofs, by=_by(found))
@@ -312,6 +315,20 @@ def _release(seen: _Pass, fields: Mapping[str, Any], proofs: Proofs) -> Link:
     return _shown(
         LinkKind.RELEASE, str(loaded.event.fields["release"]), loaded, proofs, digest=stated
     )
+
+
+def _local_head(seen: _Pass, fields: Mapping[str, Any], proofs: Proofs) -> Iterable[Link]:
+    """Yield the node's own head where one was in force when a turn was read."""
+    stated = fields.get("local_head_digest")
+    if stated is None or fields["action"] != "infer":
+        return
+    name = "in force beside the release, for what the branch is shown; in no decision"
+    fitted = seen.in_force.get((EventKind.LOCAL_HEAD_FITTED, ""))
+    if fitted is None or fitted.event.fields["digest"] != stated:
+        why = "no entry before the decision says that it was fitted"
+        yield Link(what=LinkKind.LOCAL_HEAD, name=name, digest=str(stated), not_kept=why)
+        return
+    yield _shown(LinkKind.LOCAL_HEAD, name, fitted, proofs, digest=str(stated))
 
 
 def _terms(seen: _Pass, fields: Mapping[str, Any], proofs: Proofs) -> Iterable[Link]:

@@ -28,6 +28,7 @@ from client_node.budget_words import remaining, to_dict
 from client_node.connections import ConnectionGuard, ConnectionPolicy, install
 from client_node.evidence_cli import add_commands as add_evidence
 from client_node.internal_api import create_internal_app
+from client_node.personal_cli import personal_app
 from client_node.service import Parts, open_node
 from client_node.settings import NodeSettings, load_policy, load_signing_key
 from client_node.training import limits_of
@@ -41,6 +42,7 @@ add_evidence(app)
 app.add_typer(budget_app, name="budget")
 app.add_typer(policy_app, name="policy")
 app.add_typer(key_app, name="key")
+app.add_typer(personal_app, name="personal")
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

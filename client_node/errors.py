@@ -21,6 +21,7 @@ NodeError
 ├── ArticlesRejected        articles that cannot be read
 ├── ReleaseRejected         a release that is not signed, logged or whole (promise 9)
 ├── RecalibrationRefused    too few labels, or none that may be used
+├── LocalHeadRefused        no head of this node's own is fitted now
 ├── RoundRefused            this node does not take part; carries a closed reason
 └── UpdateRejected          an update that no spent round stands behind
 """
@@ -114,6 +115,10 @@ class ReleaseRejected(NodeError):  # noqa: N818
 
 class RecalibrationRefused(NodeError):  # noqa: N818
     """Report that there is nothing to calibrate, or too little to do it with."""
+
+
+class LocalHeadRefused(NodeError):  # noqa: N818
+    """Report why no head of this node's own is fitted now."""
 
 
 class RoundRefusal(StrEnum):

@@ -5,6 +5,7 @@
     POST /internal/evaluations  sealed evaluation        → sealed `table`, or `refusal`
     POST /internal/updates      update, JSON             → sealed `update`
     POST /internal/releases     sealed release           → sealed `release-loaded`, or `refusal`
+         /internal/personal     the operator's, `client_node.personal_api`
 
 A refusal is an answer like any other: it says one word of a closed set, signed.
 """
@@ -21,12 +22,14 @@ from fastapi.concurrency import run_in_threadpool
 
 from audit.http import BodyLimit, RecordRefusals, install_error_handlers
 from client_node.errors import (
+    LocalHeadRefused,
     NodeError,
     ReleaseRejected,
     RoundRefusal,
     RoundRefused,
     UpdateRejected,
 )
+from client_node.personal_api import personal_router
 from client_node.service import NodeService
 from models.bags import Bags
 
@@ -36,9 +39,11 @@ MAX_BODY_BYTES = 17 * 2**20
 def create_internal_app(service: NodeService) -> FastAPI:
     """Return the app for the executor's socket."""
     app = FastAPI(title="Undertone node, internal", docs_url=None, redoc_url=None, openapi_url=None)
-    install_error_handlers(app, {UpdateRejected: 409, NodeError: 503})
+    install_error_handlers(app, {UpdateRejected: 409, LocalHeadRefused: 409, NodeError: 503})
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
+
+    app.include_router(personal_router(service.personalisation))
 
     @app.post("/internal/enrolment")
     async def enrolment(request: Request) -> Response:

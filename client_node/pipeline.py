@@ -8,7 +8,8 @@ the promise; its numbers stand beside the steps.
 1. receive      size and form only
 2. gate(infer)  may these words be read for service, kept for service, kept for training?
 3. redact       personal data leaves the text, in memory
-4. infer        features, and a reading if service was allowed
+4. infer        features, and a reading if service was allowed; what the branch is shown of it
+                may be by a head of this node's own, on which nothing below rests
 5. gate(use)    may the branch act on the reading, if it asked to?
 6. use          the act, as the gate allowed it
 7. seal         one copy and one key for each person and purpose; the text itself is dropped,
@@ -73,6 +74,18 @@ class Reads(Protocol):
         """Return the reading of the release in force; it may abstain."""
         ...
 
+    def shown(
+        self,
+        reading: Reading,
+        features: NDArray[np.float32],
+        *,
+        permit: Permit,
+        subject: SubjectId,
+        now: float,
+    ) -> Reading:
+        """Return the reading as the branch is shown it; it leaves nowhere and is not kept."""
+        ...
+
     def explain(
         self, text: RedactedText, *, permit: Permit, subject: SubjectId, now: float
     ) -> tuple[WordWeight, ...]:
@@ -92,11 +105,15 @@ class Leave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is in memory of a turn once it was read: no personal data but by mistake."""
+    """What is in memory of a turn once it was read: no personal data but by mistake.
+
+    `reading` is the release's own; `shown` goes into the answer and nowhere else.
+    """
 
     redaction: Redaction
     features: NDArray[np.float32]
     reading: Reading | None
+    shown: Reading | None
     why: tuple[WordWeight, ...]
 
 
@@ -137,9 +154,9 @@ class Pipeline:
         outlook = self._follow(turn, turn_id, known.reading, may)
         return Answer(  # 8
             turn=turn_id,
-            answer=_kind(known.reading),
+            answer=_kind(known.shown),
             ruling=may.ruling,
-            reading=known.reading,
+            reading=known.shown,
             outlook=outlook,
             why=known.why,
             use=used,
@@ -178,14 +195,15 @@ class Pipeline:
 
     def _infer(self, turn: Turn, redaction: Redaction, may: Leave) -> Known:
         features = self.reader.encode(redaction.text)
-        known = Known(redaction=redaction, features=features, reading=None, why=())
+        known = Known(redaction=redaction, features=features, reading=None, shown=None, why=())
         if may.read is None:
             return known
-        shown: dict[str, Any] = {"permit": may.read, "subject": turn.subject, "now": self.clock()}
-        reading = self.reader.infer(redaction.text, features, **shown)
-        wanted = turn.explain and not reading.abstained
-        why = self.reader.explain(redaction.text, **shown) if wanted else ()
-        return replace(known, reading=reading, why=why)
+        asked: dict[str, Any] = {"permit": may.read, "subject": turn.subject, "now": self.clock()}
+        reading = self.reader.infer(redaction.text, features, **asked)
+        shown = self.reader.shown(reading, features, **asked)
+        wanted = turn.explain and not shown.abstained
+        why = self.reader.explain(redaction.text, **asked) if wanted else ()
+        return replace(known, reading=reading, shown=shown, why=why)
 
     def _use(self, turn: Turn, known: Known) -> UseAnswer | None:
         if turn.use is None or known.reading is None:

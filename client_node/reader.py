@@ -1,13 +1,21 @@
-"""The encoder and the release in force, as the pipeline sees them."""
+"""The encoder, the release in force and this node's own head, as the pipeline sees them.
+
+`infer` is the release's own reading, on which decisions and everything that is kept rest;
+`shown` is what the branch is shown of it: by the node's own head or its own temperature, where
+there is one. Those were made of people's data and charged to no budget: they leave nowhere.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client_node.errors import TurnEmpty
+from client_node.local_head import LocalHead
+from client_node.personal import Personalisation
 from client_node.recalibration import Recalibration
 from client_node.releases import Releases
 from models.encoder import Encoder
@@ -28,6 +36,7 @@ class Reader:
     encoder: Encoder
     releases: Releases
     recalibration: Recalibration
+    personalisation: Personalisation
 
     def encode(self, text: RedactedText) -> NDArray[np.float32]:
         """Return the features `(385,)`.
@@ -51,8 +60,6 @@ class Reader:
     ) -> Reading:
         """Return the reading of the release in force; it abstains on other languages.
 
-        Its confidence is this branch's own, where that was fitted.
-
         Raises:
             PermitInvalid: The permit is not for reading this person's turn now.
             WeightsInvalid: The features do not fit the release.
@@ -63,12 +70,35 @@ class Reader:
         reading = infer(current, features, permit=permit, subject=subject, now=now)
         if text.foreign:
             return silent(reading.release_id, Abstention.LANGUAGE)
-        return self.recalibration.applied(reading)
+        return reading
+
+    def shown(
+        self,
+        reading: Reading,
+        features: NDArray[np.float32],
+        *,
+        permit: Permit,
+        subject: SubjectId,
+        now: float,
+    ) -> Reading:
+        """Return a reading as the branch is shown it; one that says nothing stays as it is.
+
+        Raises:
+            PermitInvalid, WeightsInvalid: As in `infer`.
+        """
+        current, local = self.releases.current, self._local()
+        if current is None or local is None or not reading.probabilities:
+            return self.recalibration.applied(reading)
+        asked: dict[str, Any] = {"permit": permit, "subject": subject, "now": now}
+        ours = infer(current, features, local=local.personal, **asked)
+        return replace(ours, local_head=local.digest)
 
     def explain(
         self, text: RedactedText, *, permit: Permit, subject: SubjectId, now: float
     ) -> tuple[WordWeight, ...]:
-        """Return how much each part of the text weighed; nothing before the first release.
+        """Return how much each part of the text weighed in what is shown.
+
+        Nothing before the first release.
 
         Raises:
             PermitInvalid: As in `infer`.
@@ -76,4 +106,18 @@ class Reader:
         current = self.releases.current
         if current is None:
             return ()
-        return explain(self.encoder, current, text, permit=permit, subject=subject, now=now)
+        local = self._local()
+        return explain(
+            self.encoder,
+            current,
+            text,
+            permit=permit,
+            subject=subject,
+            now=now,
+            local=None if local is None else local.personal,
+        )
+
+    def _local(self) -> LocalHead | None:
+        """Return the node's own head where it takes part."""
+        local = self.personalisation.current
+        return local if local is not None and local.takes_part else None

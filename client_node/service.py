@@ -46,10 +46,12 @@ from client_node.feed_holds import FeedHolds
 from client_node.gateway_client import GatewayClient
 from client_node.hints import ApprovedHints, shipped_hints, signed_hints
 from client_node.labels import Labels
+from client_node.local_head import LocalHeadFile
 from client_node.notice import require_notice
 from client_node.own_data import OwnData
 from client_node.people import People
 from client_node.people_requests import PeopleRequests
+from client_node.personal import Personalisation
 from client_node.pipeline import Pipeline
 from client_node.pseudonym import KEY_BYTES
 from client_node.reader import Reader
@@ -88,7 +90,7 @@ from policies.terms import NodePolicy
 from policies.vocabulary import NodeId, Purpose
 
 VERSION = "0.1.0"
-_Part = TypeVar("_Part", Keystore, EvidenceLog, Vault, RoundAnswers, Witnessing)
+_Part = TypeVar("_Part", Keystore, EvidenceLog, Vault, RoundAnswers, Witnessing, Personalisation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,7 @@ class NodeService:
     training: Training
     witnesses: Witnesses
     recalibration: Recalibration
+    personalisation: Personalisation
     gate: Gate
     retention: RetentionKeeper
     opened: ExitStack
@@ -273,7 +276,23 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         basis=lambda: {
             "envelope_digest": cache.envelope_digest,
             "release_digest": None if releases.current is None else releases.current.digest,
+            **personalisation.basis(),
         },
+    )
+    personalisation = _closing(
+        opened,
+        Personalisation(
+            on=settings.personal,
+            node=node,
+            gate=gate,
+            engine=rules.current,
+            cache=cache,
+            vault=vault,
+            releases=releases,
+            file=LocalHeadFile(folder / "local-head.sealed", keystore),
+            log=log,
+            clock=clock,
+        ),
     )
     witnesses = _witnesses(settings, policy, log, client, trust_key, log_key, parts, opened)
     recalibration = Recalibration(
@@ -288,9 +307,10 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         log=log,
         clock=clock,
         poll_s=settings.poll_s,
-        also=lambda: _after_poll(vault, conversations, witnesses, rules, clock),
+        also=lambda: _after_poll(vault, conversations, witnesses, rules, personalisation, clock),
         adopt=rules.adopt,
         hear_holds=holds.hear,
+        learned=personalisation.hear,
     )
     uses = Uses(
         node=node,
@@ -321,7 +341,12 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             gate=gate,
             cache=cache,
             redactor=redactor,
-            reader=Reader(encoder=encoder, releases=releases, recalibration=recalibration),
+            reader=Reader(
+                encoder=encoder,
+                releases=releases,
+                recalibration=recalibration,
+                personalisation=personalisation,
+            ),
             uses=uses,
             early=EarlyFrustration(conversations=conversations, new_id=parts.new_id),
             vault=vault,
@@ -356,6 +381,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         ),
         witnesses=witnesses,
         recalibration=recalibration,
+        personalisation=personalisation,
         gate=gate,
         retention=retention,
         opened=opened,
@@ -523,10 +549,16 @@ def _retention(
     return RetentionKeeper(retention, sealing, clock=clock, ready=lambda: holds.heard)
 
 
-def _after_poll(
-    vault: Vault, conversations: Conversations, witnesses: Witnesses, rules: NodeRules, clock: Clock
+def _after_poll(  # noqa: PLR0917 (one call, in the order of what is done)
+    vault: Vault,
+    conversations: Conversations,
+    witnesses: Witnesses,
+    rules: NodeRules,
+    personalisation: Personalisation,
+    clock: Clock,
 ) -> None:
     conversations.expire(now=clock())
     vault.expire(Purpose.SERVICE, before=clock() - SESSION_S)
     witnesses.meet_when_due()
     rules.report()
+    personalisation.keep_fresh()

@@ -29,6 +29,8 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 class NodeSettings(ServiceSettings):
     """One node's settings; `load` reads them.
 
+    With `personal` the node fits a head of its own beside the release (`client_node.personal`).
+
     After `pause_s` without a turn a conversation is over, and at the latest with the session
     (rule 16). When it is warned of is `models.conversation.Rule`; a risk is stated only with a
     curve (`risk_slope`, `risk_shift`) that the operator fitted. Hints to agents are those that
@@ -60,6 +62,7 @@ class NodeSettings(ServiceSettings):
     policy_file: Path
     encoder_path: Path | None = None
     socket_path: Path
+    personal: bool = False
     articles_folder: Path | None = None
     hints_file: Path | None = None
     retention: Path | None = None

@@ -59,6 +59,7 @@ class StandingKeeper:
         also: Callable[[], None] = lambda: None,
         adopt: Callable[[Assignment], None] = lambda _: None,
         hear_holds: Callable[[Sequence[Hold] | None], None] = lambda _: None,
+        learned: Callable[[Feed], None] = lambda _: None,
     ) -> None:
         """Prepare.
 
@@ -75,12 +76,13 @@ class StandingKeeper:
             hear_holds: Takes the legal holds that a page says are in force.
             adopt: Changes over to the rules that a page assigns; what it raises leaves the
                 page without effect but for what was destroyed.
+            learned: Drops what was learned from somebody who says no, before any key is.
         """
         self._client, self._cache, self._vault, self._log = client, cache, vault, log
         self._conversations, self._recalibration = conversations, recalibration
         self._clock, self._poll_s, self._also = clock, poll_s, also
         self.answering: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
-        self._adopt, self._hear_holds = adopt, hear_holds
+        self._adopt, self._hear_holds, self._learned = adopt, hear_holds, learned
         self._owed = Owed()
         self._destroyed = 0
         self._applying = threading.Lock()
@@ -165,6 +167,7 @@ class StandingKeeper:
         return float(min(LONGEST_PAUSE_S, self._poll_s * 2 ** min(self._failures - 1, 8)))
 
     def _obey(self, feed: Feed) -> None:
+        self._learned(feed)
         self._hear_holds(feed.holds)
         self._destroy(feed)
         self._adopt(feed.rules)

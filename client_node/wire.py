@@ -222,6 +222,7 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
             "confidence": reading.confidence,
             "because": reading.because,
             "release": reading.release_id,
+            "local_head": reading.local_head,
         }
     if answer.outlook is not None:
         value["conversation"] = outlook_to_dict(answer.outlook)

@@ -78,14 +78,20 @@ def test_share_is_not_chosen_on_those_it_was_fitted_on() -> None:
 
 
 def test_interpolation_keeps_its_word() -> None:
-    """On new people its confidence is as often right as it says, and more so than the release."""
-    found = personal_head(4 * GLOBAL, branch(people=200, seed=1, turned=1.2))
-    new = branch(people=2000, seed=2, turned=1.2)
+    """On new people its confidence is as often right as it says, and more so than the release.
+
+    60 features of noise beside two that mean something: read by those whom it was fitted on, the
+    head is sure of itself, and any pull looks best that learns them by heart.
+    """
+    start = np.vstack([4 * GLOBAL[:2], np.zeros((61, 2))])
+    found = personal_head(start, branch(people=120, seed=1, turned=1.2, wide=60))
+    new = branch(people=2000, seed=2, turned=1.2, wide=60)
     rows = new.features.astype(np.float64)
     ours = softmax(rows @ found.weights.astype(np.float64) / found.temperature)
     ece = expected_calibration_error(ours, new.labels)
-    assert ece < 0.05
-    assert ece < expected_calibration_error(softmax(rows @ (4 * GLOBAL)), new.labels)
+    assert found.share > 0
+    assert ece < 0.06
+    assert ece < expected_calibration_error(softmax(rows @ start), new.labels)
 
 
 @pytest.mark.parametrize("people", [0, 1, FEWEST_PEOPLE - 1])
