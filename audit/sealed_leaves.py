@@ -18,6 +18,8 @@ NEVER_DROPPED = frozenset(
         EventKind.HOLD_STEP,
         EventKind.BUDGET_SPENT,
         EventKind.KEYS_DESTROYED,
+        EventKind.KEY_INTRODUCED,
+        EventKind.KEY_RETIRED,
     }
 )
 """Few entries, which a service asks for at its start or before it removes anything."""
