@@ -193,7 +193,7 @@ def test_clock_that_went_back_in_a_sealed_range_makes_nothing_expire_early(
     archived_log: EvidenceLog, archive: Archive, policy: RetentionPolicy, clock: SetClock
 ) -> None:
     """Dropped leaves cannot say when they were; the range's own word is never too old."""
-    log = archived_log
+    log, clock.now = archived_log, NOW + 90 * DAY_S
     log.append(turn(1, NOW + 90 * DAY_S))
     old = log.append(turn(2, NOW), private={"n": "old"})
     log.append_many([Draft(turn(n, NOW + 90 * DAY_S)) for n in range(WIDTH)])
