@@ -1,4 +1,4 @@
-"""Kill a sealing at each of its writes: `python sealing_kill_points.py FOLDER`.
+"""Kill sealing or expiry at each write: `python sealing_kill_points.py FOLDER seal|expire`.
 
 FOLDER has `key`, and `log/log.db` with full tiles. The n-th child works on a copy and ends by
 SIGKILL before the n-th write: a statement that changes the log, a file made durable or put in
@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from audit.archive import Archive
+from audit.hold_book import HoldBook
 from audit.log import EvidenceLog
+from audit.retention import Retention
 from audit.retention_policy import DAY_S, RetentionPolicy, load_retention
 from audit.sealing import Sealing
 from audit.signing import SigningKey
@@ -47,6 +49,15 @@ def seal_and_drop(sealing: Sealing) -> None:
     sealing.drop()
 
 
+def expire(sealing: Sealing) -> None:
+    """Remove all that is due, in parts of four."""
+    log = sealing.log
+    holds, clock = HoldBook(log, clock=sealing.clock), sealing.clock
+    Retention(log=log, policy=sealing.policy, holds=holds, clock=clock, _part=4).run(
+        clock_is_right=True
+    )
+
+
 def kill_before_writes(point: int) -> None:
     """Count files as well as statements: one counter over both."""
     kill_before(point)
@@ -71,6 +82,7 @@ def kill_before_writes(point: int) -> None:
 def main() -> None:
     """Run children until one gets through."""
     base = Path(sys.argv[1])
+    work = {"seal": seal_and_drop, "expire": expire}[sys.argv[2]]
     key, point, status = SigningKey.load(base / "key"), 0, 1
     while status:
         point += 1
@@ -81,7 +93,7 @@ def main() -> None:
             kill_before_writes(point)
             sealing = open_sealing(folder, key)
             with closing(sealing.log):
-                seal_and_drop(sealing)
+                work(sealing)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         sys.stdout.write(json.dumps({"folder": str(folder)}) + "\n")

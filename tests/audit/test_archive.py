@@ -40,7 +40,7 @@ from audit.tree import check_subtree
 from audit.verify import verify_log
 from tests.audit.conftest import NOW, SetClock
 from tests.audit.kill_points import ORIGIN as KILLED_ORIGIN
-from tests.audit.sealing_kill_points import open_sealing, seal_and_drop
+from tests.audit.sealing_kill_points import expire, open_sealing, seal_and_drop
 
 pytestmark = pytest.mark.promise(8)
 
@@ -303,6 +303,18 @@ def test_young_or_few_entries_are_not_sealed(
     assert sealing.due() == 3 * WIDTH
 
 
+def killed(folder: Path, what: str) -> list[Path]:
+    """Run the program that kills itself everywhere; return what each child left."""
+    done = subprocess.run(  # noqa: S603 (our own program)
+        [sys.executable, str(PROGRAM), str(folder), what],
+        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [Path(json.loads(line)["folder"]) for line in done.stdout.splitlines()]
+
+
 def test_sealing_killed_at_any_write_loses_nothing_and_is_gone_on_from(
     tmp_path: Path, key: SigningKey
 ) -> None:
@@ -318,16 +330,9 @@ def test_sealing_killed_at_any_write_loses_nothing_and_is_gone_on_from(
     ) as log:
         log.append_many([Draft(turn(n, 1.0), None if n % 50 else {"n": n}) for n in range(count)])
         leaves = [entry.leaf for entry in log.entries(0, count)]
-    done = subprocess.run(  # noqa: S603 (our own program)
-        [sys.executable, str(PROGRAM), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    points = [json.loads(line)["folder"] for line in done.stdout.splitlines()]
+    points = killed(tmp_path, "seal")
     states = set()
-    for folder in map(Path, points):
+    for folder in points:
         sealing = open_sealing(folder, key)
         with closing(sealing.log) as log:
             states.add((len(log.store.seals()), len(log.store.leaves(0, count))))
@@ -340,6 +345,31 @@ def test_sealing_killed_at_any_write_loses_nothing_and_is_gone_on_from(
         assert verify_archive(sealing.archive, key.verify_key).size == 2 * WIDTH
     assert states == {(0, count), (1, count), (1, 14)}
     assert len(points) > 25
+
+
+def test_expiry_killed_at_any_write_removes_nothing_unlogged_and_is_gone_on_from(
+    tmp_path: Path, key: SigningKey
+) -> None:
+    """Kill -9 before each write: parts go whole, each after its entry, and the next run ends it."""
+    key.save(tmp_path / "key")
+    (tmp_path / "log").mkdir()
+    with closing(
+        EvidenceLog(tmp_path / "log" / "log.db", key, origin=KILLED_ORIGIN, clock=lambda: NOW)
+    ) as log:
+        log.append_many([Draft(turn(n, 1.0), {"n": n}) for n in range(10)])
+    states = set()
+    for folder in killed(tmp_path, "expire"):
+        sealing = open_sealing(folder, key)
+        with closing(sealing.log) as log:
+            gone = [n for n in range(10) if log.payload(n) is None]
+            logged = [e.event.fields for e in log.find(EventKind.RETENTION_APPLIED)]
+            states.add((len(gone), len(logged)))
+            covered = {n for p in logged for n in range(int(p["first"]), int(p["last"]) + 1)}  # type: ignore[arg-type]
+            assert set(gone) <= covered, "removed what no entry names"
+            expire(sealing)
+            assert [log.payload(n) for n in range(10)] == [None] * 10
+        assert verify_log(folder / "log.db", key.verify_key).size
+    assert states == {(0, 0), (0, 1), (4, 1), (4, 2), (8, 2), (8, 3), (10, 3)}
 
 
 def test_torn_file_of_a_crash_is_written_anew(sealing: Sealing, archive: Archive) -> None:
