@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS sealed (
 );
 CREATE TABLE IF NOT EXISTS once (
     name text PRIMARY KEY, idx bigint NOT NULL, length integer NOT NULL
+);
 INSERT INTO once
     SELECT 'decision/' || substring(encode(leaf, 'escape') FROM '"decision_id":"([^"]*)"'), idx, 1
     FROM entry
