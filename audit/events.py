@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from audit.errors import EventInvalid
+from audit.trace_context import TRACE_ID, is_trace_id
 
 Value = str | int | bool | float | list[str] | None
 """What a field may hold."""
@@ -171,7 +172,11 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened; `at` is Unix seconds. Checked when it is made."""
+    """One thing that happened; `at` is Unix seconds. Checked when it is made.
+
+    Any may have a `trace_id`, which ties it to its trace (`audit.telemetry` says why that links
+    nobody); one without has the bytes it always had.
+    """
 
     kind: EventKind
     at: float
@@ -184,7 +189,7 @@ class Event:
             EventInvalid: A field is unknown, missing, or not a word, number, list or None.
         """
         shape, given = SHAPES[self.kind], set(self.fields)
-        if unknown := given - shape.required - shape.optional:
+        if unknown := given - shape.required - shape.optional - {TRACE_ID}:
             raise EventInvalid(f"{self.kind} has no field {_names(unknown)}", field="fields")
         if missing := shape.required - given:
             text = f"{self.kind} lacks {_names(missing)}: give it, or None"
@@ -192,6 +197,8 @@ class Event:
         if wrong := {name for name, value in self.fields.items() if not _may_hold(value)}:
             text = f"{self.kind}: {_names(wrong)} is no id, number or list of ids"
             raise EventInvalid(text, field=min(wrong))
+        if TRACE_ID in given and not is_trace_id(self.fields[TRACE_ID]):
+            raise EventInvalid(f"{self.kind}: {TRACE_ID} is no id of a trace", field=TRACE_ID)
         if not _is_number(self.at):
             raise EventInvalid(f"{self.kind}: its time is not a finite number", field="at")
         object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))

@@ -21,11 +21,12 @@ from audit.checkpoint import open_checkpoint
 from audit.events import event_to_dict
 from audit.keys import VerifyKey
 from audit.leaf import decode_leaf
+from audit.trace_context import TRACE_ID
 from audit.tree import leaf_hash
 from audit.verify import Progress, read_leaves, verify_log
 from policies.canonical import canonical
 
-COLUMNS = ("index", "at", "kind", "fields", "commitment", "leaf_hash")
+COLUMNS = ("index", "at", "kind", "fields", "commitment", "leaf_hash", "trace_id")
 
 
 class ExportFormat(StrEnum):
@@ -78,12 +79,18 @@ def _record(index: int, leaf: bytes) -> dict[str, Any]:
         **event_to_dict(event),
         "commitment": None if commitment is None else commitment.hex(),
         "leaf_hash": leaf_hash(leaf).hex(),
+        TRACE_ID: event.fields.get(TRACE_ID),
     }
 
 
 def _cloud_event(record: dict[str, Any], origin: str) -> dict[str, Any]:
-    """Return a CloudEvent: `source` with `id` is unique, as the specification asks."""
+    """Return a CloudEvent: `source` with `id` is unique, as the specification asks.
+
+    `traceid` is an extension attribute, whose names have neither case nor signs.
+    """
+    traced = {} if record[TRACE_ID] is None else {"traceid": record[TRACE_ID]}
     return {
+        **traced,
         "specversion": "1.0",
         "id": str(record["index"]),
         "source": f"/logs/{quote(origin, safe='')}",

@@ -39,6 +39,7 @@ from audit.errors import (
     TooManyAttempts,
 )
 from audit.refusals import Kind, Refusals, field_at
+from audit.telemetry import request_span
 from policies.errors import NotBuilt, PolicyUnavailable, Refused, UndertoneError
 
 DEFAULT_BODY_BYTES = 64 * 1024
@@ -163,6 +164,36 @@ class RecordRefusals:
         kind = scope.get("state", {}).get(_NOTE)
         if kind is not None:
             await run_in_threadpool(self._refusals.note, kind)
+
+
+class TraceRequests:
+    """ASGI middleware, outside all others: each request in a trace of its own, where there is one.
+
+    See `audit.telemetry` for what is told of it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request be answered; name its trace in the answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = [value for name, value in scope["headers"] if name == b"traceparent"]
+        parent = given[0].decode("latin-1") if len(given) == 1 else None
+        with request_span(scope["method"], parent) as answered:
+
+            async def tell(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    answered.status_code = message["status"]
+                    if answered.traceresponse is not None:
+                        header = (b"traceresponse", answered.traceresponse.encode())
+                        message = {**message, "headers": [*message["headers"], header]}
+                await send(message)
+
+            await self._app(scope, receive, tell)
+            answered.route = getattr(scope.get("route"), "path", "")
 
 
 class _CatchAll:

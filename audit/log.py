@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +42,7 @@ from audit.log_store import Group, LogStore, PayloadRow, open_store
 from audit.once import Names, Work, check_submission_id
 from audit.receipt import make_receipt
 from audit.sealed_leaves import SealedLeaves
+from audit.trace_context import TRACE_ID, current_trace
 from audit.tree import (
     Frontier,
     Node,
@@ -178,7 +179,7 @@ class EvidenceLog:
                 )
                 raise EventInvalid(text, field="at")
         known = None if submission is None else check_submission_id(submission)
-        pending = self._payloads.prepare(drafts)
+        pending = self._payloads.prepare([_traced(draft) for draft in drafts])
         with self._submitting:
             self._last = self._writer.submit(Work(pending, known))
             done = self._last
@@ -430,3 +431,11 @@ class EvidenceLog:
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:
             raise EntryMissing(f"the log has {self.size} entries, it never had {size}")
+
+
+def _traced(draft: Draft) -> Draft:
+    """Return the draft tied to the trace that its caller is in, where there is one."""
+    event, trace = draft.event, current_trace.get()
+    if trace is None or TRACE_ID in event.fields:
+        return draft
+    return draft._replace(event=replace(event, fields={**event.fields, TRACE_ID: trace}))

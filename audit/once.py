@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 from audit.drafts import Pending
 from audit.errors import EntryRepeated, EventInvalid
+from audit.events import EventKind, Value
 from audit.leaf import decode_leaf
 from audit.log_store import Taken
+from audit.trace_context import TRACE_ID
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -84,8 +86,8 @@ class Names:
         """Say whether these are the events that were recorded under that id."""
         if before.length != len(work.pending):
             return False
-        recorded = (decode_leaf(self._leaf(before.first + n))[0] for n in range(before.length))
-        given = (decode_leaf(pending.leaf)[0] for pending in work.pending)
+        recorded = (_said(self._leaf(before.first + n)) for n in range(before.length))
+        given = (_said(pending.leaf) for pending in work.pending)
         return all(one == other for one, other in zip(recorded, given, strict=True))
 
 
@@ -106,6 +108,13 @@ def _names_of(work: Work, first: int) -> Iterator[Taken]:
     for offset, pending in enumerate(work.pending):
         if pending.decision is not None:
             yield Taken(f"decision/{pending.decision}", first + offset, 1)
+
+
+def _said(leaf: bytes) -> tuple[EventKind, float, dict[str, Value]]:
+    """Return what an event says; the same said again is in another trace."""
+    event = decode_leaf(leaf)[0]
+    fields = {name: value for name, value in event.fields.items() if name != TRACE_ID}
+    return event.kind, event.at, fields
 
 
 def _submission(value: str) -> str:

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 
+class Telemetry(StrEnum):
+    """Where traces go."""
+
+    OFF = "off"  # nowhere; nothing is traced
+    CONSOLE = "console"  # stderr, one JSON line a span
+    OTLP = "otlp"  # a collector at `telemetry_url`, by OTLP over HTTP
+
+
 class ServiceSettings(BaseSettings):
-    """Stand at the root of every service's settings; each reads its own file."""
+    """Stand at the root of every service's settings; each reads its own file.
+
+    `telemetry` says where traces go; a node's policy must allow a collector's address like any
+    other that it connects to.
+    """
+
+    telemetry: Telemetry = Telemetry.OFF
+    telemetry_url: str = Field(
+        default="http://127.0.0.1:4318/v1/traces", pattern=r"^https?://[^@\s]+$"
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from audit.errors import EntryMissing
 from audit.events import Event, EventKind
 from audit.leaf import decode_leaf
+from audit.trace_context import TRACE_ID
 from audit.tree import leaf_hash
 
 DECISIONS = (EventKind.DECISION, EventKind.BATCH_DECISION)
@@ -72,6 +73,7 @@ class Link:
 
     Either `index` and `receipt` show it in this log (`origin` names another), or `not_kept` says
     why nothing does. `leaf` is the entry to the byte, for `undertone-trust verify`'s arithmetic.
+    `trace` is the id of the OpenTelemetry trace in which the entry was made.
     """
 
     what: LinkKind
@@ -83,6 +85,7 @@ class Link:
     leaf: bytes | None = field(default=None, repr=False)
     receipt: str | None = field(default=None, repr=False)
     not_kept: str | None = None
+    trace: str | None = None
 
 
 class Proofs(NamedTuple):
@@ -142,6 +145,7 @@ def link_to_dict(link: Link) -> dict[str, Any]:
         "leaf": None if link.leaf is None else base64.b64encode(link.leaf).decode(),
         "receipt": link.receipt,
         "not_kept": link.not_kept,
+        "trace": link.trace,
     }
     return {name: item for name, item in value.items() if item is not None}
 
@@ -378,6 +382,7 @@ def _shown(
         index=found.index,
         leaf=found.leaf,
         receipt=proofs.receipt(found.index),
+        trace=_text(found.event.fields.get(TRACE_ID)),
     )
 
 

@@ -53,4 +53,6 @@ def _line(link: Link) -> str:
         parts.append(link.digest)
     where = f"entry {link.index} of {link.origin}"
     parts.append(where if link.not_kept is None else f"not kept because {link.not_kept}")
+    if link.trace is not None:
+        parts.append(f"trace {link.trace}")
     return "; ".join(parts)

@@ -30,7 +30,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from audit.batch import Membership, verify_batch_proof
 from audit.errors import EntryMissing
-from audit.http import BodyLimit, RecordRefusals, install_error_handlers
+from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
 from audit.telemetry import span
 from audit.trace_api import trace_router
 from client_node import wire
@@ -79,6 +79,7 @@ def create_app(service: NodeService) -> FastAPI:
     install_error_handlers(app, STATUSES)
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
+    app.add_middleware(TraceRequests)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -16,6 +16,7 @@ import typer
 
 from audit.archive import Archive
 from audit.events import EventKind
+from audit.export_spans import start_telemetry
 from audit.receipt import checkpoint_in
 from audit.serve import Listener, serve_all
 from audit.signing import VerifyKey
@@ -54,6 +55,7 @@ def serve(settings: SettingsFile) -> None:
     loaded = NodeSettings.load(settings)
     policy = load_policy(loaded)
     install(ConnectionGuard(policy=ConnectionPolicy(allowed=policy.connections)))
+    start_telemetry("undertone-node", loaded)
     with progress_bar("articles") as progress:
         node = open_node(loaded, Parts(progress=progress))
     try:

@@ -20,7 +20,7 @@ import safetensors.numpy
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from audit.http import BodyLimit, RecordRefusals, install_error_handlers
+from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
 from client_node.errors import (
     LocalHeadRefused,
     NodeError,
@@ -42,6 +42,7 @@ def create_internal_app(service: NodeService) -> FastAPI:
     install_error_handlers(app, {UpdateRejected: 409, LocalHeadRefused: 409, NodeError: 503})
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
+    app.add_middleware(TraceRequests)
 
     app.include_router(personal_router(service.personalisation))
 

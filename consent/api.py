@@ -43,7 +43,7 @@ from audit.errors import (
     KeystoreError,
     SignatureInvalid,
 )
-from audit.http import BodyLimit, RecordRefusals, install_error_handlers
+from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
 from audit.portal.frame import install_frame
 from audit.portal.rules_page import rules_page
 from audit.retention_api import retention_router
@@ -96,6 +96,7 @@ def create_app(service: TrustService) -> FastAPI:
     install_frame(app, service.access)
     app.add_middleware(BodyLimit, limit_bytes=MOST_BODY_BYTES, by_prefix={PREFIX: MAX_BYTES})
     app.add_middleware(RecordRefusals, refusals=service.refusals)
+    app.add_middleware(TraceRequests)
     install_error_handlers(app, STATUS)
     _add_public(app, service)
     _add_officer(app, service)

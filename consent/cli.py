@@ -21,6 +21,7 @@ from audit.archive import Archive
 from audit.auditor import Auditor
 from audit.errors import CertificateInvalid, KeyInvalid, ServeFailed
 from audit.export import ExportFormat, export_log
+from audit.export_spans import start_telemetry
 from audit.portal.cli import staff_app
 from audit.receipt import checkpoint_in
 from audit.serve import serve as serve_app
@@ -101,6 +102,7 @@ def serve(*, settings: Settings, as_json: AsJson = False) -> None:
         loaded = TrustSettings.load(settings)
         if loaded.certificate is None or loaded.private_key is None:
             raise SettingsInvalid("certificate and private_key are needed: we serve over TLS only")
+        start_telemetry("undertone-trust", loaded)
         with closing(TrustService(loaded, clock=time.time)) as service:
             key = str(service.key.verify_key)
             service.retention.start()

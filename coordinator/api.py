@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from audit.errors import EntryMissing, KeyInvalid
-from audit.http import BodyLimit, RecordRefusals, install_error_handlers
+from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
 from audit.refusals import Refusals
 from audit.signing import VerifyKey
 from audit.trace_api import trace_router
@@ -132,7 +132,8 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> ASGIApp:
     _add_runs(app, service, guarded)
     _add_releases(app, service, guarded)
     app.include_router(trace_router(service.log, guarded=guarded))
-    return RecordRefusals(BodyLimit(app, limit_bytes=PLAN_BYTES), refusals=service.refusals)
+    limited = BodyLimit(app, limit_bytes=PLAN_BYTES)
+    return TraceRequests(RecordRefusals(limited, refusals=service.refusals))
 
 
 def _add_plans_and_nodes(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> None:

@@ -83,6 +83,7 @@ def _ask(
 @app.command()
 def serve(settings: Settings) -> None:
     """Serve the coordinator with its Flower processes and gateway until SIGTERM."""
+    from audit.export_spans import start_telemetry  # noqa: PLC0415 (only here)
     from coordinator.serve import serve as run_service  # noqa: PLC0415 (only here)
     from coordinator.service import CoordinatorService  # noqa: PLC0415
 
@@ -90,6 +91,7 @@ def serve(settings: Settings) -> None:
         loaded = CoordinatorSettings.load(settings)
         if loaded.trust_url is None:
             err.print(UNGOVERNED, style="yellow", highlight=False, markup=False)
+        start_telemetry("undertone-coordinator", loaded)
         service = CoordinatorService(loaded)
         run_service(service, on_ready=lambda: out.print("undertone coordinator ready"))
 

@@ -72,7 +72,7 @@ DOORS: Mapping[str, frozenset[str]] = {
         }
     ),
     "pg8000": frozenset({"audit.log_postgres"}),
-    "opentelemetry": frozenset({"audit.telemetry"}),
+    "opentelemetry": frozenset({"audit.telemetry", "audit.export_spans"}),
     "altair": frozenset({"audit.portal.charts"}),
     "vl_convert": frozenset({"audit.portal.charts"}),
     "argon2": frozenset({"audit.portal.passwords"}),

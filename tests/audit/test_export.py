@@ -9,8 +9,10 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator, FormatChecker
 
 from audit.errors import LogTampered
 from audit.events import Event, EventKind, Value, event_to_dict
@@ -20,6 +22,23 @@ from audit.signing import SigningKey
 from audit.tree import leaf_hash
 
 MakeEvent = Callable[[int], Event]
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CLOUDEVENT: dict[str, Any] = {  # CloudEvents 1.0.2, spec.md 2 and json-format.md 2 and 3
+    "type": "object",
+    "required": ["id", "source", "specversion", "type"],
+    "propertyNames": {"pattern": "^[a-z0-9]+$"},
+    "properties": {
+        "id": {"type": "string", "minLength": 1},
+        "source": {"type": "string", "format": "uri-reference", "minLength": 1},
+        "specversion": {"const": "1.0"},
+        "type": {"type": "string", "minLength": 1},
+        "time": {"type": "string", "format": "date-time"},
+        "datacontenttype": {"const": "application/json"},
+        "data": {"type": "object"},
+    },
+    "additionalProperties": {"type": ["string", "boolean", "integer"]},
+}
+"""What a collector checks an event against before it takes it."""
 
 
 @pytest.fixture
@@ -29,7 +48,7 @@ def events(log: EvidenceLog, event: MakeEvent) -> list[Event]:
     made = [
         event(1),
         Event(kind=EventKind.RELEASE_REFUSED, at=1_800_000_000.5, fields=fields),
-        Event(kind=EventKind.RELEASE_REFUSED, at=9e15, fields={}),
+        Event(kind=EventKind.RELEASE_REFUSED, at=9e15, fields={"trace_id": TRACE}),
     ]
     log.clock = lambda: 9e15  # no entry lies ahead of its log's clock
     log.append(made[0], private={"secret": "words"})
@@ -76,6 +95,7 @@ def test_export_as_csv_reads_back_and_no_cell_is_a_formula(
     assert tuple(rows[0]) == COLUMNS
     assert [json.loads(row["fields"]) for row in rows] == [dict(event.fields) for event in events]
     assert [row["kind"] for row in rows] == [event.kind for event in events]
+    assert [row["trace_id"] for row in rows] == ["", "", TRACE]
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
 
 
@@ -91,6 +111,11 @@ def test_export_as_cloudevents_has_what_the_specification_asks(
     assert found[1]["time"] == "2027-01-15T08:00:00.500000Z"
     assert "time" not in found[2]  # no calendar has it
     assert [row["data"]["fields"] for row in found] == [dict(event.fields) for event in events]
+    assert [row.get("traceid") for row in found] == [None, None, TRACE]
+    checks = Draft202012Validator(CLOUDEVENT, format_checker=FormatChecker())
+    for row in found:
+        checks.validate(row)
+    assert not checks.is_valid({**found[0], "leafHash": "x"})
 
 
 @pytest.mark.parametrize("how", ExportFormat)
