@@ -33,6 +33,7 @@ from audit.log import Draft, EvidenceLog
 from audit.receipt import verify_receipt
 from audit.retention import Retention
 from audit.retention_policy import DAY_S, RetentionPolicy, load_retention
+from audit.sealed_leaves import SealedLeaves
 from audit.sealing import Sealing
 from audit.signing import SigningKey
 from audit.tiles import WIDTH
@@ -246,6 +247,20 @@ def test_archive_that_was_altered_is_named_and_nothing_is_dropped(
     with pytest.raises((LogTampered, EvidenceUnavailable)):
         replace(sealing, archive=fresh).drop()
     assert sealing.log.store.leaves(0, SIZE) == before, "dropped what the archive does not hold"
+
+
+def test_entry_is_not_read_from_a_bundle_that_was_altered(
+    sealing: Sealing, archive: Archive, key: SigningKey
+) -> None:
+    """Each file is held against its digest whenever it is read, not only when all is verified."""
+    seal_and_drop(sealing)
+    (file,) = _files(archive, "bundle")
+    data = file.read_bytes()
+    assert b'"turn":"t5"' in data
+    file.write_bytes(data.replace(b'"turn":"t5"', b'"turn":"t6"'))
+    sealing.log._leaves = SealedLeaves(sealing.log.store, Archive(archive.folder, key.verify_key))
+    with pytest.raises(LogTampered, match="not the file that was sealed"):
+        sealing.log.entry(5)
 
 
 def test_archive_of_another_history_is_refused(

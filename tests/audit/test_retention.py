@@ -67,12 +67,17 @@ def policy() -> RetentionPolicy:
 
 
 @pytest.fixture
+def book(log: EvidenceLog, clock: SetClock, keystore: Keystore) -> HoldBook:
+    """Return an empty book of holds over the log."""
+    return HoldBook(log, clock=clock, keystore=keystore)
+
+
+@pytest.fixture
 def retention(
-    log: EvidenceLog, policy: RetentionPolicy, clock: SetClock, keystore: Keystore
+    log: EvidenceLog, policy: RetentionPolicy, clock: SetClock, keystore: Keystore, book: HoldBook
 ) -> Retention:
     """Return retention over the log, in small parts."""
-    holds = HoldBook(log, clock=clock, keystore=keystore)
-    return Retention(log=log, policy=policy, holds=holds, clock=clock, keystore=keystore, _part=3)
+    return Retention(log=log, policy=policy, holds=book, clock=clock, keystore=keystore, _part=3)
 
 
 def test_shipped_policy_keeps_every_ai_act_log_for_six_months(policy: RetentionPolicy) -> None:
@@ -164,13 +169,12 @@ def test_expiry_removes_payload_and_salt_after_the_period_and_no_proof(
 
 @pytest.mark.promise(8)
 def test_expiry_leaves_what_a_hold_covers_until_it_is_lifted(
-    log: EvidenceLog, retention: Retention, clock: SetClock
+    log: EvidenceLog, retention: Retention, clock: SetClock, book: HoldBook
 ) -> None:
     """By person, kind and range; the run says how many are held."""
     log.append(decided(NOW), private={"n": 0}, subject=ANN)
     log.append(decided(NOW), private={"n": 1}, subject=SubjectId("2e" * 32))
     clock.now = NOW + retention.policy.kept_s(EventKind.TURN_SEALED) + 1
-    book = retention.holds
     held = book.place(
         HoldReason.LEGAL_CLAIM, Scope(person=ANN), review_at=clock.now + 9, by="ada"
     ).hold
@@ -184,10 +188,13 @@ def test_expiry_leaves_what_a_hold_covers_until_it_is_lifted(
 
 
 def test_expiry_leaves_whom_a_hold_is_about_while_it_holds(
-    log: EvidenceLog, retention: Retention, clock: SetClock, keystore: Keystore
+    log: EvidenceLog,
+    retention: Retention,
+    clock: SetClock,
+    keystore: Keystore,
+    book: HoldBook,
 ) -> None:
     """A hold older than its own entries' period still knows whose it is."""
-    book = retention.holds
     made = book.place(HoldReason.AUTHORITY, Scope(person=ANN), review_at=NOW + 9, by="ada")
     book.confirm(made.hold, by="ben")
     clock.now = NOW + retention.policy.kept_s(EventKind.HOLD_STEP) + 1
@@ -202,14 +209,14 @@ def test_expiry_is_not_early_where_the_clock_went_back(
 ) -> None:
     """An entry that says an old second, after a newer one, is as young as the newer one."""
     period_s = retention.policy.kept_s(EventKind.TURN_SEALED)
-    log.append(decided(NOW), private={"n": 0})
+    log.append(decided(NOW))
     log.append(decided(NOW - 100 * DAY_S), private={"n": 1})
     clock.now = NOW + period_s - DAY_S
     assert retention.run(clock_is_right=True).due == ()
     clock.now = NOW - 500 * DAY_S
     assert retention.run(clock_is_right=True).due == ()
     clock.now = NOW + period_s + 1
-    assert retention.run(clock_is_right=True).due == (0, 1)
+    assert retention.run(clock_is_right=True).due == (1,)
 
 
 def test_expiry_on_its_own_believes_a_clock_that_leapt_only_the_second_time(
@@ -235,24 +242,25 @@ def test_expiry_on_its_own_believes_a_clock_that_leapt_only_the_second_time(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    times=st.lists(st.integers(-400, 400), min_size=1, max_size=12),
+    said=st.lists(st.tuples(st.integers(-400, 400), st.booleans()), min_size=1, max_size=12),
     now=st.integers(-400, 1200),
 )
 def test_expiry_agrees_with_a_slow_reading_of_the_rule(
     tmp_path_factory: pytest.TempPathFactory,
     policy: RetentionPolicy,
     key: SigningKey,
-    times: list[int],
+    said: list[tuple[int, bool]],
     now: int,
 ) -> None:
     """For any clock: due is exactly what the largest second so far plus the period lies behind."""
     clock = SetClock(NOW + now * DAY_S)
     path = tmp_path_factory.mktemp("any") / "log.db"
     log = EvidenceLog(path, key, origin="any", clock=clock)
-    for day in times:
-        log.append(decided(NOW + day * DAY_S), private={"day": day})
+    for day, kept_facts in said:
+        log.append(decided(NOW + day * DAY_S), private={"day": day} if kept_facts else None)
     kept_days = policy.period_of(EventKind.TURN_SEALED).days
-    slow = [i for i in range(len(times)) if max(times[: i + 1]) + kept_days <= now]
+    newest = [max(day for day, _ in said[: i + 1]) for i in range(len(said))]
+    slow = [i for i, (_, has) in enumerate(said) if has and newest[i] + kept_days <= now]
     found = Retention(log=log, policy=policy, holds=HoldBook(log, clock=clock), clock=clock)
     assert list(found.plan(clock_is_right=True).due) == slow
     log.close()

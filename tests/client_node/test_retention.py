@@ -10,8 +10,8 @@ from audit.events import Event, EventKind
 from audit.hold import CONFIRM_S
 from audit.retention_policy import DAY_S, SHIPPED
 from client_node.errors import StandingRejected, StartRefused
-from client_node.service import NodeService
-from policies.vocabulary import SubjectId
+from client_node.service import NodeService, _people_requests
+from policies.vocabulary import Digest, RunId, SubjectId
 from tests.client_node.conftest import START, World
 
 ANN, BOB = SubjectId("1f" * 32), SubjectId("2e" * 32)
@@ -115,3 +115,8 @@ def test_rounds_past_their_retention_are_said_and_counted(world: World) -> None:
     assert learned["past_retention"] == 1
     assert "as if this person had been" in learned["words"][0]
     assert node.own_data.uses(ANN)["rounds_past_retention"] == 1
+    run = RunId("r1")
+    node.answers.begin(1, run=run, round_number=2, terms_digest=Digest("a" * 64), log_index=0)
+    requests = _people_requests(node)
+    assert requests._took_part(run, 2, ANN), "a bound may be too large, never too small"
+    assert not requests._took_part(run, 3, ANN)
