@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from audit.archive import Archive
 from audit.checkpoint import open_checkpoint
 from audit.cosignature import cosign
 from audit.errors import SignatureInvalid
@@ -40,14 +41,22 @@ class Auditor:
         """
         self._store, self._key, self._clock = WitnessStore(path), key, clock
 
-    def audit(self, copy: Path, key: VerifyKey, *, progress: Progress | None = None) -> Audited:
+    def audit(
+        self,
+        copy: Path,
+        key: VerifyKey,
+        *,
+        progress: Progress | None = None,
+        archive: Archive | None = None,
+    ) -> Audited:
         """Verify a copy of the log of that first key, remember where it ends, and cosign that.
 
         Raises:
             LogTampered: It does not hold, or does not continue what was cosigned before.
             EvidenceUnavailable: The copy cannot be read, or the memory not written.
         """
-        found = verify_log(copy, key, progress=progress, known_checkpoint=self._last_note(key))
+        known = self._last_note(key)
+        found = verify_log(copy, key, progress=progress, known_checkpoint=known, archive=archive)
         now = self._clock()
         line = cosign(found.note, self._key, at_s=int(now))
         origin = open_checkpoint(found.note, found.keys).origin

@@ -84,7 +84,8 @@ def status(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FB
     policy = load_policy(loaded)
     key = load_signing_key(loaded.signing_key).verify_key
     log = loaded.folder / "log.db"
-    size = verify_log(log, key).size if log.exists() else 0
+    archive = None if loaded.archive is None else Archive(loaded.archive, key)
+    size = verify_log(log, key, archive=archive).size if log.exists() else 0
     emit(
         {
             "node": policy.node,

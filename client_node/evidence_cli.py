@@ -50,6 +50,7 @@ def trace(decision: str, *, settings: SettingsFile, as_json: AsJson = False) -> 
         load_signing_key(loaded.signing_key).verify_key,
         decision,
         published=published_in(loaded.folder / "releases.db", coordinator, log_key),
+        archive=loaded.archive,
         as_json=as_json,
     )
 

@@ -177,6 +177,7 @@ def audit(
     key: Annotated[str, typer.Option("--key", help="The log's verify key.")],
     own_key: Annotated[Path, typer.Option("--own-key", help="The auditor's signing key file.")],
     memory: Annotated[Path, typer.Option("--memory", help="What was cosigned before.")],
+    archive: Sealed = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify a copy, also against the last one, and cosign its newest checkpoint."""
@@ -185,7 +186,9 @@ def audit(
             raise SettingsInvalid(f"--log {log} is not a file")
         auditor = Auditor(memory, SigningKey.load(own_key), clock=time.time)
         with closing(auditor), progress_bar("entries") as progress:
-            found = auditor.audit(log, VerifyKey.parse(key), progress=progress)
+            known = VerifyKey.parse(key)
+            sealed = None if archive is None else Archive(archive, known)
+            found = auditor.audit(log, known, progress=progress, archive=sealed)
         brought = write_cosignatures(found.size, [found.cosignature]).decode()
         emit(
             {"size": found.size, "checkpoint": found.note, "cosignatures": brought}

@@ -91,6 +91,21 @@ def test_verify_takes_the_archive_with_the_log_or_alone(
     assert [(row["start"], row["end"]) for row in json.loads(out)] == [(0, 2 * WIDTH)]
 
 
+def test_auditor_cosigns_a_log_with_its_archive(
+    run: Run, sealed: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    """A third party verifies what was dropped in the archive; without it nothing is cosigned."""
+    log, archive, key = sealed
+    SigningKey.generate("auditor").save(tmp_path / "own")
+    ask = ["audit", "--log", log, "--key", key, "--own-key", tmp_path / "own"]
+    ask += ["--memory", tmp_path / "memory.db", "--json"]
+    code, out, err = run(*ask)
+    assert (code, out) == (1, "")
+    assert "--archive" in err
+    code, out, _ = run(*ask, "--archive", archive)
+    assert (code, json.loads(out)["size"]) == (0, 2 * WIDTH + 1)
+
+
 def test_archive_that_is_wrong_is_one_line(run: Run, sealed: tuple[Path, Path, str]) -> None:
     """Gone, signed by another, a key that is none: exit 1, 1 and 2."""
     _, archive, key = sealed
