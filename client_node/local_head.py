@@ -37,7 +37,7 @@ _CONTEXT = b"undertone/local-head/v1"
 class LocalHead:
     """A head of this node's for one release, by digest, and everybody who is in it.
 
-    `good_until` is when the first of their consents ends, at the latest a day after the fit.
+    `good_until` is when the first of their consents ends, at the latest `LONGEST_S` on.
     """
 
     digest: Digest

@@ -73,8 +73,9 @@ class OwnData:
         Raises:
             EvidenceUnavailable, LedgerRolledBack: Log or ledger cannot be read.
         """
-        batches = {e.index: r for e in self._batches(subject) if (r := round_of_batch(e.event))}
-        unknown = self._past_retention()
+        together = self._batches(subject)
+        batches = {e.index: r for e in together if (r := round_of_batch(e.event))}
+        stayed, unknown = len(together) - len(batches), self._past_retention()
         runs = sorted({run for run, _ in batches.values()})
         told = [self._run(run, [i for i, (r, _) in batches.items() if r == run]) for run in runs]
         bound = self._epsilon([*batches, *unknown])
@@ -83,11 +84,14 @@ class OwnData:
             "subject": subject,
             "runs": told,
             "releases": releases,
+            "stayed_here": stayed,
             "epsilon": bound,
             "delta": self.delta,
             "right_percent": right_percent(bound, self.delta),
             "past_retention": len(unknown),
-            "words": _words(releases, len(batches), bound, self.delta, unknown=len(unknown)),
+            "words": _words(
+                releases, len(batches), bound, self.delta, unknown=len(unknown), stayed=stayed
+            ),
         }
 
     def state(self, run: RunId, round_number: int, subject: SubjectId) -> bytes:
@@ -180,17 +184,30 @@ class OwnData:
 
 
 def _words(
-    releases: list[dict[str, Any]], rounds: int, bound: float, delta: float, *, unknown: int
+    releases: list[dict[str, Any]],
+    rounds: int,
+    bound: float,
+    delta: float,
+    *,
+    unknown: int,
+    stayed: int,
 ) -> list[str]:
-    """Return the answer as a person reads it."""
-    forgotten = (
+    """Return the answer as a person reads it; `stayed` counts what was computed for here alone."""
+    forgotten = [
         f"Of {unknown} older computations it is no longer kept who was in them: they are counted "
         "as if this person had been."
-    )
-    if not rounds and unknown:
-        return [forgotten]
-    if not rounds:
+    ][: bool(unknown)]
+    here = [
+        f"For this branch alone, {stayed} times figures were made of this person's messages "
+        "together with others'. They never leave it, and are dropped when one of those people "
+        "withdraws."
+    ][: bool(stayed)]
+    if not (rounds or unknown or stayed):
         return ["Nothing was computed with this person's messages together with others'."]
+    if not rounds and not unknown:
+        return ["Nothing that leaves this branch was computed with this person's messages.", *here]
+    if not rounds:
+        return [*forgotten, *here]
     names = ", ".join(str(r["release"]) for r in releases) or "no model that this branch was given"
     most = percent(right_percent(bound, delta))
     bounded = (
@@ -200,6 +217,7 @@ def _words(
     )
     return [
         f"This person was in {rounds} computations. From them learned: {names}.",
-        *([forgotten] if unknown else []),
+        *forgotten,
         bounded,
+        *here,
     ]

@@ -48,8 +48,8 @@ from policies.permit import Permit
 from policies.standing import Governance, Standing
 from policies.vocabulary import Action, Modality, NodeId, Purpose, SubjectId
 
-LONGEST_S = 86_400.0
-"""A head is fitted anew after a day, whatever else changed that only time changes."""
+LONGEST_S = 6 * 3600.0
+"""A head is fitted anew after it, whatever it found: labels come in, and time alone ends rights."""
 PAUSE_S = 60.0
 """Between the starts of two fits that nobody asked for."""
 LONGEST_END_S = 15.0
@@ -61,7 +61,7 @@ class Dropped(StrEnum):
 
     CONSENT = "consent"  # somebody in it, or the organisation, says no
     RELEASE = "release"  # another release is in force
-    EXPIRED = "expired"  # the first consent in it ended, or a day
+    EXPIRED = "expired"  # the first consent in it ended, or its time is over
     OPERATOR = "operator"  # the operator said so: none is fitted until they ask for one
     OFF = "off"  # the setting is off
     STALE = "stale"  # what lay there at the start is not what the log names last

@@ -36,7 +36,8 @@ FloatArray = npt.NDArray[np.float32]
 class Task:
     """One data set as a federation: bags of each node, and rows apart to score on.
 
-    `places` `(row,)` is the node at which each of the rows apart would be read.
+    `places` `(row,)` is the node at which each of the rows apart would be read, `persons` whose
+    it is, in the numbers of no bag; `names` are the nodes'.
     `largest_k` is at how many nodes the most connected person lies, which only a benchmark may
     know; `nominal_people` the public constant, one for all nodes.
     """
@@ -50,6 +51,8 @@ class Task:
     features: FloatArray
     truth: IntArray
     places: IntArray
+    persons: IntArray
+    names: tuple[str, ...]
     largest_k: int
     nominal_people: int
 
@@ -97,6 +100,8 @@ def load_task(name: str, data: Path) -> Task:
         features=features[~held],
         truth=truth[~held],
         places=node[~held],
+        persons=np.unique(owners[~held], return_inverse=True)[1],
+        names=tuple(places),
         largest_k=int(np.bincount(at).max()),
         nominal_people=max(50, round(float(np.mean(people)) / 50) * 50),
     )

@@ -180,6 +180,19 @@ def test_gate_decides_who_is_in_it(world: World) -> None:
     assert people == {world.subject(person) for person in PEOPLE} - {world.subject(PEOPLE[1])}
 
 
+def test_person_is_told_what_was_made_of_them_and_stayed(world: World) -> None:
+    """Asked what learned from them, a person hears of the local head, and of no release."""
+    node = branch(world, *PEOPLE[:3])
+    subject = world.subject(PEOPLE[1])
+    assert node.own_data.learned(subject)["stayed_here"] == 0
+    node.personalisation.fit()
+    told = node.own_data.learned(subject)
+    assert (told["stayed_here"], told["releases"], told["epsilon"]) == (1, [], 0.0)
+    assert any("never leave" in sentence for sentence in told["words"])
+    batch = node.own_data.uses(subject)["uses"][-1]
+    assert (batch["action"], batch["round"]) == ("train", None)
+
+
 def test_stopped_organisation_fits_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under a stop the vault is not opened, and what could not be logged is not fitted."""
     node = branch(world)
@@ -232,6 +245,7 @@ def test_no_gain_and_few_people_leave_the_same_traces(make_world: Callable[..., 
 # --- nothing of it leaves ---------------------------------------------------------------------
 
 
+@pytest.mark.promise(7)
 def test_nothing_that_leaves_differs_with_a_local_head(make_world: Callable[..., World]) -> None:
     """With the noise held, each reply of a run is the same to the byte with a head and without.
 

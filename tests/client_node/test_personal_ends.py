@@ -204,8 +204,8 @@ def test_fits_that_nobody_asked_for_keep_a_pause(world: World) -> None:
     assert len(events(off.log, FITTED)) == 1
 
 
-def test_it_is_of_one_release_and_one_day(world: World) -> None:
-    """A newer release reads alone until a head is fitted to it, and so does a day-old one."""
+def test_it_is_of_one_release_and_some_hours(world: World) -> None:
+    """A newer release reads alone until a head is fitted to it, and so does an old one."""
     node = branch(world)
     node.personalisation.fit()
     node.releases.load(bundle(world, 2))
