@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,14 @@ from audit.gate import admit_permit
 from audit.signing import VerifyKey
 from models.bags import Bags
 from models.errors import TrainingInvalid
+from models.heads import plan_shape
 from models.noise import SYSTEM_NOISE, Noise
 from models.private_training import train_round
 from models.update import Update, update_to_dict, weights_from_bytes
 from policies.canonical import digest
 from policies.clock import Clock
+from policies.errors import PolicyInvalid
+from policies.parts import Part
 from policies.terms import RoundTerms, terms_from_dict
 from policies.vocabulary import NodeId
 
@@ -200,7 +204,9 @@ class Round:
             case "evaluation":
                 return self.service.evaluate(payload)
             case "enrolment":
-                return self.service.enrol(payload)
+                reply = self.service.enrol(payload)
+                _warm(payload)
+                return reply
             case "release":
                 return self.service.load_release(payload)
             case _:
@@ -224,16 +230,30 @@ class Round:
         return self.service.sign_update(update_to_dict(update))  # 3
 
     def _train(self, terms: RoundTerms, weights: str, work: Work) -> NDArray[np.float32]:
-        shape = (terms.plan.features, len(terms.plan.labels))
         return train_round(
-            weights_from_bytes(base64.b64decode(weights), shape=shape),
+            weights_from_bytes(base64.b64decode(weights), shape=plan_shape(terms.plan)),
             bags_from_bytes(work.bags),
             mechanism=terms.plan.mechanism,
             labels=len(terms.plan.labels),
             permit=admit_permit(work.permit, self.node_key),
             now=self.clock(),
+            width=terms.plan.width,
             noise=self.noise,
         )
+
+
+def _warm(payload: bytes) -> None:
+    """Load what the plan's part trains by, beside the answer: the first round has a deadline."""
+    try:
+        part = terms_from_dict(_body_and_kind(payload)[0]["terms"]).plan.part
+    except (PolicyInvalid, KeyError, TypeError):
+        return  # the service refused it
+    if part is not Part.LINEAR:
+        threading.Thread(target=_load_hooks, daemon=True).start()
+
+
+def _load_hooks() -> None:
+    import models.hidden_gradients  # noqa: F401, PLC0415 (torch and Opacus, for this part alone)
 
 
 def bags_from_bytes(data: bytes) -> Bags:

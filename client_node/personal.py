@@ -228,6 +228,10 @@ class Personalisation:
         weights = None if release is None else release.release.weights
         if release is None or weights is None:
             raise LocalHeadRefused("no release that answers is in force: nothing to start from")
+        if release.release.width:
+            raise LocalHeadRefused(
+                "the release in force has a hidden layer; a local head stands beside a linear one"
+            )
         return release, weights
 
     def _permit(self) -> Permit:

@@ -25,7 +25,7 @@ from client_node.releases import Releases
 from client_node.standing_cache import StandingCache
 from client_node.vault import TrainingRecord, Vault
 from models.calibration import best_temperature
-from models.heads import LinearHead, softmax
+from models.heads import softmax
 from models.inference import Reading
 from models.release import Release
 from policies.clock import Clock
@@ -129,10 +129,10 @@ class Recalibration:
         names = tuple(name for name, _ in release.labels)
         known = [record for record in records if record.label in names]
         people = len({record.subject for record in known})
-        if people < self._fewest_people or release.weights is None:
+        head = release.head
+        if people < self._fewest_people or head is None:
             raise RecalibrationRefused(
                 f"fewer than {self._fewest_people} people gave labels that count: wait for more"
             )
-        head = LinearHead(labels=names, weights=release.weights)
         logits = head.logits(np.stack([record.features for record in known]))
         return best_temperature(logits, np.array([names.index(r.label) for r in known]))

@@ -18,6 +18,7 @@ from models.accounting import plan_epsilon
 from models.bags import Bags
 from models.errors import ModelError
 from models.features import FEATURES
+from models.heads import plan_shape
 from models.update import Update, update_from_dict, weights_digest, weights_from_bytes
 from policies.terms import RoundTerms
 from policies.vocabulary import SubjectId
@@ -55,10 +56,9 @@ def check_cost(terms: RoundTerms) -> None:
 
 def weights_of(terms: RoundTerms, body: Mapping[str, Any]) -> bytes:
     """Return the weights' bytes if they are those that the terms name."""
-    shape = (terms.plan.features, len(terms.plan.labels))
     try:
         data = base64.b64decode(body["weights"], validate=True)
-        found = weights_digest(weights_from_bytes(data, shape=shape))
+        found = weights_digest(weights_from_bytes(data, shape=plan_shape(terms.plan)))
     except (KeyError, TypeError, binascii.Error, ModelError) as error:
         raise RoundRefused(RoundRefusal.MODEL, "the weights are not weights") from error
     if found != terms.weights_digest:

@@ -48,6 +48,7 @@ from models.accounting import (
 )
 from models.bags import Bags
 from models.features import FEATURES
+from models.heads import plan_head, plan_shape
 from models.noise import SYSTEM_NOISE, Noise, noisy_count
 from models.private_evaluation import evaluate_round
 from models.update import Update, update_to_dict, weights_from_bytes
@@ -158,14 +159,13 @@ class Training:
         evaluation, plan = terms.plan.evaluation, terms.plan
         if evaluation is None or self.answers.enrolment(terms.run) != READY:  # 3
             raise RoundRefused(RoundRefusal.NOT_READY, "this run's enrolment was not passed")
-        shape = (plan.features, len(plan.labels))
-        weights = weights_from_bytes(weights_of(terms, body), shape=shape)
+        weights = weights_from_bytes(weights_of(terms, body), shape=plan_shape(plan))
         curve = evaluation_curve(evaluation)
         permit = self._permit(terms, curve, terms.round_number)  # 4
         self._spend(terms, terms_digest, curve, terms.round_number, permit)  # 5
         records = self._open(permit, terms)  # 6
         table = evaluate_round(  # 7
-            weights,
+            plan_head(plan, weights),
             bags_of(records, [name for name, _ in plan.labels]),
             evaluation=evaluation,
             max_turns=plan.mechanism.max_turns,
@@ -190,7 +190,8 @@ class Training:
             EvidenceUnavailable: The log cannot record it; it does not leave.
         """
         update = update_of(value)
-        if update.node != self.node or update.weights.shape[0] != FEATURES:
+        # The centre holds it to the plan's exact shape: a linear head, or one column.
+        if update.node != self.node or not {FEATURES, 1} & set(update.weights.shape):
             raise UpdateRejected("the update is of another node or shape")
         return self._sign("update", update)
 

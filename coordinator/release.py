@@ -22,8 +22,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from audit.events import Event, EventKind, Value
 from audit.log import EvidenceLog
 from audit.signing import SigningKey, seal
@@ -33,6 +31,7 @@ from coordinator.plan import Preview
 from coordinator.registry import Published, Registry
 from coordinator.standard import Standard
 from models.card import Card
+from models.heads import first_weights, plan_shape
 from models.release import (
     Release,
     abstaining_release,
@@ -79,6 +78,7 @@ def trained_release(
             limits=LIMITS,
             epsilon_at_nodes=tuple(sorted(found.epsilon_at_nodes.items())),
         ),
+        width=plan.width,
     )
 
 
@@ -89,23 +89,24 @@ def first_release(plan: Plan) -> Release:
 
 
 def starting_weights(base: Published, plan: Plan) -> Weights:
-    """Return where a run begins: at the release in force, where it fits the plan, else at zero.
+    """Return where a run begins: at the release in force if it fits, else where its part does.
 
     What was published may be used again at no privacy cost.
     """
     weights = release_from_dict(base.body).weights
     if weights is not None and fits(base, plan):
         return weights
-    return np.zeros((plan.features, len(plan.labels)), np.float32)
+    return first_weights(plan)
 
 
 def fits(base: Published, plan: Plan) -> bool:
-    """Tell whether the release answers, with the labels and features of the plan."""
+    """Tell whether the release answers, with the labels, features and part of the plan."""
     release = release_from_dict(base.body)
     if (release.labels, release.encoder_digest) != (plan.labels, plan.encoder_digest):
         return False
-    shape = (plan.features, len(plan.labels))
-    return release.weights is not None and release.weights.shape == shape
+    if release.weights is None or release.width != plan.width:
+        return False
+    return release.weights.shape == plan_shape(plan)
 
 
 class ReleaseBook:

@@ -17,6 +17,7 @@ from audit.signing import VerifyKey, unseal
 from coordinator.aggregation import Weights, in_bounds
 from coordinator.errors import ReplyRejected
 from models.errors import ModelError
+from models.heads import plan_shape
 from models.private_evaluation import table_shape
 from models.update import Update, update_from_dict
 from policies.terms import RoundKind, RoundTerms
@@ -31,7 +32,7 @@ class Rejection(StrEnum):
     UNKNOWN = "unknown"  # a node that was not asked
     SIGNATURE = "signature"  # not signed by the node's registered key
     TERMS = "terms"  # another run, round, node or digest: a replay, or changed terms
-    SHAPE = "shape"  # not (feature, label), or not a table of the plan
+    SHAPE = "shape"  # not that of the plan's head, or not a table of the plan
     WEIGHTS = "weights"  # numbers that cannot be read, or NaN, or infinity
     MALFORMED = "malformed"  # not an envelope that we know
 
@@ -112,7 +113,7 @@ def _admit_update(
 def _shape(terms: RoundTerms) -> tuple[int, int]:
     if terms.kind is RoundKind.EVALUATE:
         return table_shape(terms.plan)
-    return terms.plan.features, len(terms.plan.labels)
+    return plan_shape(terms.plan)
 
 
 def envelope_kind(data: bytes) -> str:

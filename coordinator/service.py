@@ -61,6 +61,7 @@ from coordinator.standard import read_standard
 from coordinator.tables import open_store
 from coordinator.traffic import Traffic, TrafficMeter
 from coordinator.witnesses import Witnesses
+from models.heads import plan_shape
 from models.release import Release
 from policies.clock import Clock
 from policies.engine import PolicyEngine
@@ -331,7 +332,7 @@ class CoordinatorService:
             RunUnknown: There is none of that name.
         """
         plan = self.registry.plan(self.journal.run(run).plan_digest).plan
-        return self.journal.rounds(run, shape=(plan.features, len(plan.labels)))
+        return self.journal.rounds(run, shape=plan_shape(plan))
 
     def evaluations(self, run: RunId) -> tuple[EvaluationRecord, ...]:
         """Return the run's ended evaluations.
@@ -435,8 +436,8 @@ class CoordinatorService:
             base = self.releases.latest() or self._published_first(plan, approved_by)
         if (named is not None or plan.rounds == 0) and not fits(base, plan):
             raise ReleaseRejected(
-                f"{base.release} answers with other labels or features than plan {plan.name}, or "
-                "not at all: name a release that fits it"
+                f"{base.release} answers with other labels, features or part than plan "
+                f"{plan.name}, or not at all: name a release that fits it"
             )
         return base
 

@@ -14,7 +14,6 @@ from models.card import ABSTAINED, CALIBRATION_ERROR, ERROR, GAP, MACRO_F1, Metr
 from models.errors import EvaluationInvalid
 from models.evaluation_set import EvaluationSet
 from models.fairness import FEWEST_PEOPLE, Judged, group_gaps
-from models.heads import LinearHead
 from models.release import Release
 
 SHOWN = {"error": ERROR, "macro_f1": MACRO_F1, "abstained": "abstention"}
@@ -54,14 +53,14 @@ def judge(release: Release, judges: EvaluationSet) -> tuple[Judged, npt.NDArray[
         EvaluationInvalid: It has no weights, or the set is for other features or labels.
     """
     names = tuple(name for name, _ in release.labels)
-    if release.weights is None or release.encoder_digest != judges.features_digest:
+    head = release.head
+    if head is None or release.encoder_digest != judges.features_digest:
         raise EvaluationInvalid(f"evaluation set {judges.name} has features of another encoder")
     if sorted(names) != sorted(judges.labels):
         raise EvaluationInvalid(
             f"evaluation set {judges.name} is for {', '.join(judges.labels)}; "
             f"the release says {', '.join(names)}"
         )
-    head = LinearHead(labels=names, weights=release.weights)
     probabilities = head.probabilities(judges.features)
     places = np.array([names.index(label) for label in judges.labels])
     judged = Judged(

@@ -142,22 +142,22 @@ def _probabilities(
     release: Release, features: npt.NDArray[Any], local: Personal | None
 ) -> npt.NDArray[np.float64]:
     """Return `(..., label)` for features `(..., feature)` of a release with weights."""
-    if release.weights is None:
+    head = release.head
+    if head is None:
         raise ReleaseInvalid(f"release {release.release_id} has no weights")
-    if local is not None and local.weights.shape != release.weights.shape:
+    if local is not None and (release.width or local.weights.shape != release.weights.shape):
         raise WeightsInvalid(
-            f"release {release.release_id} has weights {release.weights.shape}, "
-            f"the local head {local.weights.shape}: it is another release's"
+            f"release {release.release_id} has another head than the local one, which is "
+            f"{local.weights.shape}: it is another release's"
         )
-    if features.shape[-1:] != release.weights.shape[:1] or not np.isfinite(features).all():
+    if features.shape[-1:] != (head.features,) or not np.isfinite(features).all():
         raise WeightsInvalid(
-            f"release {release.release_id} takes {release.weights.shape[0]} finite features, "
+            f"release {release.release_id} takes {head.features} finite features, "
             f"got shape {features.shape}"
         )
-    labels = tuple(name for name, _ in release.labels)
     if local is None:
-        return LinearHead(labels=labels, weights=release.weights).probabilities(features)
-    logits = LinearHead(labels=labels, weights=local.weights).logits(features)
+        return head.probabilities(features)
+    logits = LinearHead(labels=head.labels, weights=local.weights).logits(features)
     return softmax(logits / local.temperature)
 
 

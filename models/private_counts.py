@@ -21,7 +21,7 @@ import numpy.typing as npt
 from models.accounting import RdpCurve, gaussian_curve
 from models.bags import Bags
 from models.errors import EvaluationInvalid
-from models.heads import softmax
+from models.heads import Head, as_head
 from models.noise import SYSTEM_NOISE, Noise, with_noise
 from models.person_gradients import SLACK, first_turns, usable_turns
 
@@ -44,7 +44,7 @@ def counts_curve(std: float) -> RdpCurve:
 
 
 def noisy_counts(
-    weights: npt.NDArray[np.floating[Any]],
+    weights: npt.NDArray[np.floating[Any]] | Head,
     bags: Bags,
     *,
     max_turns: int,
@@ -57,7 +57,7 @@ def noisy_counts(
     """Return the table `(group, row, label)` of the head on these people, with Gaussian noise.
 
     Args:
-        weights: The head `(feature, label)`.
+        weights: The head, or the weights `(feature, label)` of a linear one.
         bags: Everybody's turns; those after a person's first `max_turns` are not read.
         max_turns: As in training.
         std: Standard deviation of the noise; one person moves the table by at most 1.
@@ -69,11 +69,12 @@ def noisy_counts(
     Raises:
         EvaluationInvalid: Head and bags differ in features, or groups in length.
     """
-    if weights.shape[0] != bags.features.shape[1] or not np.isfinite(weights).all():
+    head = as_head(weights)
+    if head.features != bags.features.shape[1] or not head.finite:
         raise EvaluationInvalid("the head does not fit the features, or is not finite")
     if groups is not None and groups.shape != bags.owners.shape:
         raise EvaluationInvalid(f"groups are {groups.shape}, turns {bags.owners.shape}")
-    tables = _tables(weights, bags, max_turns=max_turns, rows=rows)
+    tables = _tables(head, bags, max_turns=max_turns, rows=rows)
     table = _by_group(tables, bags, groups=groups, n_groups=n_groups)
     return with_noise(table, sensitivity=1.0, multiplier=std, noise=noise)
 
@@ -134,16 +135,14 @@ def recall_estimates(table: FloatArray, *, std: float) -> tuple[Estimate | None,
     return tuple(found)
 
 
-def _tables(
-    weights: npt.NDArray[np.floating[Any]], bags: Bags, *, max_turns: int, rows: int
-) -> FloatArray:
+def _tables(head: Head, bags: Bags, *, max_turns: int, rows: int) -> FloatArray:
     """Return people's tables `(person, row, label)`, each of norm at most 1 less the slack."""
-    labels = weights.shape[1]
+    labels = len(head.labels)
     owners, person = np.unique(bags.owners, return_inverse=True)
     read = first_turns(person, max_turns)
     turns = read[usable_turns(bags.features[read], bags.labels[read], labels=labels)]
     with np.errstate(over="ignore", invalid="ignore"):
-        told = softmax(bags.features[turns].astype(np.float64) @ weights.astype(np.float64))
+        told = head.probabilities(bags.features[turns])
     told = np.where(np.isfinite(told), told, 0.0)
     truth, guessed = np.eye(labels)[bags.labels[turns]], np.eye(labels)[told.argmax(axis=1)]
     all_rows = (truth, told, truth * guessed, guessed, told * guessed)

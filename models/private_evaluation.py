@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from models.bags import Bags
 from models.errors import EvaluationInvalid
+from models.heads import Head
 from models.noise import SYSTEM_NOISE, Noise
 from models.private_counts import ALL_ROWS, GUESSED, RIGHT, SURE, TOLD, TRUTH, noisy_counts
 from policies.errors import PermitInvalid
@@ -49,7 +50,7 @@ def table_shape(plan: Plan) -> tuple[int, int]:
 
 
 def evaluate_round(
-    weights: npt.NDArray[np.floating[Any]],
+    weights: npt.NDArray[np.floating[Any]] | Head,
     bags: Bags,
     *,
     evaluation: Evaluation,

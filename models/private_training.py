@@ -1,10 +1,12 @@
-"""One node's part of a round: private steps of a linear head over whole people.
+"""One node's part of a round: private steps of a head over whole people.
 
 What this module promises, whatever the data holds:
 
 - one person moves a step's sum by at most `clip`, with one turn or with a thousand, and as
   computed, not only on paper (`models.person_gradients`, `models.noise`);
 - no private number divides anything: the divisor is `sample_rate * nominal_people`;
+- a linear head is trained by the closed form, one with a hidden layer by Opacus' hooks, on the
+  same people, with the same noise and at the same price;
 - no bag makes a round fail, stop early or take another shape: what cannot be learnt from
   adds zero, since a refusal would tell. Only public values, or records of the wrong shape,
   raise.
@@ -15,19 +17,32 @@ replies at the deadline, so that neither time nor padding is seen outside.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.bags import Bags
 from models.errors import TrainingInvalid
+from models.heads import shape_of
 from models.noise import SYSTEM_NOISE, Noise, with_noise
-from models.person_gradients import People
+from models.person_gradients import FloatArray, People
 from policies.errors import PermitInvalid
 from policies.permit import Permit
 from policies.terms import Mechanism
 from policies.vocabulary import Action, Purpose
+
+
+class Gradients(Protocol):
+    """The people of a round, whatever part of the network their gradients are of."""
+
+    count: int
+
+    def clipped_sum(
+        self, weights: FloatArray, sampled: npt.NDArray[np.bool_], *, clip: float
+    ) -> FloatArray:
+        """Return the sum over the sampled of each one's clipped gradient."""
+        ...
 
 
 def train_round(
@@ -38,9 +53,12 @@ def train_round(
     labels: int,
     permit: Permit,
     now: float,
+    width: int = 0,
     noise: Noise = SYSTEM_NOISE,
 ) -> npt.NDArray[np.float32]:
-    """Return the node's weights `(feature, label)` after a round's private steps.
+    """Return the node's weights after a round's private steps, in the shape they came in.
+
+    `width` is how many hidden units the head has (`models.heads`); 0 is a linear head.
 
     The order protects people; the numbers are repeated beside the steps.
     (1) the permit covers this training now; (2) each step samples people, not turns;
@@ -50,12 +68,12 @@ def train_round(
     Raises:
         PermitInvalid: The permit is for something else, is over, or names fewer people than
             the bags hold.
-        TrainingInvalid: Weights and bags differ in features, the weights in labels, or the
-            weights, which are public, are not finite.
+        TrainingInvalid: Weights and bags differ in features, the weights in labels or width, or
+            the weights, which are public, are not finite.
     """
     permit.cover(action=Action.TRAIN, purpose=Purpose.TRAINING, subject=None, now=now)  # (1)
-    _check_fit(weights, bags, labels=labels)
-    people = People(bags, labels=labels, max_turns=mechanism.max_turns)
+    _check_fit(weights, bags, labels=labels, width=width)
+    people = _people(bags, labels=labels, max_turns=mechanism.max_turns, width=width)
     if people.count > len(permit.subjects):
         raise PermitInvalid(
             f"permit {permit.decision_id} names fewer people than the bags hold: "
@@ -74,9 +92,20 @@ def train_round(
     return current.astype(np.float32)
 
 
-def _check_fit(weights: npt.NDArray[np.floating[Any]], bags: Bags, *, labels: int) -> None:
-    """Raise unless the public weights are finite and fit the features and labels."""
-    expected = (bags.features.shape[1], labels)
+def _people(bags: Bags, *, labels: int, max_turns: int, width: int) -> Gradients:
+    """Return who can be sampled, by the engine of the part that is trained."""
+    if width == 0:
+        return People(bags, labels=labels, max_turns=max_turns)
+    from models.hidden_gradients import HiddenPeople  # noqa: PLC0415 (loads torch and Opacus)
+
+    return HiddenPeople(bags, labels=labels, max_turns=max_turns, width=width)
+
+
+def _check_fit(
+    weights: npt.NDArray[np.floating[Any]], bags: Bags, *, labels: int, width: int
+) -> None:
+    """Raise unless the public weights are finite and fit features, labels and width."""
+    expected = shape_of(features=bags.features.shape[1], labels=labels, width=width)
     if weights.shape != expected:
         raise TrainingInvalid(f"weights of shape {expected} are needed, got {weights.shape}")
     if not np.isfinite(weights).all():

@@ -16,8 +16,10 @@ import numpy.typing as npt
 from models.card import Card, Metric, card_from_dict, card_to_dict
 from models.errors import ReleaseInvalid, WeightsInvalid
 from models.features import FEATURES_DIGEST
+from models.heads import Head, head_of
 from models.pretrained import public_head
 from models.update import weights_from_dict, weights_to_dict
+from policies.parts import LARGEST_WIDTH
 from policies.vocabulary import Digest, Emotion, ReleaseId, RunId
 
 _FIELDS = frozenset(
@@ -31,9 +33,9 @@ _DIGEST_LENGTH = 64
 class Release:
     """One published model.
 
-    `labels` pairs each label with its regulated family. `weights` is `(feature, label)`, or
-    None for a release that always abstains. `abstain_below` is the probability under which
-    the answer is "not sure". `run` is None where no run made it.
+    `labels` pairs each label with its regulated family. `weights` are those of a head with `width`
+    hidden units (`models.heads`), or None for a release that always abstains. `abstain_below` is
+    the probability under which the answer is "not sure". `run` is None where no run made it.
     """
 
     release_id: ReleaseId
@@ -43,6 +45,14 @@ class Release:
     abstain_below: float
     encoder_digest: Digest
     card: Card
+    width: int = 0
+
+    @property
+    def head(self) -> Head | None:
+        """Return the network that the weights make, None without any."""
+        if self.weights is None:
+            return None
+        return head_of(tuple(name for name, _ in self.labels), self.weights, width=self.width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,7 +129,7 @@ def public_release(
 
 
 def release_to_dict(release: Release) -> dict[str, Any]:
-    """Return the release as JSON values, ready for signing.
+    """Return the release as JSON values, ready for signing; a linear head goes without saying.
 
     Raises:
         WeightsInvalid: A weight is not finite.
@@ -132,6 +142,7 @@ def release_to_dict(release: Release) -> dict[str, Any]:
         "abstain_below": release.abstain_below,
         "encoder_digest": release.encoder_digest,
         "card": card_to_dict(release.card),
+        **({"width": release.width} if release.width else {}),
     }
 
 
@@ -152,18 +163,19 @@ def release_from_dict(value: Any) -> Release:
 
 def _parse(value: Mapping[str, Any]) -> Release:
     """Read the fields; the caller translates what goes wrong."""
-    if set(value) != _FIELDS:
+    if set(value) - {"width"} != _FIELDS:
         raise ValueError(f"fields are {sorted(_FIELDS)}, got {sorted(map(str, value))}")
     run = value["run"]
-    labels = _labels(value["labels"])
+    labels, width = _labels(value["labels"]), _width(value.get("width", 0))
     return Release(
         release_id=ReleaseId(_text(value["release_id"])),
         run=None if run is None else RunId(_text(run)),
         labels=labels,
-        weights=_weights(value["weights"], labels=len(labels)),
+        weights=_weights(value["weights"], labels=labels, width=width),
         abstain_below=_probability(value["abstain_below"]),
         encoder_digest=_digest(value["encoder_digest"]),
         card=card_from_dict(value["card"]),
+        width=width,
     )
 
 
@@ -177,14 +189,21 @@ def _labels(value: Any) -> tuple[tuple[str, Emotion], ...]:
     return labels
 
 
-def _weights(value: Any, *, labels: int) -> npt.NDArray[np.float32] | None:
-    """Return the weights, one column for each label."""
+def _weights(
+    value: Any, *, labels: tuple[tuple[str, Emotion], ...], width: int
+) -> npt.NDArray[np.float32] | None:
+    """Return the weights of a head for these labels."""
     if value is None:
         return None
     weights = weights_from_dict(value)
-    if weights.shape[1] != labels:
-        raise ValueError(f"{labels} labels need {labels} columns, weights are {weights.shape}")
+    head_of(tuple(name for name, _ in labels), weights, width=width)
     return weights
+
+
+def _width(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= LARGEST_WIDTH:
+        raise ValueError(f"width is a number of hidden units, {LARGEST_WIDTH} at most")
+    return value
 
 
 def _probability(value: Any) -> float:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from policies.errors import PolicyInvalid, TermsRefused
+from policies.parts import Part, part_of, width_fits
 from policies.vocabulary import Digest, Emotion, NodeId, Purpose, ReleaseId, RunId
 
 LARGEST_EPSILON = 20.0
@@ -82,7 +83,8 @@ class Plan:
     `epsilon` and `delta` are totals for the run, for a person at a node, head count and
     evaluations included. `labels` maps each label to its regulated family. `deadline_s` is when
     every node replies, counted from receipt. `minimum_nodes` is how many replies make a round
-    count. A plan of no `rounds` evaluates a release and trains nothing.
+    count. A plan of no `rounds` evaluates a release and trains nothing. `part` is what the rounds
+    train, `width` how many hidden units it has (`policies.parts`).
     """
 
     name: str
@@ -97,6 +99,8 @@ class Plan:
     minimum_nodes: int
     deadline_s: float
     evaluation: Evaluation | None = None
+    part: Part = Part.LINEAR
+    width: int = 0
 
     @property
     def evaluations(self) -> int:
@@ -192,8 +196,12 @@ def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
-    """Return the plan as JSON values; one without evaluation says nothing of it."""
+    """Return the plan as JSON values; no evaluation, or a linear head, goes without saying."""
     value = asdict(plan) | {"labels": [[name, family.value] for name, family in plan.labels]}
+    if plan.part is Part.LINEAR:
+        del value["part"], value["width"]
+    else:
+        value["part"] = plan.part.value
     if plan.evaluation is None:
         del value["evaluation"]
     else:
@@ -209,8 +217,12 @@ def plan_from_dict(value: dict[str, Any]) -> Plan:
     """
     try:
         labels = tuple((str(name), Emotion(family)) for name, family in value["labels"])
-        parsed = {"labels": labels, "mechanism": Mechanism(**value["mechanism"])}
+        parsed: dict[str, Any] = {
+            "labels": labels,
+            "mechanism": Mechanism(**value["mechanism"]),
+        }
         parsed["evaluation"] = evaluation_from_dict(value.get("evaluation"))
+        parsed["part"] = part_of(value.get("part", Part.LINEAR))
         plan = Plan(**(value | parsed))
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(f"not a plan: {type(error).__name__}: {error}") from error
@@ -245,6 +257,7 @@ def check_plan(plan: Plan) -> None:
     in_range = {
         "labels": len({name for name, _ in plan.labels}) == len(plan.labels) >= 2,  # noqa: PLR2004
         "features": _whole(plan.features),
+        "width": width_fits(plan.part, plan.width),
         "rounds": _whole(plan.rounds) or (_none(plan.rounds) and e is not None),
         "epsilon": 0 < plan.epsilon <= LARGEST_EPSILON,
         # At delta = 1 / people, publishing one of them outright would count as private.

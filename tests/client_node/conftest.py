@@ -38,6 +38,7 @@ from client_node.service import NodeService, Parts, open_node
 from client_node.settings import NodeSettings
 from models.encoder import Encoder
 from models.features import FEATURES, FEATURES_DIGEST
+from models.heads import first_weights
 from models.release import Release, abstaining_release, release_to_dict
 from models.update import weights_bytes, weights_digest
 from policies.canonical import digest
@@ -352,8 +353,8 @@ class World:
         return replace(plain, **changed)
 
     def weights(self) -> np.ndarray[Any, Any]:
-        """Return weights of zero."""
-        return np.zeros((FEATURES, len(LABELS)), np.float32)
+        """Return where the plan's part begins: weights of zero, for a linear head."""
+        return first_weights(self.plan())
 
     def ask_round(
         self, round_number: int = 1, *, key: SigningKey | None = None, **changed: Any

@@ -112,7 +112,7 @@ def test_refusals_say_what_is_wrong() -> None:
     good = release_to_dict(release())
     with pytest.raises(ReleaseInvalid, match="hunger"):
         release_from_dict(good | {"labels": [["a", "hunger"], ["b", "joy"], ["c", "joy"]]})
-    with pytest.raises(ReleaseInvalid, match="2 columns"):
+    with pytest.raises(ReleaseInvalid, match=r"2 labels need weights of shape \(feature, 2\)"):
         release_from_dict(good | {"labels": [["a", "anger"], ["b", "joy"]]})
 
 
