@@ -31,6 +31,9 @@ from policies.vocabulary import SubjectId
 CONFIRM_S = 86_400.0
 """How long a proposal holds without a second person."""
 
+REVIEW_S = 366 * 86_400.0
+"""How long a hold may stand before somebody looks at it again."""
+
 LIFT_S = 3600.0
 """How long a proposal to lift waits for a second person."""
 
@@ -204,8 +207,7 @@ def propose(event: Event, person: SubjectId | None) -> Hold:
         raise HoldRefused("a hold needs a reason, a review day, and known kinds") from error
     if since is not None and until is not None and until <= since:
         raise HoldRefused("a hold's range ends after it begins: give a later end")
-    if made.review_at <= event.at:
-        raise HoldRefused("a hold is looked at again on a later day: give one")
+    _check_review(made.review_at, event.at)
     return made
 
 
@@ -226,8 +228,7 @@ def after(hold: Hold, event: Event) -> Hold:
             return replace(hold, confirmed_by=by)
         case HoldStep.REVIEWED:
             review_at = float(str(event.fields["review"]))
-            if review_at <= at:
-                raise HoldRefused("a hold is looked at again on a later day: give one")
+            _check_review(review_at, at)
             return replace(hold, review_at=review_at)
         case HoldStep.LIFT_PROPOSED:
             return replace(hold, lift_proposed_by=by, lift_proposed_at=at)
@@ -244,6 +245,11 @@ def fields_of(hold: str, step: HoldStep, by: str, **details: Value) -> dict[str,
     """Return the fields of a step's entry, without what is not given."""
     given = {name: value for name, value in details.items() if value is not None}
     return {"hold": hold, "step": step.value, "by": by, **given}
+
+
+def _check_review(review_at: float, at: float) -> None:
+    if not at < review_at <= at + REVIEW_S:
+        raise HoldRefused("a hold is looked at again on a later day, within a year: give one")
 
 
 def _check_lifter(hold: Hold, by: str, at: float) -> None:

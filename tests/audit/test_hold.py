@@ -184,12 +184,13 @@ def test_hold_on_a_person_needs_a_keystore(log: EvidenceLog, clock: SetClock) ->
 
 
 @pytest.mark.parametrize(
-    ("scope", "review_at"), [(Scope(since=NOW, until=NOW), REVIEW), (Scope(), NOW)]
+    ("scope", "review_at"),
+    [(Scope(since=NOW, until=NOW), REVIEW), (Scope(), NOW), (Scope(), NOW + 400 * 86_400)],
 )
 def test_hold_without_sense_is_refused_and_not_logged(
     book: HoldBook, log: EvidenceLog, scope: Scope, review_at: float
 ) -> None:
-    """An empty range, or no later day of review: one line, and no entry."""
+    """An empty range, no later day of review, or one that is too far: one line, and no entry."""
     with pytest.raises(HoldRefused):
         book.place(CLAIM, scope, review_at=review_at, by="ada")
     assert log.size == 0
