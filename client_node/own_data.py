@@ -193,21 +193,21 @@ def _words(
     stayed: int,
 ) -> list[str]:
     """Return the answer as a person reads it; `stayed` counts what was computed for here alone."""
-    forgotten = [
+    forgotten = (
         f"Of {unknown} older computations it is no longer kept who was in them: they are counted "
         "as if this person had been."
-    ][: bool(unknown)]
-    here = [
+    )
+    here = (
         f"For this branch alone, {stayed} times figures were made of this person's messages "
         "together with others'. They never leave it, and are dropped when one of those people "
         "withdraws."
-    ][: bool(stayed)]
-    if not (rounds or unknown or stayed):
-        return ["Nothing was computed with this person's messages together with others'."]
-    if not rounds and not unknown:
-        return ["Nothing that leaves this branch was computed with this person's messages.", *here]
+    )
+    aside = [words for count, words in ((unknown, forgotten), (stayed, here)) if count]
+    if not (rounds or unknown):
+        leaves = "that leaves this branch " if stayed else ""
+        return [f"Nothing {leaves}was computed with this person's messages.", *aside]
     if not rounds:
-        return [*forgotten, *here]
+        return aside
     names = ", ".join(str(r["release"]) for r in releases) or "no model that this branch was given"
     most = percent(right_percent(bound, delta))
     bounded = (
@@ -217,7 +217,6 @@ def _words(
     )
     return [
         f"This person was in {rounds} computations. From them learned: {names}.",
-        *forgotten,
         bounded,
-        *here,
+        *aside,
     ]

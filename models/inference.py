@@ -145,7 +145,7 @@ def _probabilities(
     head = release.head
     if head is None:
         raise ReleaseInvalid(f"release {release.release_id} has no weights")
-    if local is not None and (release.width or local.weights.shape != release.weights.shape):
+    if local is not None and local.weights.shape != (head.features, len(head.labels)):
         raise WeightsInvalid(
             f"release {release.release_id} has another head than the local one, which is "
             f"{local.weights.shape}: it is another release's"
