@@ -157,7 +157,7 @@ def test_who_was_in_nothing_is_told_so(told: Told) -> None:
     answer = told.ask("releases", "carl")
     assert (answer["releases"], answer["epsilon"]) == ([], 0.0)
     assert answer["words"] == [
-        "Nothing was computed with this person's messages together with others'."
+        "Nothing was computed with this person's messages."
     ]
 
 
