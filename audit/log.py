@@ -38,7 +38,7 @@ from audit.keys import SigningKey
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf, read_payload
 from audit.log_keys import FOLDER, SigningKeys
-from audit.log_store import Group, LogStore, PayloadRow, open_store
+from audit.log_store import Group, LogStore, NameTaken, PayloadRow, open_store
 from audit.once import Names, Work, check_submission_id
 from audit.receipt import make_receipt
 from audit.sealed_leaves import SealedLeaves
@@ -179,7 +179,7 @@ class EvidenceLog:
                 )
                 raise EventInvalid(text, field="at")
         known = None if submission is None else check_submission_id(submission)
-        pending = self._payloads.prepare([_traced(draft) for draft in drafts])
+        pending = self._payloads.prepare(_traced(drafts))
         with self._submitting:
             self._last = self._writer.submit(Work(pending, known))
             done = self._last
@@ -394,13 +394,21 @@ class EvidenceLog:
         """Make a group durable (writer thread only); return the first index of each work.
 
         A work that came before gets the index it has; one whose names are another's, its error.
+        """
+        try:
+            return self._write_group(works, every=False)
+        except NameTaken:
+            return self._write_group(works, every=True)
+
+    def _write_group(self, works: Sequence[Work], *, every: bool) -> list[int | Exception]:
+        """Sign and write a group whose names, every one of them or submissions', are looked up.
 
         The head moves only after the commit. Should a commit succeed and report failure, the
         next one collides with it and fails too: the log stays shut until it is opened again.
         """
         firsts, size, frontier = list[int | Exception](), self._head.size, self._head.frontier
         entries, nodes, payloads = list[tuple[int, bytes]](), list[Node](), list[PayloadRow]()
-        names = Names(works, find=self._store.taken, leaf=partial(self._leaf, entries))
+        names = Names(works, find=self._store.taken, leaf=partial(self._leaf, entries), every=every)
         for work in works:
             known = names.place(work, size)
             firsts.append(size if known is None else known)
@@ -433,9 +441,13 @@ class EvidenceLog:
             raise EntryMissing(f"the log has {self.size} entries, it never had {size}")
 
 
-def _traced(draft: Draft) -> Draft:
-    """Return the draft tied to the trace that its caller is in, where there is one."""
-    event, trace = draft.event, current_trace.get()
-    if trace is None or TRACE_ID in event.fields:
-        return draft
-    return draft._replace(event=replace(event, fields={**event.fields, TRACE_ID: trace}))
+def _traced(drafts: Sequence[Draft]) -> Sequence[Draft]:
+    """Return the drafts tied to the trace that their caller is in, where there is one."""
+    trace = current_trace.get()
+    if trace is None:
+        return drafts
+    return [
+        draft._replace(event=replace(event, fields={TRACE_ID: trace, **event.fields}))
+        for draft in drafts
+        for event in (draft.event,)
+    ]

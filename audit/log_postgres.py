@@ -23,10 +23,11 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 from pg8000.native import Connection
 
 from audit.errors import EntryMissing, EvidenceUnavailable
-from audit.log_store import APPEND_ONLY, Group, PayloadRow, SealedRow, Taken
+from audit.log_store import APPEND_ONLY, Group, NameTaken, PayloadRow, SealedRow, Taken
 
 PASSWORD_FILE = "UNDERTONE_LOG_PASSWORD_FILE"  # noqa: S105 (the name of a variable)
 _LOCK = 0x756E646572746F6E  # "underton": one log in one database
+_UNIQUE = "23505"  # a row of that key is there (SQLSTATE, appendix A)
 _BROKEN = (DatabaseError, InterfaceError, OSError)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -279,6 +280,8 @@ class PostgresStore:
         try:
             yield
         except _BROKEN as error:
+            if _is_taken(error):
+                raise NameTaken("a name of this group is taken") from error
             raise EvidenceUnavailable(f"the log's database failed: {_reason(error)}") from error
 
 
@@ -326,6 +329,12 @@ def _close(session: Connection) -> None:
         session.close()
     except _BROKEN:
         return  # closed already, or the server went first
+
+
+def _is_taken(error: Exception) -> bool:
+    """Return whether the server refused a row because its name is taken once already."""
+    said = error.args[0] if error.args else ""
+    return isinstance(said, dict) and (said.get("C"), said.get("t")) == (_UNIQUE, "once")
 
 
 def _reason(error: Exception) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import EntryMissing, EvidenceUnavailable
-from audit.log_store import APPEND_ONLY, Group, PayloadRow, SealedRow, Taken
+from audit.log_store import APPEND_ONLY, Group, NameTaken, PayloadRow, SealedRow, Taken
 from audit.private_files import Ownership
 from audit.transaction import transaction
 
@@ -261,6 +261,8 @@ class SqliteStore:
         try:
             yield
         except sqlite3.Error as error:
+            if "once.name" in str(error):
+                raise NameTaken("a name of this group is taken") from error
             raise EvidenceUnavailable(f"the log's storage failed: {error}") from error
 
 

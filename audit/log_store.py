@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from audit.errors import EvidenceUnavailable
 from audit.tree import Node
 
 APPEND_ONLY = ("entry", "node", "checkpoint")
@@ -47,6 +48,10 @@ class Taken(NamedTuple):
     length: int
 
 
+class NameTaken(EvidenceUnavailable):
+    """Report that a group takes a name that is taken; nothing of the group was written."""
+
+
 class Group(NamedTuple):
     """Everything one commit writes."""
 
@@ -64,6 +69,7 @@ class LogStore(Protocol):
         """Make a group durable: all of it or nothing.
 
         Raises:
+            NameTaken: One of its names is taken.
             EvidenceUnavailable: The storage is full, read-only, gone or broken.
         """
         ...

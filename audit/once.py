@@ -41,18 +41,31 @@ class Names:
         *,
         find: Callable[[Sequence[str]], Iterable[Taken]],
         leaf: Callable[[int], bytes],
+        every: bool,
     ) -> None:
         """Look up the names of a group.
+
+        Submissions come again in the course of things, ids of decisions hardly ever: whether these
+        are taken the table itself says when they are written, and only then is every name looked
+        up. A look-up for each would cost a quarter of the rate.
 
         Args:
             works: The group.
             find: Returns those of some names that the log has taken.
             leaf: Returns an entry's leaf, those of this group included.
+            every: Look up the ids of decisions too.
 
         Raises:
             EvidenceUnavailable: The storage cannot be read.
         """
-        wanted = sorted({row.name for work in works for row in _names_of(work, 0)})
+        wanted = sorted(
+            {
+                row.name
+                for work in works
+                if every or work.submission is not None
+                for row in _names_of(work, 0)
+            }
+        )
         self._taken: Mapping[str, Taken] = {row.name: row for row in find(wanted)} if wanted else {}
         self._leaf = leaf
         self._new: dict[str, Taken] = {}

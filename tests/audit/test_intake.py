@@ -25,6 +25,7 @@ from audit.errors import EntryRepeated, EventInvalid, EvidenceUnavailable
 from audit.events import Event, EventKind, Value
 from audit.intake import DECISIONS, MAX_SUBMISSION_BYTES, MOST_PEERS, Intake, socket_address
 from audit.log import MOST_AHEAD_S, Draft, EvidenceLog
+from audit.once import Work
 from audit.refusals import Refusals
 from audit.signing import SigningKey
 from audit.submitter import Submitter
@@ -219,6 +220,22 @@ def test_log_takes_a_decision_once(kept: EvidenceLog, clock: SetClock) -> None:
         assert caught.value.field == "decision_id"
     assert kept.append(decision("d2", clock.now)) == 1
     assert kept.size == 2
+
+
+@pytest.mark.promise(8)
+def test_decision_that_is_repeated_spoils_no_neighbour_of_its_group(
+    kept: EvidenceLog, clock: SetClock
+) -> None:
+    """In one group the repeated one alone is refused; the others have their places, once."""
+    assert kept.append(decision("d1", clock.now)) == 0
+    names = ("d2", "d1", "d3", "d2")
+    works = [Work(kept._payloads.prepare([Draft(decision(name, clock.now))])) for name in names]
+    first, again, third, doubled = kept._write(works)
+    assert (first, third, kept.size) == (1, 2, 3)
+    assert isinstance(again, EntryRepeated)
+    assert isinstance(doubled, EntryRepeated)
+    found = [entry.event.fields["decision_id"] for entry in kept.entries(0, 9)]
+    assert found == ["d1", "d2", "d3"]
 
 
 def test_log_of_a_version_that_took_no_names_takes_them_when_opened(

@@ -156,9 +156,7 @@ def test_who_was_in_nothing_is_told_so(told: Told) -> None:
     says(told.api, "carl")
     answer = told.ask("releases", "carl")
     assert (answer["releases"], answer["epsilon"]) == ([], 0.0)
-    assert answer["words"] == [
-        "Nothing was computed with this person's messages."
-    ]
+    assert answer["words"] == ["Nothing was computed with this person's messages."]
 
 
 def test_a_stranger_verifies_that_somebody_was_not_in_the_round(
