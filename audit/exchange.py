@@ -24,9 +24,17 @@ from audit.errors import (
     Tampering,
     WitnessRefused,
 )
+from audit.key_chain import KeyChain
+from audit.key_history import read_history, write_history
 from audit.keys import VerifyKey
 from audit.submission import read_submission, submission_of
-from audit.witnessing import PREFIX, Witnessing, origin_hash, write_cosignatures
+from audit.witnessing import (
+    PREFIX,
+    Witnessing,
+    origin_hash,
+    read_changes,
+    write_cosignatures,
+)
 from policies.clock import Clock
 
 _SIZE = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
@@ -51,12 +59,15 @@ class Exchange:
     def __init__(self, witnessing: Witnessing, *, clock: Clock) -> None:
         self._own, self._clock = witnessing, clock
         self._lock = threading.Lock()
+        self._told: dict[str, int] = {}
 
     def submit(self, peer: Peer, key: VerifyKey) -> int:
         """Have our log cosigned by a peer that witnesses it; return the size it then vouches for.
 
         1. from where it vouched last; 2. once more from where it says, if that is elsewhere;
-        3. its cosignature is verified and kept.
+        3. its cosignature is verified and kept, by keys that its own log brought if need be.
+
+        A peer that was not told of our log's later keys is told with the checkpoint.
 
         Raises:
             PeerUnavailable: It does not answer, or knows our log not (yet): later again.
@@ -67,16 +78,23 @@ class Exchange:
             last = self._own.store.cosigned_by(key.name)
             if last == self._own.log.size:
                 return last
-            status, answer = self._add(peer, last)  # 1
+            status, answer = self._add(peer, key, last)  # 1
             if status == Refusal.CONFLICT and (told := _SIZE.fullmatch(answer)):
                 self._compare_with_own(peer, at=int(told[1]))
-                status, answer = self._add(peer, int(told[1]))  # 2
+                status, answer = self._add(peer, key, int(told[1]))  # 2
             if status == Refusal.INCONSISTENT:
                 self._compare_with_own(peer, at=None)
             if status != HTTPStatus.OK:
                 raise PeerUnavailable(f"{key.name} did not cosign: it answered {status}")
-            self._own.accept(write_cosignatures(self._submitted, [answer.decode(errors="replace")]))
-            return self._submitted  # 3
+            lines = answer.decode(errors="replace")
+            try:
+                if self._own.lacks_witness_keys(lines, key):
+                    history = _ok(*peer.witness("GET", f"{PREFIX}/keys?old=0", b""))
+                    self._own.witness.learn(history, key)
+            except CheckpointInvalid as error:
+                raise PeerUnavailable(f"{key.name} answered with no signature lines") from error
+            self._own.accept(write_cosignatures(self._submitted, [lines]))  # 3
+            return self._submitted
 
     def witness(self, peer: Peer, origin: str) -> int:
         """Cosign the peer's own log, and bring it the cosignature; return the size.
@@ -91,7 +109,12 @@ class Exchange:
             submitted = read_submission(body)
             if submitted.claimed.size == last and last:
                 return last
-            line = self._own.witness.add_checkpoint(body, said_at=self._clock())
+            if self._own.witness.lacks_keys(submitted.note):
+                body = _ok(*peer.witness("GET", f"{PREFIX}/keys?old={last}", b""))
+                submitted = read_history(body).submission
+                line = self._own.witness.add_keys(body, said_at=self._clock())
+            else:
+                line = self._own.witness.add_checkpoint(body, said_at=self._clock())
             brought = write_cosignatures(submitted.claimed.size, [line])
             _ok(*peer.witness("POST", f"{PREFIX}/cosignatures", brought))
             return submitted.claimed.size
@@ -105,6 +128,8 @@ class Exchange:
         """
         path = f"{PREFIX}/{origin_hash(origin)}/checkpoint"
         note = _ok(*teller.witness("GET", path, b"")).decode(errors="replace")
+        if self._own.witness.lacks_keys(note):
+            raise PeerUnavailable("what was told is by keys that the log did not show us yet")
 
         def prove(old: int, new: int) -> bytes:
             path = f"{PREFIX}/request?old={old}&size={new}"
@@ -116,10 +141,18 @@ class Exchange:
         with self._lock:
             self._own.witness.compare(note, prove)
 
-    def _add(self, peer: Peer, old: int) -> tuple[int, bytes]:
-        body = submission_of(self._own.log, old)
-        self._submitted = read_submission(body).claimed.size
-        return peer.witness("POST", f"{PREFIX}/add-checkpoint", body)
+    def _add(self, peer: Peer, key: VerifyKey, old: int) -> tuple[int, bytes]:
+        changes = len(self._own.log.keys.chain.events)
+        if self._told.get(key.name, 0) == changes:
+            body = submission_of(self._own.log, old)
+            self._submitted = read_submission(body).claimed.size
+            return peer.witness("POST", f"{PREFIX}/add-checkpoint", body)
+        body = write_history(self._own.log, old)
+        self._submitted = read_history(body).submission.claimed.size
+        status, answer = peer.witness("POST", f"{PREFIX}/add-keys", body)
+        if status == HTTPStatus.OK:
+            self._told[key.name] = changes
+        return status, answer
 
     def _compare_with_own(self, peer: Peer, *, at: int | None) -> None:
         """Return if the peer's checkpoint of our log is on our history; otherwise shut the log."""
@@ -129,8 +162,8 @@ class Exchange:
         path = f"{PREFIX}/{origin_hash(log.origin)}/checkpoint"
         note = _ok(*peer.witness("GET", path, b"")).decode(errors="replace")
         try:
-            signed = open_checkpoint(note, log.key.verify_key, origin=log.origin)
-        except (CheckpointInvalid, SignatureInvalid) as error:
+            signed = open_checkpoint(note, self._keys_known_to(peer), origin=log.origin)
+        except (CheckpointInvalid, SignatureInvalid, ValueError) as error:
             raise PeerUnavailable("a peer has a checkpoint of ours that is not ours") from error
         if signed.size > log.size:
             what = f"this log ends at {log.size}; a witness has our checkpoint at {signed.size}"
@@ -138,6 +171,16 @@ class Exchange:
         if log.root(signed.size) != signed.root:
             what = f"a witness has our checkpoint of another history, at {signed.size}"
             raise log.shut(LogTampered(Tampering.FORKED, what, index=signed.size))
+
+    def _keys_known_to(self, peer: Peer) -> KeyChain:
+        """Return our own log's keys as a peer learned them: later ones too, were we put back."""
+        log = self._own.log
+        path = f"{PREFIX}/{origin_hash(log.origin)}/keys"
+        theirs = read_changes(_ok(*peer.witness("GET", path, b"")))
+        return max(
+            (log.keys.chain, KeyChain.follow(log.key.verify_key, theirs)),
+            key=lambda keys: len(keys.events),
+        )
 
 
 def each(*steps: Callable[[], object]) -> AuditError | None:

@@ -11,13 +11,17 @@ empty root, and the proof holds (422); 7. it is remembered, durably; 8. it is co
 A refusal alone accuses nobody, for anyone can send an old checkpoint or a broken proof. An
 alarm needs two signed roots at one size, or the log's own word (`said_at`): what it sent over
 its own connection, or signed at a time.
+
+A log's later keys are learned from the log: with the entries that brought them (`add_keys`), by
+the same order of judgement, so that they are remembered only with a checkpoint that continues
+what was cosigned. A key that no entry brought is never taken.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from audit.checkpoint import Checkpoint, open_checkpoint, text_of
 from audit.cosignature import cosign
@@ -28,6 +32,8 @@ from audit.errors import (
     SignatureInvalid,
     WitnessRefused,
 )
+from audit.key_chain import KeyChain
+from audit.key_history import History, lacks_keys, read_history
 from audit.keys import SigningKey, VerifyKey
 from audit.submission import Submission, read_submission
 from audit.tree import EMPTY_ROOT, verify_consistency
@@ -49,6 +55,7 @@ class Witness:
         clock: Clock,
         find_log: FindLog,
         on_alarm: Callable[[Alarm], None] = lambda _: None,
+        signers: Callable[[], Iterable[SigningKey]] | None = None,
     ) -> None:
         """Join the parts.
 
@@ -56,10 +63,12 @@ class Witness:
             store: What was cosigned.
             key: Signs the cosignatures.
             clock: Unix seconds.
-            find_log: Knows the logs.
+            find_log: Knows the logs, by the first key of each.
+            signers: Instead of the one key all that sign now: two while one is rotated.
             on_alarm: Told of each new alarm, after it is on disk.
         """
-        self._store, self._key, self._clock = store, key, clock
+        self._store, self._clock = store, clock
+        self._signers = signers or (lambda: (key,))
         self._find_log, self._on_alarm = find_log, on_alarm
         self._lock = threading.Lock()
 
@@ -75,16 +84,71 @@ class Witness:
             EvidenceUnavailable: It could not be remembered, so it is not cosigned.
         """
         submitted = read_submission(body)  # 1
-        checkpoint = self._open(submitted)  # 2, 3
+        checkpoint = self._open_note(submitted.note, submitted.claimed.origin)  # 2, 3
+        return self._judge(submitted, checkpoint, None, said_at)
+
+    def add_keys(self, body: bytes, *, said_at: float | None = None) -> str:
+        """Learn a log's later keys and cosign the checkpoint that has them; return the line.
+
+        Args:
+            body: What `audit.key_history` describes.
+            said_at: As in `add_checkpoint`.
+
+        Raises:
+            WitnessRefused, EvidenceUnavailable: As in `add_checkpoint`; nothing is learned then.
+        """
+        history = read_history(body)  # 1
+        first = self._find_log(history.submission.claimed.origin)  # 2
+        if first is None:
+            raise WitnessRefused(Refusal.UNKNOWN_LOG, "this log is not known here")
+        chain, checkpoint = self._follow(history, first)  # 3
+        return self._judge(history.submission, checkpoint, chain, said_at)
+
+    def learn(self, body: bytes, first: VerifyKey) -> None:
+        """Learn the later keys of a log that is not ours to witness, for its word as a witness.
+
+        Raises:
+            WitnessRefused: Malformed (400), or it does not follow from the first key (403).
+        """
+        self._store.learn(self._follow(read_history(body), first)[0])
+
+    def lacks_keys(self, note: str) -> bool:
+        """Return whether a known log's checkpoint is by keys that were not learned yet."""
+        try:
+            first = self._find_log(text_of(note).partition("\n")[0])
+            return first is not None and lacks_keys(note, self._store.keys_of(first))
+        except CheckpointInvalid:
+            return False
+
+    def _follow(self, history: History, first: VerifyKey) -> tuple[KeyChain, Checkpoint]:
+        try:
+            chain, checkpoint = history.follow(first)
+        except (SignatureInvalid, CheckpointInvalid, ProofInvalid) as error:
+            raise WitnessRefused(Refusal.UNTRUSTED, f"keys of {first.name}: {error}") from error
+        known = self._store.keys_of(first).events
+        if chain.events[: len(known)] != known:
+            raise WitnessRefused(Refusal.INCONSISTENT, f"keys of {first.name}: another history")
+        return chain, checkpoint
+
+    def _judge(
+        self,
+        submitted: Submission,
+        checkpoint: Checkpoint,
+        keys: KeyChain | None,
+        said_at: float | None,
+    ) -> str:
         if submitted.old_size > checkpoint.size:  # 4
             raise WitnessRefused(Refusal.MALFORMED, "the old size is beyond the checkpoint's")
         with self._lock:
             last = self._store.seen(checkpoint.origin)
             self._check_size(submitted, checkpoint, last, said_at)  # 5
             self._check_proof(submitted, checkpoint, last, said_at)  # 6
-            line = cosign(submitted.note, self._key, at_s=int(self._clock()))
+            at_s = int(self._clock())
+            line = "".join(cosign(submitted.note, key, at_s=at_s) for key in self._signers())
             note = _only(submitted.note, self._find_log(checkpoint.origin)) + line
             known_by = self._clock() if said_at is None else said_at
+            if keys is not None:
+                self._store.learn(keys)
             self._store.remember(
                 Seen(checkpoint.origin, checkpoint.size, checkpoint.root, note, known_by)
             )  # 7
@@ -127,13 +191,22 @@ class Witness:
                     return seen.note
         raise WitnessRefused(Refusal.UNKNOWN_LOG, "no checkpoint of this log was cosigned")
 
+    def keys_at(self, origin_hash: str) -> KeyChain:
+        """Return the keys of a log that was cosigned, by the SHA-256 of its origin.
+
+        Raises:
+            WitnessRefused: None of that log was cosigned (404).
+        """
+        origin = text_of(self.checkpoint(origin_hash)).partition("\n")[0]
+        first = self._find_log(origin)
+        if first is None:
+            raise WitnessRefused(Refusal.UNKNOWN_LOG, "this log is not known here")
+        return self._store.keys_of(first)
+
     def last_size(self, origin: str) -> int:
         """Return the size of a log that was cosigned last; 0 for none."""
         seen = self._store.seen(origin)
         return 0 if seen is None else seen.size
-
-    def _open(self, submitted: Submission) -> Checkpoint:
-        return self._open_note(submitted.note, submitted.claimed.origin)
 
     def _open_note(self, note: str, origin: str | None = None) -> Checkpoint:
         """Return the checkpoint that its known log signed."""
@@ -142,7 +215,7 @@ class Witness:
         if key is None:
             raise WitnessRefused(Refusal.UNKNOWN_LOG, "this log is not known here")
         try:
-            return open_checkpoint(note, key, origin=named)
+            return open_checkpoint(note, self._store.keys_of(key), origin=named)
         except (SignatureInvalid, CheckpointInvalid) as error:
             raise WitnessRefused(Refusal.UNTRUSTED, f"not signed by {key.name}") from error
 

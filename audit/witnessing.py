@@ -5,9 +5,13 @@
                                                who may know it is the service's to say
     GET  /v1/witness/request?old=N[&size=M]    what our log would submit to a witness
     POST /v1/witness/cosignatures              `size N`, an empty line, a witness's lines
+    POST /v1/witness/add-keys                  as add-checkpoint, with the entries that changed the
+                                               log's keys before it (`audit.key_history`)
+    GET  /v1/witness/keys?old=N                the same of our own log
+    GET  /v1/witness/{origin hash}/keys        the entries by which we learned a log's later keys
 
-The last two let a witness that nobody can call, a node behind its router, fetch what a log
-would have sent, and bring its cosignature. `answer` speaks no framework: each service's API
+Request and cosignatures let a witness that nobody can call, a node behind its router, fetch what
+a log would have sent, and bring its cosignature. `answer` speaks no framework: each service's API
 hands it what came. `Exchange` is the other side, for whoever calls.
 
 Who is not there is met later: one consistency proof covers all that was missed.
@@ -15,16 +19,18 @@ Who is not there is met later: one consistency proof covers all that was missed.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from audit.checkpoint import DASH
-from audit.cosignature import verify_cosignature
+from audit.checkpoint import DASH, signatures_of
+from audit.cosignature import cosigner_id, verify_cosignature
 from audit.errors import (
     CheckpointInvalid,
     EntryMissing,
@@ -33,19 +39,22 @@ from audit.errors import (
     WitnessRefused,
 )
 from audit.events import Event, EventKind, Value
-from audit.keys import VerifyKey
+from audit.key_chain import KeyChain
+from audit.key_history import MAX_BYTES as MAX_KEYS_BYTES
+from audit.key_history import write_history
+from audit.keys import SigningKey, VerifyKey
 from audit.log import EvidenceLog
 from audit.receipt import make_receipt
-from audit.submission import MAX_SUBMISSION_BYTES, submission_of
+from audit.submission import submission_of
 from audit.witness import FindLog, Witness
 from audit.witness_store import Alarm, WitnessStore
 from policies.clock import Clock
 
 PREFIX = "/v1/witness"
-MAX_BYTES = MAX_SUBMISSION_BYTES
+MAX_BYTES = MAX_KEYS_BYTES
 TEXT, SIZE = "text/plain; charset=utf-8", "text/x.tlog.size"
 
-_CHECKPOINT = re.compile(r"/([0-9a-f]{64})/checkpoint")
+_SEEN = re.compile(r"/([0-9a-f]{64})/(checkpoint|keys)")
 _COSIGNED = re.compile(r"size (0|[1-9][0-9]{0,18})\n\n")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _MOST_LINES = 64
@@ -91,10 +100,20 @@ class Witnessing:
         self.store = WitnessStore(path)
         self._clock, self._find_witness = clock, find_witness
         self.witness = Witness(
-            self.store, log.key, clock=clock, find_log=find_log, on_alarm=self._record
+            self.store,
+            log.key,
+            clock=clock,
+            find_log=find_log,
+            on_alarm=self._record,
+            signers=self._signers,
         )
 
-    def answer(
+    def _signers(self) -> list[SigningKey]:
+        """Return what we cosign with: the first key, for who heard of no other, and the log's."""
+        keys = (self.log.key, *self.log.keys.signers)
+        return list({key.verify_key: key for key in keys}.values())
+
+    def answer(  # noqa: PLR0911 (a row a path)
         self, method: str, path: str, query: str, body: bytes, *, said_at: float | None = None
     ) -> Answer:
         """Answer one call below `PREFIX`.
@@ -115,10 +134,12 @@ class Witnessing:
                     return _text(self.witness.add_checkpoint(body, said_at=said_at))
                 case "POST", "/cosignatures":
                     return _text(self.accept(body))
+                case _, "/add-keys" | "/keys":
+                    return self._about_keys(method, query, body, said_at)
                 case "GET", "/request":
                     return Answer(HTTPStatus.OK, self._request(query))
-                case "GET", _ if found := _CHECKPOINT.fullmatch(path):
-                    return _text(self.witness.checkpoint(found[1]))
+                case "GET", _ if found := _SEEN.fullmatch(path):
+                    return _text(self._seen(found[1], found[2]))
         except WitnessRefused as refusal:
             return _refused(refusal)
         return Answer(HTTPStatus.NOT_FOUND, b"nothing here\n")
@@ -135,7 +156,14 @@ class Witnessing:
         lines = text[head.end() :].splitlines() if head else []
         if head is None or not 0 < len(lines) <= _MOST_LINES:
             raise WitnessRefused(Refusal.MALFORMED, "expected a size and signature lines")
-        kept = sum(self._keep(f"{line}\n", int(head[1])) for line in lines)
+        size = int(head[1])
+        given: dict[str, list[str]] = {}
+        for line in lines:
+            if (name := self._whose(f"{line}\n", size)) is not None:
+                given.setdefault(name, []).append(f"{line}\n")
+        for name, theirs in given.items():
+            self.store.add_cosignature(name, size, "".join(theirs))
+        kept = sum(map(len, given.values()))
         if not kept:
             raise WitnessRefused(Refusal.UNTRUSTED, "no known witness cosigned that checkpoint")
         return f"{kept}\n"
@@ -180,17 +208,40 @@ class Witnessing:
         except EntryMissing as error:
             raise WitnessRefused(Refusal.INCONSISTENT, str(error)) from error
 
-    def _keep(self, line: str, size: int) -> bool:
-        """Keep one line if a witness that counts gave it for our own checkpoint."""
-        key = self._find_witness(line.removeprefix(DASH).partition(" ")[0])
-        if key is None:
-            return False
-        try:
-            verify_cosignature(self.log.checkpoint_at(size) + line, key)
-        except (CheckpointInvalid, SignatureInvalid, EntryMissing):
-            return False
-        self.store.add_cosignature(key.name, size, line)
-        return True
+    def lacks_witness_keys(self, lines: str, first: VerifyKey) -> bool:
+        """Return whether a witness's lines may be by keys that were not learned yet.
+
+        They bear another, or two signed when it was last asked: one may be retired since.
+        """
+        keys = self.store.keys_of(first)
+        known = {cosigner_id(term.key) for term in keys.terms}
+        named = signatures_of(f"-\n\n{lines}") if lines else []
+        borne = {line[:4] for name, line in named if name == first.name}
+        return len(keys.in_force) > 1 or not borne <= known
+
+    def _about_keys(self, method: str, query: str, body: bytes, said_at: float | None) -> Answer:
+        if method == "POST":
+            return _text(self.witness.add_keys(body, said_at=said_at))
+        given = parse_qs(query, max_num_fields=4).get("old", [])
+        if len(given) != 1 or not _NUMBER.fullmatch(given[0]):
+            raise WitnessRefused(Refusal.MALFORMED, "expected old=SIZE")
+        return Answer(HTTPStatus.OK, write_history(self.log, int(given[0])))
+
+    def _seen(self, origin_hash: str, what: str) -> str:
+        if what == "keys":
+            return write_changes(self.witness.keys_at(origin_hash))
+        return self.witness.checkpoint(origin_hash)
+
+    def _whose(self, line: str, size: int) -> str | None:
+        """Return the witness that counts and gave this line for our own checkpoint."""
+        first = self._find_witness(line.removeprefix(DASH).partition(" ")[0])
+        if first is None:
+            return None
+        for key in self.store.keys_of(first).witness_keys(self._clock()):
+            with suppress(CheckpointInvalid, SignatureInvalid, EntryMissing):
+                verify_cosignature(self.log.checkpoint_at(size) + line, key)
+                return first.name
+        return None
 
     def _record(self, alarm: Alarm) -> None:
         digest = hashlib.sha256(alarm.note.encode()).hexdigest()
@@ -205,6 +256,21 @@ class Witnessing:
 def origin_hash(origin: str) -> str:
     """Return what names a log in tlog-witness's path."""
     return hashlib.sha256(origin.encode()).hexdigest()
+
+
+def write_changes(keys: KeyChain) -> str:
+    """Return the entries of a chain, a line each: index and leaf."""
+    return "".join(f"{i} {base64.b64encode(leaf).decode()}\n" for i, leaf in keys.events)
+
+
+def read_changes(body: bytes) -> list[tuple[int, bytes]]:
+    """Return the entries of `write_changes`, unverified.
+
+    Raises:
+        ValueError: Malformed.
+    """
+    pairs = (line.split(" ") for line in body.decode("ascii").splitlines())
+    return [(int(index), base64.b64decode(leaf, validate=True)) for index, leaf in pairs]
 
 
 def write_cosignatures(size: int, lines: Sequence[str]) -> bytes:

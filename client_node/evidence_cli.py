@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import ssl
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
 
+from audit.key_cli import keys_app
+from audit.keys import LogKeys, VerifyKey
 from audit.terminal import MISUSE, CommandLine, complain, emit
 from audit.trace_cli import print_trace
+from audit.witness_store import WitnessStore
 from client_node.errors import NodeUnreachable
 from client_node.releases import published_in
 from client_node.settings import NodeSettings, load_signing_key, parse_key
@@ -37,6 +41,7 @@ own_app = typer.Typer(no_args_is_help=True, help="What a person may ask about th
 def add_commands(app: CommandLine) -> None:
     """Add the commands of this module."""
     app.command("trace")(trace)
+    app.add_typer(keys_app(_send), name="keys")
     app.add_typer(own_app, name="own")
 
 
@@ -49,10 +54,21 @@ def trace(decision: str, *, settings: SettingsFile, as_json: AsJson = False) -> 
         loaded.folder / "log.db",
         load_signing_key(loaded.signing_key).verify_key,
         decision,
-        published=published_in(loaded.folder / "releases.db", coordinator, log_key),
+        published=published_in(
+            loaded.folder / "releases.db", coordinator, _learned(loaded.folder, log_key)
+        ),
         archive=loaded.archive,
         as_json=as_json,
     )
+
+
+def _learned(folder: Path, first: VerifyKey) -> LogKeys:
+    """Return the coordinator's log's keys as the node, its witness, learned them."""
+    path = folder / "witness.db"
+    if not path.is_file():
+        return first
+    with closing(WitnessStore(path)) as store:
+        return store.keys_of(first)
 
 
 @own_app.command("uses")
@@ -128,6 +144,27 @@ def _ask(
             detail = "no reason was given"
         raise NodeUnreachable(f"the node refused ({answer.status_code}): {detail}")
     return answer
+
+
+def _send(settings: Path, ca: Path | None, path: str, body: bytes | None) -> Any:
+    """Ask the running node over its own socket, which only its operator can open."""
+    del ca
+    way = httpx.HTTPTransport(uds=str(NodeSettings.load(settings).socket_path))
+    headers = {"Content-Type": "application/json"}
+    try:
+        with httpx.Client(transport=way, base_url="http://node", timeout=TIMEOUT_S) as client:
+            method = "GET" if body is None else "POST"
+            answer = client.request(method, path, content=body, headers=headers)
+    except httpx.HTTPError as error:
+        raise NodeUnreachable("the node does not answer on its socket: start it first") from error
+    if answer.is_error:
+        try:
+            detail = str(json.loads(answer.content)["detail"])
+        except (ValueError, KeyError, TypeError):
+            detail = "no reason was given"
+        raise NodeUnreachable(f"the node refused ({answer.status_code}): {detail}")
+    is_json = answer.headers["content-type"].startswith("application/json")
+    return answer.json() if is_json else answer.text
 
 
 def _customer(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@
     POST /internal/updates      update, JSON             → sealed `update`
     POST /internal/releases     sealed release           → sealed `release-loaded`, or `refusal`
          /internal/personal     the operator's, `client_node.personal_api`
+    /v1/log-keys                the operator's commands about the log's keys (`audit.key_api`)
 
 A refusal is an answer like any other: it says one word of a closed set, signed.
 """
@@ -20,7 +21,10 @@ import safetensors.numpy
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from audit.errors import AuditError
 from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
+from audit.key_api import key_router
+from audit.rotation import KeyDesk
 from client_node.errors import (
     LocalHeadRefused,
     NodeError,
@@ -39,7 +43,9 @@ MAX_BODY_BYTES = 17 * 2**20
 def create_internal_app(service: NodeService) -> FastAPI:
     """Return the app for the executor's socket."""
     app = FastAPI(title="Undertone node, internal", docs_url=None, redoc_url=None, openapi_url=None)
-    install_error_handlers(app, {UpdateRejected: 409, LocalHeadRefused: 409, NodeError: 503})
+    install_error_handlers(
+        app, {UpdateRejected: 409, LocalHeadRefused: 409, NodeError: 503, AuditError: 409}
+    )
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
@@ -71,6 +77,7 @@ def create_internal_app(service: NodeService) -> FastAPI:
         bundle = await request.body()
         return _bytes(await run_in_threadpool(_release, service, bundle))
 
+    app.include_router(key_router(service.log, KeyDesk(service.log, clock=service.log.clock)))
     return app
 
 

@@ -25,6 +25,7 @@ from sqlmodel import Session, col, select
 from audit.checkpoint import unverified_checkpoint
 from audit.errors import AuditError
 from audit.events import Event, EventKind
+from audit.keys import LogKeys
 from audit.leaf import decode_leaf
 from audit.log import EvidenceLog
 from audit.receipt import verify_receipt
@@ -42,7 +43,7 @@ KIND = "release"
 
 
 def verify_release(
-    bundle: bytes, coordinator_key: VerifyKey, log_key: VerifyKey, *, encoder_digest: Digest
+    bundle: bytes, coordinator_key: VerifyKey, log_key: LogKeys, *, encoder_digest: Digest
 ) -> VerifiedRelease:
     """Return the release of a bundle once everything about it holds.
 
@@ -82,13 +83,14 @@ class Releases:
         key: SigningKey,
         log: EvidenceLog,
         clock: Clock,
+        keys_of: Callable[[VerifyKey], LogKeys] = lambda first: first,
     ) -> None:
         """Load the release in force, verifying it again.
 
         Raises:
             ReleaseRejected: What is on disk is not what was published, or cannot be read.
         """
-        self._keys = (coordinator_key, log_key)
+        self._first_keys, self._keys_of = (coordinator_key, log_key), keys_of
         self._encoder_digest, self._key, self._log, self._clock = encoder_digest, key, log, clock
         self._lock = threading.Lock()
         self._current: VerifiedRelease | None = None
@@ -101,6 +103,12 @@ class Releases:
             raise ReleaseRejected(f"{path.name} cannot be read: {type(error).__name__}") from error
         if row is not None:
             self._current = self._verify(row.bundle)
+
+    @property
+    def _keys(self) -> tuple[VerifyKey, LogKeys]:
+        """The coordinator's key, and those of its log as far as its witness here learned them."""
+        coordinator_key, log_key = self._first_keys
+        return coordinator_key, self._keys_of(log_key)
 
     @property
     def current(self) -> VerifiedRelease | None:
@@ -182,7 +190,7 @@ class Releases:
 
 
 def published_in(
-    path: Path, coordinator_key: VerifyKey, log_key: VerifyKey
+    path: Path, coordinator_key: VerifyKey, log_key: LogKeys
 ) -> Callable[[str], Foreign | None]:
     """Return what finds releases in a node's file, as `Releases.published` does while it runs."""
 
@@ -199,7 +207,7 @@ def published_in(
 
 
 def _published(
-    engine: Engine, release_digest: str, coordinator_key: VerifyKey, log_key: VerifyKey
+    engine: Engine, release_digest: str, coordinator_key: VerifyKey, log_key: LogKeys
 ) -> Foreign | None:
     """Return the entry in a kept bundle, once signature and receipt hold."""
     with Session(engine) as session:

@@ -248,6 +248,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
     ledger = BudgetLedger(folder / "budget.db", limits=limits_of(policy), clock=clock)
     opened.callback(ledger.close)
     answers = _closing(opened, RoundAnswers(folder / "rounds.db"))
+    witnesses = _witnesses(settings, policy, log, client, trust_key, log_key, parts, opened)
     releases = Releases(
         folder / "releases.db",
         coordinator_key=coordinator_key,
@@ -256,6 +257,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         key=key,
         log=log,
         clock=clock,
+        keys_of=witnesses.witnessing.store.keys_of,
     )
     opened.callback(releases.close)
     rules = NodeRules(
@@ -294,7 +296,6 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             clock=clock,
         ),
     )
-    witnesses = _witnesses(settings, policy, log, client, trust_key, log_key, parts, opened)
     recalibration = Recalibration(
         node=node, gate=gate, cache=cache, vault=vault, releases=releases, clock=clock
     )

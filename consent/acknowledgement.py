@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from audit.checkpoint import open_checkpoint
 from audit.errors import CheckpointInvalid, SignatureInvalid
 from audit.events import Event, EventKind, Value
+from audit.keys import LogKeys
 from audit.log import EvidenceLog
 from audit.signing import VerifyKey
 from consent.challenge import Challenges
@@ -22,8 +24,15 @@ class Acknowledgements:
     """Keeps nodes' checkpoints, logs their erasures and has their answers judged."""
 
     def __init__(
-        self, *, ledger: Ledger, log: EvidenceLog, challenges: Challenges, clock: Clock
+        self,
+        *,
+        ledger: Ledger,
+        log: EvidenceLog,
+        challenges: Challenges,
+        clock: Clock,
+        keys_of: Callable[[VerifyKey], LogKeys],
     ) -> None:
+        self._keys_of = keys_of
         self._ledger = ledger
         self._log = log
         self._challenges = challenges
@@ -51,7 +60,7 @@ class Acknowledgements:
         if checkpoint is None:
             return 0
         try:
-            return open_checkpoint(checkpoint, VerifyKey.parse(node.vkey)).size
+            return open_checkpoint(checkpoint, self._keys_of(VerifyKey.parse(node.vkey))).size
         except (CheckpointInvalid, SignatureInvalid) as error:
             raise RequestInvalid(f"checkpoint of node {node.node}: {error}") from error
 

@@ -40,10 +40,12 @@ from audit.errors import (
     EntryMissing,
     EventInvalid,
     EvidenceUnavailable,
+    KeyChangeRefused,
     KeystoreError,
     SignatureInvalid,
 )
 from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
+from audit.key_api import key_router
 from audit.portal.frame import install_frame
 from audit.portal.rules_page import rules_page
 from audit.retention_api import retention_router
@@ -74,6 +76,7 @@ MOST_BODY_BYTES = 8 * 2**20
 STATUS: dict[type[UndertoneError], int] = {
     RequestInvalid: 422,
     EventInvalid: 422,
+    KeyChangeRefused: 409,
     NotAuthenticated: 401,
     SignatureInvalid: 401,
     NotFound: 404,
@@ -106,6 +109,8 @@ def create_app(service: TrustService) -> FastAPI:
     app.include_router(choices_api.router(service, partial(_signed_by_node, service)))
     add_rights(app, service, _signed_by_node)
     app.include_router(trace_router(service.log))
+    operator = [only(StaffRole.OPERATOR)]
+    app.include_router(key_router(service.log, service.key_desk, operator=operator))
     app.include_router(registers_router(service))
     lifted = service.finish_held_erasures
     app.include_router(retention_router(service.retention, service.holds, lifted=lifted))

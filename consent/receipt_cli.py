@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from audit.errors import KeyInvalid
+from audit.key_cli import History, keys_from
 from audit.signing import VerifyKey
 from audit.terminal import MISUSE, complain, emit
 from consent.taken import MOST_BYTES, verify_taken
@@ -25,6 +26,7 @@ def verify(
     *,
     file: Annotated[Path, typer.Argument(help="The receipt, as it was given.")],
     key: Annotated[str, typer.Option("--key", help="The trust service's verify key.")],
+    keys: History = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Verify one receipt offline, and say in plain words what holds."""
@@ -36,7 +38,7 @@ def verify(
         what = f"{file} cannot be read" if isinstance(error, OSError) else f"--key: {error}"
         complain(what)
         raise typer.Exit(MISUSE) from error
-    holds = verify_taken(data, known)
+    holds = verify_taken(data, keys_from(known, keys))
     found = {
         "verified": True,
         "record": holds.record,

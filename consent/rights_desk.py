@@ -13,12 +13,13 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 from audit.errors import AuditError, ErasureHeld, KeyDestroyed
 from audit.events import Event, EventKind, Value
+from audit.keys import LogKeys
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf
 from audit.log import EvidenceLog
@@ -67,8 +68,9 @@ class RightsDesk:
         acts: Acts,
         clock: Clock,
         randomness: Randomness,
+        keys_of: Callable[[VerifyKey], LogKeys],
     ) -> None:
-        self._ledger = ledger
+        self._ledger, self._keys_of = ledger, keys_of
         self._store = RightsStore(ledger)
         self._log = log
         self._keystore = keystore
@@ -268,7 +270,7 @@ class RightsDesk:
             case = self._store.case(request)
             if NodeId(node.node) not in case.nodes:
                 raise NotFound("no such request")
-            report, fields = dict(said["report"]), _shown(node, said)  # 1
+            report, fields = dict(said["report"]), _shown(node, said, self._keys_of)  # 1
             told = {"request": case.case, "right": case.right.value, "digest": digest(report)}
             if any(fields.get(name) != value for name, value in told.items()):  # 2
                 raise RequestInvalid("the log entry is not of this request and this report")
@@ -417,12 +419,14 @@ def _holder(case: Case) -> SubjectId:
     return SubjectId(f"request.{case.case}")
 
 
-def _shown(node: NodeRow, said: Mapping[str, Any]) -> Mapping[str, Value]:
+def _shown(
+    node: NodeRow, said: Mapping[str, Any], keys_of: Callable[[VerifyKey], LogKeys]
+) -> Mapping[str, Value]:
     """Return the fields of the node's log entry, once its own key has shown it to be there."""
     try:
         leaf = base64.b64decode(said["leaf"], validate=True)
-        key = VerifyKey.parse(node.vkey)
-        open_receipt(said["receipt"], leaf, key, origin=NODE_ORIGIN + node.node)
+        keys = keys_of(VerifyKey.parse(node.vkey))
+        open_receipt(said["receipt"], leaf, keys, origin=NODE_ORIGIN + node.node)
         event, _ = decode_leaf(leaf)
     except (AuditError, ValueError) as error:
         raise RequestInvalid(f"node {node.node} shows no entry of its log") from error

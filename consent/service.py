@@ -16,14 +16,17 @@ from audit.events import Event, EventKind
 from audit.gate import Gate
 from audit.hold_book import HoldBook
 from audit.intake import Intake
+from audit.keys import LogKeys
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
+from audit.log_keys import FOLDER
 from audit.portal.access import Access
 from audit.refusals import Refusals
 from audit.requests import ReplayGuard, verify_request
 from audit.retention import Retention
 from audit.retention_keeper import RetentionKeeper
 from audit.retention_policy import RetentionPolicy, load_retention
+from audit.rotation import KeyDesk
 from audit.sealing import Sealing
 from audit.signing import SigningKey, VerifyKey
 from audit.staff import StaffRole
@@ -102,8 +105,10 @@ class TrustService:
             clock=self._clock,
             keystore=self.keystore,
             archive=self._archive(),
+            key_folder=folder / FOLDER,
         )
         opening.callback(self.log.close)
+        self.key_desk = KeyDesk(self.log, clock=self._clock)
         self.holds = HoldBook(self.log, clock=self._clock, keystore=self.keystore)
         self.retention = self._keeper()
         opening.callback(self.retention.close)
@@ -167,6 +172,7 @@ class TrustService:
             acts=self.acts,
             clock=self._clock,
             randomness=randomness,
+            keys_of=self._keys_of,
         )
         self.feed = Feed(
             ledger=self.ledger,
@@ -180,7 +186,11 @@ class TrustService:
             holds=self.holds,
         )
         self.acknowledgements = Acknowledgements(
-            ledger=self.ledger, log=self.log, challenges=challenges, clock=self._clock
+            ledger=self.ledger,
+            log=self.log,
+            challenges=challenges,
+            clock=self._clock,
+            keys_of=self._keys_of,
         )
 
     def _archive(self) -> Archive | None:
@@ -208,6 +218,10 @@ class TrustService:
             self.acts.erase_released(subject)  # 1
             self.rights.resume(subject)
         self.holds.settle()  # 2
+
+    def _keys_of(self, first: VerifyKey) -> LogKeys:
+        """Return the keys of the log of this first key, as its witness here learned them."""
+        return self.witnessing.store.keys_of(first)
 
     def _open_access(self, opening: ExitStack, admin_token: str) -> None:
         """Let staff sign in; the admin token stands for an operator until there is one."""

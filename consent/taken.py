@@ -19,7 +19,7 @@ from typing import Any
 
 from audit.errors import AuditError
 from audit.events import Event, EventKind
-from audit.keys import VerifyKey
+from audit.keys import LogKeys
 from audit.leaf import decode_leaf
 from audit.receipt import verify_receipt
 from consent.errors import ReceiptInvalid
@@ -61,7 +61,7 @@ class Holds:
         ]
 
 
-def verify_taken(data: bytes, key: VerifyKey) -> Holds:
+def verify_taken(data: bytes, key: LogKeys) -> Holds:
     """Return what a receipt file proves against the log's public key.
 
     Raises:

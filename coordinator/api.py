@@ -18,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from audit.errors import EntryMissing, KeyInvalid
+from audit.errors import EntryMissing, KeyChangeRefused, KeyInvalid
 from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
+from audit.key_api import key_router
 from audit.refusals import Refusals
+from audit.rotation import KeyDesk
 from audit.signing import VerifyKey
 from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX, Witnessing
@@ -65,6 +67,7 @@ STATUSES = {
     NodeKeyInvalid: 422,
     KeyInvalid: 422,
     EntryMissing: 404,
+    KeyChangeRefused: 409,
     ReleaseRejected: 409,
     ReleaseUnknown: 404,
     FlowerUnavailable: 503,
@@ -129,6 +132,8 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> ASGIApp:
 
     guarded = [Depends(_bearer(admin_token))]
     _add_plans_and_nodes(app, service, guarded)
+    desk = KeyDesk(service.log, clock=service.log.clock)
+    app.include_router(key_router(service.log, desk), dependencies=guarded)
     _add_runs(app, service, guarded)
     _add_releases(app, service, guarded)
     app.include_router(trace_router(service.log, guarded=guarded))

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from audit.key_cli import keys_app
 from coordinator.client import CoordinatorClient
 from coordinator.plan import read_draft
 from coordinator.settings import CoordinatorSettings
@@ -66,6 +67,15 @@ def _client(settings: Path) -> CoordinatorClient:
     loaded = CoordinatorSettings.load(settings)
     token = loaded.admin_token_file.read_text(encoding="ascii").strip()
     return CoordinatorClient(f"http://{loaded.host}:{loaded.port}", token=token)
+
+
+def _send(settings: Path, ca: Path | None, path: str, body: bytes | None) -> Any:
+    del ca
+    with _Refused(), _client(settings) as client:
+        return client.log_keys(path, body)
+
+
+app.add_typer(keys_app(_send), name="keys")
 
 
 def _ask(

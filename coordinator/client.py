@@ -71,6 +71,17 @@ class CoordinatorClient:
         except (httpx.HTTPError, ValueError, KeyError):
             return False
 
+    def log_keys(self, path: str, body: bytes | None = None) -> Any:
+        """Read or change the keys that sign the log (`audit.key_api`): JSON, or else text."""
+        content = {"content-type": "application/json"}
+        answer = self._http.request(
+            "GET" if body is None else "POST", path, content=body, headers=content
+        )
+        if answer.is_error:
+            raise ServiceUnavailable(f"refused ({answer.status_code}): {answer.text}")
+        is_json = answer.headers["content-type"].startswith("application/json")
+        return answer.json() if is_json else answer.text
+
     def plan(self, draft: Mapping[str, Any]) -> dict[str, Any]:
         """Check a plan and return its digest, cost by three accountants, and k-node table."""
         return self._call("POST", "/v1/plans", json=dict(draft), timeout=PLAN_TIMEOUT_S)

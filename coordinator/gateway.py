@@ -34,7 +34,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MAXIMUM_BODY_BYTES = 64 * 1024 * 1024
 _FLEET = re.compile(r"/v1/fleet/[a-z0-9-]{1,64}")
 """One plain segment: no dots, escapes or second slash that two parsers could read two ways."""
-_WITNESS = re.compile(r"/v1/witness/(request|cosignatures|add-checkpoint|[0-9a-f]{64}/checkpoint)")
+_WITNESS = re.compile(
+    r"/v1/witness/(request|cosignatures|add-checkpoint|add-keys|keys|[0-9a-f]{64}/(checkpoint|keys))"
+)
 _WITNESS_QUERY = re.compile(r"(old=[0-9]{1,19}(&size=[0-9]{1,19})?)?")
 _HOP_BY_HOP = frozenset(
     {b"connection", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}

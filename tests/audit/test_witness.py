@@ -26,14 +26,19 @@ from audit.errors import (
     KeyInvalid,
     LogTampered,
     PeerUnavailable,
+    ProofInvalid,
     Refusal,
     SignatureInvalid,
     WitnessRefused,
 )
 from audit.events import Event, EventKind
 from audit.exchange import Exchange
+from audit.key_chain import introduce
+from audit.key_history import follow_file, write_history
+from audit.leaf import encode_leaf
 from audit.log import Draft, EvidenceLog
 from audit.receipt import open_receipt
+from audit.rotation import KeyDesk
 from audit.signing import SigningKey, VerifyKey
 from audit.submission import submission_of, write_submission
 from audit.tree import EMPTY_ROOT
@@ -481,3 +486,147 @@ def test_one_history_seen_at_two_sizes_is_no_fork(
     with pytest.raises(PeerUnavailable):
         node.exchange.gossip(trust, "coordinator", centre)
     assert node.alarms() == []
+
+
+def _rotate(service: Service, *, retire: bool) -> None:
+    desk = KeyDesk(service.log, clock=service.clock)
+    desk.rotate(overlap_s=0)
+    if retire:
+        desk.retire()
+
+
+@pytest.mark.parametrize("told_in_overlap", [True, False])
+def test_peers_learn_a_new_key_from_the_log_and_cosign_on(
+    services: dict[str, Service], event: MakeEvent, *, told_in_overlap: bool
+) -> None:
+    """Submitting and fetching go on over a rotation, of the log's key and of the witness's."""
+    node, trust, centre = services["node"], services["trust"], services["coordinator"]
+    for service in services.values():
+        service.add(event, 3)
+    first = {name: service.key.verify_key for name, service in services.items()}
+    node.exchange.submit(trust, first["trust"])
+    centre.exchange.submit(trust, first["trust"])
+    node.exchange.witness(trust, "trust")
+    for service in services.values():
+        _rotate(service, retire=False)
+    for last in (False, True) if told_in_overlap else (True,):
+        if last:
+            for service in services.values():
+                KeyDesk(service.log, clock=service.clock).retire()
+            node.clock.now += 5
+        assert node.exchange.submit(trust, first["trust"]) == node.log.size
+        assert node.exchange.witness(trust, "trust") == trust.log.size
+        assert node.exchange.witness(centre, "coordinator") == centre.log.size
+        assert centre.exchange.submit(trust, first["trust"]) == centre.log.size
+        node.exchange.gossip(trust, "coordinator", centre)
+    note = centre.witnessing.cosigned()
+    assert note is not None
+    new = {name: service.log.keys.signers[0].verify_key for name, service in services.items()}
+    assert verify_cosignature(note, new["trust"]) > 0
+    assert verify_cosignature(note, first["node"]) > 0  # a branch's log is not the centre's to see
+    with pytest.raises(SignatureInvalid):
+        verify_cosignature(note, first["trust"])
+    own = trust.witnessing.cosigned()
+    assert own is not None
+    assert verify_cosignature(own, new["node"]) > 0
+    assert all(service.alarms() == [] for service in services.values())
+
+
+def test_witness_takes_no_key_that_no_entry_brought(
+    services: dict[str, Service], event: MakeEvent
+) -> None:
+    """Not on first sight, not by the new key's word, and not by a retired one's."""
+    node, trust = services["node"], services["trust"]
+    node.add(event, 3)
+    node.exchange.submit(trust, trust.key.verify_key)
+    old, size = node.key, node.log.size
+    stranger = SigningKey.generate("node")
+
+    def refused(body: bytes, path: str = "/add-checkpoint") -> int:
+        return trust.witnessing.answer("POST", path, "", body).status
+
+    claim = Checkpoint(origin="node", size=size, root=node.log.root())
+    for keys in ((stranger,), (stranger, stranger)):
+        body = write_submission(size, (), sign_checkpoint(claim, *keys))
+        assert refused(body) == Refusal.UNTRUSTED
+    by_itself = introduce(size, origin="node", new=stranger, old=stranger, until=0.0, at=0.0)
+    line = f"{size} {base64.b64encode(encode_leaf(by_itself, None)).decode()}"
+    forged = f"undertone-keys/v1\n{line}\n\n".encode() + body
+    assert refused(forged, "/add-keys") == Refusal.UNTRUSTED
+    _rotate(node, retire=True)
+    node.exchange.submit(trust, trust.key.verify_key)
+    assert trust.witnessing.witness.last_size("node") == node.log.size
+    last = Checkpoint(origin="node", size=node.log.size, root=node.log.root())
+    late = write_submission(node.log.size, (), sign_checkpoint(last, old))
+    assert refused(late) == Refusal.UNTRUSTED
+    assert refused(submission_of(node.log, node.log.size)) == 200
+
+
+def test_fork_by_an_old_key_that_rotates_alone_is_named(
+    services: dict[str, Service], event: MakeEvent, tmp_path: Path
+) -> None:
+    """Who stole the old key brings a key of his own in another history: the witness holds both."""
+    node, trust = services["node"], services["trust"]
+    node.add(event, 3)
+    node.exchange.submit(trust, trust.key.verify_key)
+    thief = EvidenceLog(tmp_path / "thief.db", node.key, origin="node", clock=node.clock)
+    with closing(thief):
+        thief.append_many([Draft(event(number + 50)) for number in range(3)])
+        desk = KeyDesk(thief, clock=node.clock)
+        desk.rotate(overlap_s=0)
+        desk.retire()
+        body = write_history(thief, 3)
+    answer = trust.witnessing.answer("POST", "/add-keys", "", body, said_at=node.clock())
+    assert answer.status == Refusal.INCONSISTENT
+    assert trust.alarms() == [("node", "forked", 5)]
+    assert trust.witnessing.store.keys_of(node.key.verify_key).events == ()
+
+
+def test_log_put_back_before_its_rotation_is_told_by_its_witness(
+    services: dict[str, Service], event: MakeEvent, tmp_path: Path
+) -> None:
+    """Restored to a time when it did not know its present key, a log still learns that it ended."""
+    node, trust = services["node"], services["trust"]
+    node.add(event, 3)
+    node.log.close()
+    shutil.copy(node.folder / "log.db", tmp_path / "old.db")
+    node.close()
+    node.open()
+    node.add(event, 2)
+    _rotate(node, retire=True)
+    node.exchange.submit(trust, trust.key.verify_key)
+    node.close()
+    for file in node.folder.glob("*.db*"):
+        file.unlink()
+    shutil.copy(tmp_path / "old.db", node.folder / "log.db")
+    node.open()
+    with pytest.raises(LogTampered, match="a witness has our checkpoint at 7"):
+        node.exchange.submit(trust, trust.key.verify_key)
+
+
+def test_history_of_keys_is_followed_offline_from_the_first(
+    services: dict[str, Service], event: MakeEvent
+) -> None:
+    """One file and the first key open a receipt of today; another key or a cut file do not."""
+    node = services["node"]
+    node.add(event, 3)
+    _rotate(node, retire=True)
+    file, leaf = write_history(node.log, 0), node.log.entry(1).leaf
+    keys = follow_file(file, node.key.verify_key)
+    assert open_receipt(node.log.receipt(1), leaf, keys)[0] == 1
+    with pytest.raises(SignatureInvalid):
+        follow_file(file, SigningKey.generate("node").verify_key)
+    lines = file.split(b"\n")
+    for cut in (lines[:1] + lines[2:], lines[:2] + lines[3:]):
+        with pytest.raises(SignatureInvalid):
+            follow_file(b"\n".join(cut), node.key.verify_key)
+    index, leaf_, *path = lines[1].split(b" ")
+    moved = b" ".join([index, leaf_, path[0][:-4] + b"AAA=", *path[1:]])
+    for wrong in (
+        b"",
+        b"hello",
+        file.replace(b"v1", b"v2", 1),
+        b"\n".join([lines[0], moved, *lines[2:]]),
+    ):
+        with pytest.raises(ProofInvalid):
+            follow_file(wrong, node.key.verify_key)
