@@ -181,6 +181,8 @@ class Personalisation:
             VaultError, EvidenceUnavailable: It is out of use, but not all of it is destroyed or
                 logged: the page does not count and comes again.
         """
+        if not self._on:
+            return
         no = {s for s, purpose in feed.withdrawn if purpose in {None, Purpose.TRAINING}}
         fresh = {s.subject: replace(s, as_of=feed.issued_at) for s in feed.standings}
         with self._lock:
