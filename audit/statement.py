@@ -142,8 +142,20 @@ def verify_statement(
 
 def round_of_batch(event: Event) -> tuple[str, int] | None:
     """Return run and round of a batch's event; None for a batch of something else."""
+    return _asked_of(event, "train")
+
+
+def evaluation_of_batch(event: Event) -> tuple[str, int] | None:
+    """Return run and number of an evaluation's batch; None for a batch of something else."""
+    return _asked_of(event, "evaluate")
+
+
+def _asked_of(event: Event, asks: str) -> tuple[str, int] | None:
+    """Return run and number of a batch that was asked for so; one that does not say so trains."""
     words = event.fields.get("context") if event.kind is EventKind.BATCH_DECISION else None
     context = dict(str(w).partition("=")[::2] for w in words) if isinstance(words, list) else {}
+    if context.get("asks", "train") != asks:
+        return None
     try:
         return context["run"], int(context["round"])
     except (KeyError, ValueError):

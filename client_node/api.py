@@ -126,7 +126,7 @@ def _add_views(router: APIRouter, service: NodeService) -> None:
     @router.post("/proofs")
     def proofs(said: wire.ProofIn) -> dict[str, Any]:
         subject = service.people.subject(said.customer)
-        shown = service.training.prove(RunId(said.run), said.round, subject)
+        shown = service.training.prove(RunId(said.run), said.round, subject, said.kind)
         found = [
             verify_batch_proof(p["root"], p["proof"], bytes.fromhex(p["blinded"])) for p in shown
         ]

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.errors import EntryMissing
-from audit.events import EventKind
+from audit.events import Event, EventKind
 from audit.gate import Gate
 from audit.leaf import decode_leaf
 from audit.log import Entry, EvidenceLog
 from audit.signing import SigningKey
-from audit.statement import make_statement, round_of_batch
+from audit.statement import evaluation_of_batch, make_statement, round_of_batch
 from client_node.budget_ledger import BudgetLedger
 from client_node.budget_words import percent, right_percent
 from client_node.releases import Releases
@@ -74,7 +74,7 @@ class OwnData:
             EvidenceUnavailable, LedgerRolledBack: Log or ledger cannot be read.
         """
         together = self._batches(subject)
-        batches = {e.index: r for e in together if (r := round_of_batch(e.event))}
+        batches = {e.index: r for e in together if (r := _computation(e.event))}
         stayed, unknown = len(together) - len(batches), self._past_retention()
         runs = sorted({run for run, _ in batches.values()})
         told = [self._run(run, [i for i, (r, _) in batches.items() if r == run]) for run in runs]
@@ -150,6 +150,7 @@ class OwnData:
         return {
             "run": run,
             "rounds": rounds,
+            "evaluations": sorted(f[1] for e in entries if (f := evaluation_of_batch(e.event))),
             "epsilon": self._epsilon(indices),
             "batches": [{"log_index": i, "receipt": self.log.receipt(i)} for i in indices],
         }
@@ -181,6 +182,11 @@ class OwnData:
                     }
                 )
         return told
+
+
+def _computation(event: Event) -> tuple[str, int] | None:
+    """Return run and number of a round's or an evaluation's batch."""
+    return round_of_batch(event) or evaluation_of_batch(event)
 
 
 def _words(

@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audit.batch import Membership, verify_batch_proof
 from audit.errors import EntryMissing
 from audit.events import Event, EventKind, Value
 from audit.gate import Gate
@@ -36,7 +35,7 @@ from policies.canonical import digest
 from policies.clock import Clock
 from policies.decision import UseRequest
 from policies.errors import Refused, UndertoneError
-from policies.vocabulary import Action, NodeId, Provenance, Purpose, RunId, SubjectId
+from policies.vocabulary import Action, NodeId, Provenance, Purpose, SubjectId
 
 _RIGHTS = "access portability rectification erasure restriction objection review"
 KNOWN = frozenset(_RIGHTS.split())
@@ -148,7 +147,7 @@ class PeopleRequests:
         except LedgerRolledBack as error:
             return {"unknown": str(error)}
         for entry in entries:
-            if self._took_part(RunId(entry.run), entry.round_number, subject):
+            if self._took_part(entry.number, subject):
                 spent += self.ledger.curve_of(entry)
                 rounds.append(f"{entry.run}/{entry.round_number}")
         if not rounds:
@@ -162,15 +161,13 @@ class PeopleRequests:
             "words": LIMITS_OF_MODELS,
         }
 
-    def _took_part(self, run: RunId, round_number: int, subject: SubjectId) -> bool:
+    def _took_part(self, spending: int, subject: SubjectId) -> bool:
+        """Tell whether a spending paid for a computation over this person."""
+        index = self.training.answers.batch_of(spending)
         try:
-            shown = self.training.prove(run, round_number, subject)
+            return index is not None and self.gate.is_in_batch(index, subject)
         except EntryMissing:  # past its retention it counts: the bound may be too large, not small
-            return bool(self.training.answers.batches(run, round_number))
-        found = (
-            verify_batch_proof(p["root"], p["proof"], bytes.fromhex(p["blinded"])) for p in shown
-        )
-        return Membership.PRESENT in found
+            return True
 
     # -- access -------------------------------------------------------------------------
 

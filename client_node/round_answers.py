@@ -88,6 +88,12 @@ class RoundAnswers:
         """Return the log entries of the batches opened for a round, oldest first."""
         return [row.log_index for row in self._rows(run, round_number)]
 
+    def batch_of(self, number: int) -> int | None:
+        """Return the log entry of the batch that a spending paid for, None if it has none."""
+        with Session(self._engine) as session:
+            row = session.get(RoundAnswer, number)
+            return None if row is None else row.log_index
+
     def spendings(self, log_indices: Iterable[int]) -> frozenset[int]:
         """Return the numbers of the spendings that paid for these batches."""
         query = select(RoundAnswer.number).where(col(RoundAnswer.log_index).in_(list(log_indices)))

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from audit.errors import AuditError
+from audit.signing import VerifyKey, unseal
+from client_node.budget_ledger import ENROLMENT
 from client_node.errors import RoundRefusal, RoundRefused, UpdateRejected
 from client_node.vault import TrainingRecord
 from models.accounting import plan_epsilon
@@ -20,8 +23,61 @@ from models.errors import ModelError
 from models.features import FEATURES
 from models.heads import plan_shape
 from models.update import Update, update_from_dict, weights_digest, weights_from_bytes
-from policies.terms import RoundTerms
+from policies.canonical import digest
+from policies.errors import PolicyInvalid, TermsRefused
+from policies.terms import (
+    NodePolicy,
+    RoundKind,
+    RoundTerms,
+    check_terms,
+    plan_to_dict,
+    terms_from_dict,
+    terms_to_dict,
+)
 from policies.vocabulary import SubjectId
+
+ASKED: Mapping[str, RoundKind] = {"terms": RoundKind.TRAIN, "evaluation": RoundKind.EVALUATE}
+"""What an envelope's kind may ask for; an enrolment shows the run's first terms, whichever."""
+
+
+def read_terms(
+    kind: str, envelope: bytes, *, key: VerifyKey, policy: NodePolicy, now: float
+) -> tuple[RoundTerms, dict[str, Any]]:
+    """Return an envelope's terms and body, once the coordinator signed and the policy allows.
+
+    Raises:
+        RoundRefused: Signature, terms or plan do not hold.
+    """
+    try:
+        body = unseal(kind, envelope, key)
+        terms = terms_from_dict(body["terms"])
+    except AuditError as error:
+        raise RoundRefused(RoundRefusal.SIGNATURE, str(error)) from error
+    except (PolicyInvalid, KeyError) as error:
+        raise RoundRefused(RoundRefusal.TERMS, f"malformed: {type(error).__name__}") from error
+    if ASKED.get(kind, terms.kind) is not terms.kind:
+        raise RoundRefused(RoundRefusal.TERMS, "the terms are for another kind of round")
+    try:
+        check_terms(terms, policy, now=now)
+    except TermsRefused as error:
+        raise RoundRefused(RoundRefusal.TERMS, str(error)) from error
+    if digest(plan_to_dict(terms.plan)) != terms.plan_digest:
+        raise RoundRefused(RoundRefusal.TERMS, "the plan is not the one its digest names")
+    check_cost(terms)
+    return terms, body
+
+
+def batch_context(terms: RoundTerms, round_number: int) -> dict[str, str]:
+    """Return what a batch is for; what does not train says so."""
+    context = {
+        "run": terms.run,
+        "round": str(round_number),
+        "terms": digest(terms_to_dict(terms)),
+        "plan": terms.plan_digest,
+    }
+    if terms.kind is not RoundKind.TRAIN and round_number != ENROLMENT:
+        context["asks"] = terms.kind.value
+    return context
 
 
 def bags_of(records: Sequence[TrainingRecord], labels: Sequence[str]) -> Bags:

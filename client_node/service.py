@@ -44,6 +44,7 @@ from client_node.conversations import Conversations
 from client_node.errors import LedgerRolledBack, NodeError, StartRefused
 from client_node.feed_holds import FeedHolds
 from client_node.gateway_client import GatewayClient
+from client_node.held_out import HeldOut
 from client_node.hints import ApprovedHints, shipped_hints, signed_hints
 from client_node.labels import Labels
 from client_node.local_head import LocalHeadFile
@@ -379,6 +380,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             log=log,
             clock=clock,
             encoder_digest=encoder.digest,
+            held_out=HeldOut(key=pseudonym_key, share=policy.held_out),
         ),
         witnesses=witnesses,
         recalibration=recalibration,

@@ -11,18 +11,19 @@ A round, in the order that promises 1, 5 and 6 ask for:
 
 An evaluation goes the same way; its table is made here (`models.private_evaluation`).
 
+Who is held out is measured and never trained on (`client_node.held_out`); all are counted.
+
 A refusal carries a reason of a closed set and no number. How many people there are leaves in
 nothing; the cohort's floor is tested once a run, at enrolment, on a noisy and charged count.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from audit.errors import AuditError, EntryMissing
+from audit.errors import AuditError
 from audit.events import Event, EventKind
 from audit.gate import BATCH_SUBJECT, Gate
 from audit.log import EvidenceLog
@@ -35,8 +36,10 @@ from client_node.errors import (
     UpdateRejected,
     VaultError,
 )
+from client_node.held_out import HeldOut
 from client_node.round_answers import RoundAnswers
-from client_node.round_inputs import bags_of, check_cost, update_of, weights_of
+from client_node.round_inputs import bags_of, batch_context, read_terms, update_of, weights_of
+from client_node.round_proofs import prove_batches
 from client_node.standing_cache import StandingCache
 from client_node.vault import TrainingRecord, Vault
 from models.accounting import (
@@ -60,23 +63,18 @@ from policies.errors import (
     PolicyInvalid,
     PolicyUnavailable,
     Refused,
-    TermsRefused,
 )
 from policies.permit import Permit
 from policies.terms import (
     NodePolicy,
     RoundKind,
     RoundTerms,
-    check_terms,
-    plan_to_dict,
     terms_from_dict,
     terms_to_dict,
 )
 from policies.vocabulary import Action, Digest, NodeId, Purpose, RunId, SubjectId
 
 READY = "ready"
-ASKED: Mapping[str, RoundKind] = {"terms": RoundKind.TRAIN, "evaluation": RoundKind.EVALUATE}
-"""What an envelope's kind may ask for; an enrolment shows the run's first terms, whichever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +105,7 @@ class Training:
     clock: Clock
     encoder_digest: Digest
     noise: Noise = SYSTEM_NOISE
+    held_out: HeldOut = field(default_factory=HeldOut)
 
     def enrol(self, envelope: bytes) -> bytes:
         """Answer once whether this node is ready for a run; return the signed "ready".
@@ -225,49 +224,29 @@ class Training:
             pass  # not the coordinator's, or the log is shut: the refusal leaves all the same
         return seal("refusal", {"terms_digest": terms_digest, "reason": reason.value}, self.key)
 
-    def prove(self, run: RunId, round_number: int, subject: SubjectId) -> list[dict[str, Any]]:
-        """Return for each batch of a round the proof that the person was in it, or was not.
+    def prove(
+        self,
+        run: RunId,
+        round_number: int,
+        subject: SubjectId,
+        kind: RoundKind = RoundKind.TRAIN,
+    ) -> list[dict[str, Any]]:
+        """Return for each batch of a round or evaluation the proof that the person was in it.
 
-        `audit.batch.verify_batch_proof(root, proof, blinded)` tells which, offline, once
-        `receipt` has shown that the root is in this node's log.
+        Or that they were not: `audit.batch.verify_batch_proof(root, proof, blinded)` tells
+        which, offline, once `receipt` has shown that the root is in this node's log.
 
         Raises:
-            EntryMissing: This node opened no batch for that round.
+            EntryMissing: This node opened no batch for it.
         """
-        indices = self.answers.batches(run, round_number)
-        if not indices:
-            raise EntryMissing(f"no batch was opened here for round {round_number} of {run}")
-        return [self._proof(index, subject) for index in indices]
-
-    def _proof(self, index: int, subject: SubjectId) -> dict[str, Any]:
-        batch = self.gate.restore_batch(index)
-        return {
-            "log_index": index,
-            "root": batch.root,
-            "blinded": batch.blinded(subject).hex(),
-            "proof": batch.prove(subject),
-            "leaf": base64.b64encode(self.log.entry(index).leaf).decode(),
-            "receipt": self.log.receipt(index),
-        }
+        asked = (run, round_number, kind)
+        return prove_batches(self.answers, self.gate, self.log, computation=asked, subject=subject)
 
     def _read(self, kind: str, envelope: bytes) -> tuple[RoundTerms, Digest, dict[str, Any]]:
         """Verify an envelope and hold its terms against the node's policy."""
-        try:
-            body = unseal(kind, envelope, self.coordinator_key)
-            terms = terms_from_dict(body["terms"])
-        except AuditError as error:
-            raise RoundRefused(RoundRefusal.SIGNATURE, str(error)) from error
-        except (PolicyInvalid, KeyError) as error:
-            raise RoundRefused(RoundRefusal.TERMS, f"malformed: {type(error).__name__}") from error
-        if ASKED.get(kind, terms.kind) is not terms.kind:
-            raise RoundRefused(RoundRefusal.TERMS, "the terms are for another kind of round")
-        try:
-            check_terms(terms, self.policy, now=self.clock())
-        except TermsRefused as error:
-            raise RoundRefused(RoundRefusal.TERMS, str(error)) from error
-        if digest(plan_to_dict(terms.plan)) != terms.plan_digest:
-            raise RoundRefused(RoundRefusal.TERMS, "the plan is not the one its digest names")
-        check_cost(terms)
+        terms, body = read_terms(
+            kind, envelope, key=self.coordinator_key, policy=self.policy, now=self.clock()
+        )
         if (terms.plan.features, terms.plan.encoder_digest) != (FEATURES, self.encoder_digest):
             raise RoundRefused(RoundRefusal.MODEL, "the plan is for another encoder")
         return terms, digest(terms_to_dict(terms)), body
@@ -288,7 +267,7 @@ class Training:
 
     def _permit(self, terms: RoundTerms, curve: RdpCurve, round_number: int) -> Permit:
         self._check_budget(terms, curve, round_number)
-        people = (self.cache.standing(subject) for subject in self.vault.trainable())
+        people = (self.cache.standing(subject) for subject in self._asked(terms, round_number))
         request = UseRequest(
             node=self.node,
             action=Action.TRAIN,
@@ -301,17 +280,19 @@ class Training:
                 request,
                 [standing for standing in people if standing is not None],
                 self.cache.governance,
-                context={
-                    "run": terms.run,
-                    "round": str(round_number),
-                    "terms": digest(terms_to_dict(terms)),
-                    "plan": terms.plan_digest,
-                },
+                context=batch_context(terms, round_number),
             )
         except (Refused, PolicyUnavailable) as error:
             raise RoundRefused(RoundRefusal.STOPPED, str(error)) from error
         except AuditError as error:
             raise RoundRefused(RoundRefusal.NOT_READY, type(error).__name__) from error
+
+    def _asked(self, terms: RoundTerms, round_number: int) -> list[SubjectId]:
+        """Return whom a computation is about: everybody is counted, each is on one side else."""
+        everybody = self.vault.trainable()
+        if round_number == ENROLMENT:
+            return list(everybody)
+        return [subject for subject in everybody if self.held_out.takes(subject, terms.kind)]
 
     def _reserve(self, terms: RoundTerms, terms_digest: Digest) -> None:
         """Set the whole run aside, and say so in the log."""

@@ -15,6 +15,7 @@ from client_node.turn import Answer, Turn, UseAnswer
 from client_node.uses.queue import QueueState, WaitingCall
 from client_node.uses.routing import Agent
 from models.conversation import Outlook
+from policies.terms import RoundKind
 from policies.vocabulary import (
     AgeBand,
     Channel,
@@ -194,11 +195,12 @@ class CustomerIn(Shape):
 
 
 class ProofIn(Shape):
-    """Whether a person was in a round."""
+    """Whether a person was in a round, or in an evaluation of that number."""
 
     customer: Id
     run: Id
     round: Annotated[int, Field(ge=1)]
+    kind: RoundKind = RoundKind.TRAIN
 
 
 def answer_to_dict(answer: Answer) -> dict[str, Any]:

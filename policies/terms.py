@@ -19,6 +19,9 @@ from policies.vocabulary import Digest, Emotion, NodeId, Purpose, ReleaseId, Run
 LARGEST_EPSILON = 20.0
 """Beyond it a guarantee says nothing: odds may change by a factor of 5 * 10**8."""
 
+MOST_HELD_OUT = 0.5
+"""Beyond it more people are measured than taught; a run would rather be measured less often."""
+
 
 class RoundKind(StrEnum):
     """What terms ask of a node; each kind has replies and a cost of its own."""
@@ -135,6 +138,8 @@ class NodePolicy:
     `period_s` is how long a spent budget stays spent. `connections` are the only hosts
     (host:port) the node may open. `purpose_caps` bound what one purpose may spend of
     `maximum_epsilon`, which bounds them all together; a purpose without one has the whole.
+    `held_out` is the share of people who are measured and never trained on; at 0 an evaluation
+    measures those who were trained on.
     """
 
     node: NodeId
@@ -149,6 +154,7 @@ class NodePolicy:
     period_s: int
     connections: frozenset[str]
     purpose_caps: tuple[tuple[Purpose, float], ...] = ()
+    held_out: float = 0.0
 
 
 def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
@@ -315,7 +321,7 @@ def terms_from_dict(value: dict[str, Any]) -> RoundTerms:
 
 
 def node_policy_to_dict(policy: NodePolicy) -> dict[str, Any]:
-    """Return the node policy as JSON values, sets sorted; one without caps says nothing of them."""
+    """Return the node policy as JSON values, sets sorted; no caps, nobody held out: unsaid."""
     value = asdict(policy) | {
         "allowed_plans": sorted(policy.allowed_plans),
         "allowed_fabs": sorted(policy.allowed_fabs),
@@ -325,6 +331,8 @@ def node_policy_to_dict(policy: NodePolicy) -> dict[str, Any]:
     }
     if not policy.purpose_caps:
         del value["purpose_caps"]
+    if not policy.held_out:
+        del value["held_out"]
     return value
 
 
@@ -363,6 +371,7 @@ def _check_node_policy(policy: NodePolicy) -> None:
         "maximum_delta": 0 < policy.maximum_delta < 1 / max(1, policy.minimum_people),
         "minimum_people": _whole(policy.minimum_people),
         "period_s": _whole(policy.period_s),
+        "held_out": type(policy.held_out) in (int, float) and 0 <= policy.held_out <= MOST_HELD_OUT,
         "purpose_caps": len(dict(policy.purpose_caps)) == len(policy.purpose_caps)
         and all(0 < cap <= policy.maximum_epsilon for _, cap in policy.purpose_caps),
     }
