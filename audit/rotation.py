@@ -119,6 +119,8 @@ class KeyDesk:
 
     def _left_over(self, folder: Path) -> SigningKey | None:
         known = {term.key for term in self._log.keys.chain.terms}
+        for part in folder.glob(f".*{SUFFIX}.new"):
+            destroy_file(part)  # a crash left it without its name
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
                 found = SigningKey.load(path)

@@ -10,16 +10,19 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from audit.archive import Archive
 from audit.errors import AccountConflict, EvidenceUnavailable, KeyInvalid
 from audit.events import Event, EventKind, Value
 from audit.keystore import EVIDENCE, Keystore
 from audit.log import Draft, EvidenceLog
 from audit.portal.ledger import StaffLedger
 from audit.portal.tables import AccountRow
+from audit.retention_policy import load_retention
+from audit.sealing import Sealing
 from audit.signing import SigningKey
 from audit.submission import submission_of
 from audit.tile_folder import TileFolder
@@ -32,6 +35,9 @@ from tests.audit.fault_points import Kill
 
 ANN, BOB = SubjectId("1f" * 32), SubjectId("2e" * 32)
 ORIGIN = "killed"
+GROWN = 1024
+"""Entries of the log that is there before."""
+
 Promise = Callable[[Any], None]
 
 
@@ -108,7 +114,7 @@ def _submit_one(log: EvidenceLog, name: str, numbers: tuple[int, ...]) -> range:
 
 
 def run_log(folder: Path, promised: Promise) -> None:
-    """Append alone and together, then erase a person."""
+    """Append alone and together, erase a person, and let an entry's facts expire."""
     keystore = Keystore(folder / "keys", clock=lambda: 1.0)
     with closing(keystore), closing(_log(folder, keystore)) as log:
         for name, numbers in SUBMISSIONS:
@@ -117,6 +123,8 @@ def run_log(folder: Path, promised: Promise) -> None:
         promised(["destroyed", []])
         log.forget(ANN)
         promised(["forgotten", []])
+        log.store.expire([3])
+        promised(["expired", []])
 
 
 def check_log(folder: Path, promised: list[Any]) -> None:
@@ -131,7 +139,9 @@ def check_log(folder: Path, promised: list[Any]) -> None:
             assert log.payload(1) is None
             assert keystore.labels(ANN) == frozenset()
         if "forgotten" in told:
-            assert log._store.payload(1) is None
+            assert log.store.payload(1) is None
+        if "expired" in told:
+            assert log.store.payload(3) is None
         places = _submit(log)
         assert places == {"one": [0], "two": [1], "three": [2, 3, 4]}
         assert all(places[name] == told[name] for name in places if name in told)
@@ -139,7 +149,8 @@ def check_log(folder: Path, promised: list[Any]) -> None:
         assert log.payload(2) == {"n": 2}
         keystore.destroy(ANN)
         log.forget(ANN)
-        assert (log.payload(1), log.payload(0)) == (None, {"n": 0})
+        log.store.expire([3])
+        assert [log.payload(index) for index in (0, 1, 3)] == [{"n": 0}, None, None]
         tiles = TileFolder(folder / "tiles")
         assert tiles.publish(log) == tiles.verify(log.key.verify_key)
     assert len(list((folder / "keys").glob("wrapping-*.key"))) == 1
@@ -203,7 +214,7 @@ def prepare_grown(base: Path) -> None:
     _key(base)
     key = SigningKey.load(base / "key")
     with closing(EvidenceLog(base / "grown.db", key, origin=ORIGIN, clock=lambda: 1.0)) as log:
-        for size in (1, 1, 298, 724):
+        for size in (1, 1, 298, GROWN - 300):
             log.append_many([Draft(event(log.size + n)) for n in range(size)])
 
 
@@ -258,6 +269,41 @@ def check_tiles(folder: Path, promised: list[Any]) -> None:
         assert tiles.publish(log) == tiles.verify(key.verify_key)
 
 
+def _sealing(folder: Path) -> Sealing:
+    """Open a copy of the grown log, years later, beside its archive."""
+    key, path, clock = SigningKey.load(folder.parent / "key"), folder / "grown.db", lambda: 1e9
+    if not path.exists():
+        path.write_bytes((folder.parent / "grown.db").read_bytes())
+    archive = Archive(folder / "archive", key.verify_key)
+    log = EvidenceLog(path, key, origin=ORIGIN, clock=clock, archive=archive)
+    policy = replace(load_retention(), archive_after_days=1, archive_fewest=1)
+    return Sealing(log=log, archive=archive, policy=policy, clock=clock)
+
+
+def run_archive(folder: Path, promised: Promise) -> None:
+    """Seal all old entries, and drop their leaves from the live store."""
+    sealing = _sealing(folder)
+    with closing(sealing.log):
+        while sealing.seal_next(sealing.due()) is not None:
+            promised(sealing.sealed_until())
+        sealing.drop()
+
+
+def check_archive(folder: Path, promised: list[Any]) -> None:
+    """What was sealed stays sealed; whether dropped or not, every entry is read and verified."""
+    sealing = _sealing(folder)
+    with closing(sealing.log) as log:
+        assert sealing.sealed_until() >= max(promised, default=0)
+        for _ in range(2):
+            assert all(log.entry(index).event == event(index) for index in (0, 300, 1023))
+            while sealing.seal_next(sealing.due()) is not None:
+                pass
+            sealing.drop()
+        assert sealing.sealed_until() == GROWN
+    verified = verify_log(folder / "grown.db", log.key.verify_key, archive=sealing.archive)
+    assert verified.size == log.size
+
+
 def run_bookmark(folder: Path, promised: Promise) -> None:
     """Verify with a bookmark."""
     key = SigningKey.load(folder.parent / "key").verify_key
@@ -303,6 +349,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         prepare_grown, run_witness, check_witness, ("audit.witness_store", *_COMMIT)
     ),
     "tiles": Scenario(_key, run_tiles, check_tiles, ("audit.tile_folder",)),
+    "archive": Scenario(prepare_grown, run_archive, check_archive, ("audit.archive",)),
     "bookmark": Scenario(prepare_grown, run_bookmark, check_bookmark, ("audit.replay",)),
     "staff": Scenario(_key, run_staff, check_staff, ("audit.portal",)),
 }

@@ -57,7 +57,7 @@ def test_log_killed_at_any_write_keeps_each_promise(tmp_path: Path, key: Signing
     """
     key.save(tmp_path / "key")
     points = killed(tmp_path, "log")
-    assert len(points) - 1 == 20 + 6 + 7 + 6 + 18  # the making, three alone, a group of four
+    assert len(points) - 1 == 21 + 6 + 7 + 6 + 18  # the making, three alone, a group of four
     sizes = set()
     for point in points:
         promised = [index for indices in point["promises"] for index in indices]
