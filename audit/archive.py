@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from audit.archive_segment import (
     Segment,
@@ -34,8 +35,10 @@ from audit.errors import (
     EvidenceUnavailable,
     LogTampered,
     ProofInvalid,
+    SignatureInvalid,
     Tampering,
 )
+from audit.key_chain import KeyChain, key_changes
 from audit.keys import SigningKey, VerifyKey
 from audit.leaf import kind_of
 from audit.private_files import sync_folder
@@ -50,20 +53,38 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedArchive:
-    """An archive that holds: entries from 0 to `size`, the root over them, its segments."""
+    """An archive that holds: entries from 0 to `size`, the root over them, its segments.
+
+    `keys` are the log's when the last segment was sealed, followed from its first.
+    """
 
     origin: str
     size: int
     root: bytes
     segments: int
+    keys: KeyChain
+
+
+class Checked(NamedTuple):
+    """A segment that holds: its leaf hashes, and its entries that change the log's keys."""
+
+    hashes: list[bytes]
+    key_changes: list[tuple[int, bytes]]
 
 
 class Archive:
     """One log's archive in a folder; nothing in it is believed before it is checked."""
 
-    def __init__(self, folder: Path, key: VerifyKey) -> None:
+    def __init__(self, folder: Path, keys: VerifyKey | KeyChain) -> None:
+        """Name a folder, and what is known of the log's keys.
+
+        Args:
+            folder: The archive's, which need not be there yet.
+            keys: The log's first key, from which manifests lead to later ones; or its keys, and
+                no manifest may say others.
+        """
         self.folder = folder
-        self._key = key
+        self._keys = KeyChain.of(keys)
         self._opened = dict[str, Segment]()
         self._bundles: OrderedDict[str, list[bytes]] = OrderedDict()
 
@@ -72,7 +93,8 @@ class Archive:
 
         Raises:
             ArchiveOffline: The folder is not there.
-            LogTampered: A manifest is not what the log's key signed, or one is missing.
+            LogTampered: A manifest is not what the log's key of its size signed, denies a change
+                of keys, or one is missing.
         """
         found = [self._segment(name) for name in self._names()]
         if found and (found[0].start != 0 or found[0].previous is not None):
@@ -84,6 +106,10 @@ class Archive:
                 after.origin,
             ):
                 text = f"segments/{after.name} does not follow segments/{before.name}"
+                raise _bad(text, index=before.end)
+            said = before.keys.events
+            if after.keys.events[: len(said)] != said:
+                text = f"segments/{after.name} denies changes of keys in segments/{before.name}"
                 raise _bad(text, index=before.end)
         return found
 
@@ -131,18 +157,18 @@ class Archive:
         self._write(_object(name), data)
         return name
 
-    def add(self, segment: Segment, key: SigningKey) -> Segment:
+    def add(self, segment: Segment, signers: Sequence[SigningKey]) -> Segment:
         """Write a segment's manifest, after all its files; return it as it is read back.
 
         Raises:
-            EvidenceUnavailable: The folder cannot be written.
+            EvidenceUnavailable: The folder cannot be written, or the key is not at hand.
         """
-        data = sign_segment(segment, key)
+        data = sign_segment(segment, signers)
         self._write(f"segments/{segment.name}", data)
         return self._segment(segment.name)
 
-    def check(self, segment: Segment) -> list[bytes]:
-        """Read every file of a segment again, and return its leaf hashes once all of it holds.
+    def check(self, segment: Segment) -> Checked:
+        """Read every file of a segment again, and return what is in it once all of it holds.
 
         1. each file is the one of its digest; 2. the entries give the tiles of hashes, and the
         root; 3. there are as many of each kind as the manifest says; 4. the root is part of the
@@ -153,6 +179,7 @@ class Archive:
             EvidenceUnavailable: A file is missing or cannot be read.
         """
         hashed, roots, kinds = list[bytes](), list[bytes](), Counter[str]()
+        changes = list[tuple[int, bytes]]()
         for index in range(segment.start // WIDTH, segment.end // WIDTH):
             leaves = self._read_bundle(segment, index)  # 1
             mine = [leaf_hash(leaf) for leaf in leaves]
@@ -162,6 +189,7 @@ class Archive:
             hashed += mine
             roots.append(root_from_leaves(mine))
             kinds.update(map(kind_of, leaves))
+            changes += key_changes(index * WIDTH, leaves)
         for tile in tiles_within(Span(segment.start, segment.end)):
             if tile.level != 1:
                 continue
@@ -171,8 +199,8 @@ class Archive:
             raise _bad(f"segments/{segment.name}: another root", index=segment.start)
         if dict(kinds) != dict(segment.kinds):  # 3
             raise _bad(f"segments/{segment.name} miscounts its kinds", index=segment.start)
-        check_segment(segment, self._key)  # 4
-        return hashed
+        check_segment(segment)  # 4
+        return Checked(hashed, changes)
 
     def tile(self, segment: Segment, tile: Tile) -> bytes:
         """Return a file of a segment.
@@ -210,7 +238,7 @@ class Archive:
     def _segment(self, name: str) -> Segment:
         if name not in self._opened:
             data = self._read(f"segments/{name}")
-            self._opened[name] = open_segment(data, self._key, name=name)
+            self._opened[name] = open_segment(data, self._keys, name=name)
         return self._opened[name]
 
     def _names(self) -> list[str]:
@@ -252,12 +280,21 @@ class Archive:
 
 def verify_archive(
     archive: Archive,
-    key: VerifyKey,
+    keys: VerifyKey | KeyChain,
     *,
     progress: Progress | None = None,
     known_checkpoint: str | None = None,
 ) -> VerifiedArchive:
     """Verify an archive alone, from its first entry to its last, a segment at a time.
+
+    Later keys are followed from the first by the archived entries, in order; each manifest's own
+    word for them must be the same.
+
+    Args:
+        archive: The archive.
+        keys: The log's first key, or its keys where a verified log is at hand.
+        progress: Told how far it is.
+        known_checkpoint: A signed checkpoint of this log that came from elsewhere.
 
     Raises:
         LogTampered: Something does not hold; says what and where.
@@ -265,28 +302,52 @@ def verify_archive(
         EntryMissing: It is empty, or the known checkpoint is of a size beyond it.
         CheckpointInvalid, SignatureInvalid: The known checkpoint is not one of this log.
     """
+    archive = Archive(archive.folder, keys)
     segments, frontier = archive.segments(), Frontier()
     if not segments:
         raise EntryMissing(f"the archive {archive.folder.name} holds nothing yet")
     end = segments[-1].end
-    known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key)
+    newest, followed = segments[-1].keys, KeyChain.of(keys).at(0)
+    known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, newest)
     if known is not None and known.size > end:
         raise EntryMissing(
             f"the archive ends at {end}, the known checkpoint is of size {known.size}: verify "
             "the log with its archive"
         )
     for segment in segments:
-        hashed = archive.check(segment)
+        hashed, changes = archive.check(segment)
+        followed = _follow(followed, segment, changes)
         if known is not None and segment.start < known.size <= segment.end:
             _check_known(known, frontier, hashed[: known.size - segment.start], segment.start)
         level = (segment.end - segment.start).bit_length() - 1
         frontier, _ = extend(frontier, segment.start >> level, segment.root, level=level)
-        check_continues(segment, check_segment(segment, key), root_of(frontier))
+        check_continues(segment, check_segment(segment), root_of(frontier))
         if progress is not None:
             progress(segment.end, end)
     return VerifiedArchive(
-        origin=segments[0].origin, size=end, root=root_of(frontier), segments=len(segments)
+        origin=segments[0].origin,
+        size=end,
+        root=root_of(frontier),
+        segments=len(segments),
+        keys=newest,
     )
+
+
+def _follow(keys: KeyChain, segment: Segment, changes: Sequence[tuple[int, bytes]]) -> KeyChain:
+    """Return the keys after a segment's entries, which its manifest may not deny.
+
+    Raises:
+        LogTampered: An entry does not follow from the keys before it, or the manifest differs.
+    """
+    try:
+        for index, leaf in changes:
+            keys = keys.after(index, leaf)
+    except SignatureInvalid as error:
+        raise _bad(str(error), index=segment.start) from error
+    if segment.keys.at(segment.end) != keys:
+        text = f"segments/{segment.name} says other changes of keys than the entries before it"
+        raise _bad(text, index=segment.start)
+    return keys
 
 
 def _check_known(

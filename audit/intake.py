@@ -31,6 +31,7 @@ from audit.errors import EventInvalid, EvidenceUnavailable, ServeFailed
 from audit.events import EventKind, event_from_dict
 from audit.log import Draft, EvidenceLog
 from audit.refusals import Kind, Refusals
+from audit.sealed_leaves import NEVER_DROPPED
 from policies.canonical import canonical
 from policies.errors import UndertoneError
 from policies.vocabulary import SubjectId
@@ -41,8 +42,9 @@ MOST_DRAFTS = 1024
 MOST_PEERS = 64
 """Connections at a time; more are closed at once, and try again."""
 DECISIONS = frozenset({EventKind.DECISION, EventKind.BATCH_DECISION})
-SUBMITTED = frozenset(EventKind) - DECISIONS
-"""What other processes may record: all but what the gate alone does."""
+SUBMITTED = frozenset(EventKind) - DECISIONS - NEVER_DROPPED
+"""What other processes may record: not what the gate alone does, nor what the service that owns the
+log acts on when it reads it: keys, holds, what was removed, sealed, spent or destroyed."""
 UNAVAILABLE = "evidence-unavailable"
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid (unix(7))

@@ -73,6 +73,11 @@ class KeyChain:
         return cls(terms=(Term(key=first),))
 
     @classmethod
+    def of(cls, keys: VerifyKey | KeyChain) -> KeyChain:
+        """Return what is known of a log's keys as a chain, were it the first alone."""
+        return cls.begin(keys) if isinstance(keys, VerifyKey) else keys
+
+    @classmethod
     def follow(cls, first: VerifyKey, events: Iterable[tuple[int, bytes]]) -> KeyChain:
         """Return the chain over the entries `(index, leaf)` that change keys, in order.
 
@@ -83,6 +88,10 @@ class KeyChain:
         for index, leaf in events:
             chain = chain.after(index, leaf)
         return chain
+
+    def at(self, size: int) -> KeyChain:
+        """Return the chain as it was when the log had that size."""
+        return self.follow(self.terms[0].key, [e for e in self.events if e[0] < size])
 
     def __str__(self) -> str:
         return str(self.terms[0].key)

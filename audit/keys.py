@@ -78,6 +78,10 @@ class VerifyKey:
         object.__setattr__(self, "key_id", hashed[:4])
         object.__setattr__(self, "_key", key)
 
+    def __reduce__(self) -> tuple[type[VerifyKey], tuple[str, bytes, SignatureType]]:
+        """Be handed to a process that helps to verify: made anew there, and checked again."""
+        return VerifyKey, (self.name, self.public, self.kind)
+
     def __str__(self) -> str:
         return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self._typed).decode()}"
 

@@ -6,7 +6,8 @@ the tree, sealed with the person's own key, so that erasing them leaves every ro
 No pseudonym is in this database: a sealed payload carries the id of the key that sealed it,
 and only the keystore knows whose it is.
 
-Not here: the tree (`audit.tree`), offline verification (`audit.verify`), witnesses.
+Not here: how it grows (`audit.log_head`), the tree (`audit.tree`), offline verification
+(`audit.verify`), witnesses.
 """
 
 from __future__ import annotations
@@ -15,38 +16,31 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from audit.archive import Archive
-from audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from audit.drafts import Draft, Payloads
 from audit.errors import (
-    CheckpointInvalid,
     EntryMissing,
     EventInvalid,
     EvidenceUnavailable,
     LogTampered,
-    SignatureInvalid,
-    Tampering,
 )
 from audit.events import Event, EventKind
 from audit.group_commit import GroupCommit
-from audit.key_chain import KEY_KINDS, is_key_change
+from audit.key_chain import KEY_KINDS
 from audit.keys import SigningKey
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf, read_payload
+from audit.log_head import grow, open_head, same_event
 from audit.log_keys import FOLDER, SigningKeys
-from audit.log_store import Group, LogStore, NameTaken, PayloadRow, open_store
-from audit.once import Names, Work, check_submission_id
+from audit.log_store import LogStore, NameTaken, open_store
+from audit.once import Work, check_submission_id
 from audit.receipt import make_receipt
 from audit.sealed_leaves import SealedLeaves
 from audit.trace_context import TRACE_ID, current_trace
 from audit.tree import (
-    Frontier,
-    Node,
-    extend,
     frontier_at,
     leaf_hash,
     prove_consistency,
@@ -61,8 +55,6 @@ __all__ = ["MOST_AHEAD_S", "Draft", "Entry", "EvidenceLog"]
 MOST_AHEAD_S = 300.0
 """How far an event's time may lie ahead of the log's clock: services' clocks differ a little."""
 
-_MOST_CHANGES = 100_000
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -71,14 +63,6 @@ class Entry:
     index: int
     leaf: bytes
     event: Event
-
-
-class _Head(NamedTuple):
-    """The log at its newest commit; replaced as a whole."""
-
-    size: int
-    frontier: Frontier
-    note: str
 
 
 class EvidenceLog:
@@ -123,8 +107,7 @@ class EvidenceLog:
         if key_folder is None and isinstance(place, Path):
             key_folder = place.with_name(FOLDER)
         try:
-            self.keys = self._follow_keys(key_folder)
-            self._head = self._open_head()
+            self._head = open_head(self._store, key, origin=origin, key_folder=key_folder)
         except BaseException:
             self._store.close()
             raise
@@ -170,7 +153,7 @@ class EvidenceLog:
         if self._shut is not None:
             raise EvidenceUnavailable(f"nothing is recorded any more: {self._shut}") from self._shut
         if any(draft.event.kind in KEY_KINDS for draft in drafts):
-            raise EventInvalid("a log's keys change by rotation alone")
+            raise EventInvalid("a log's keys change by rotation alone", field="kind")
         latest = self.clock() + MOST_AHEAD_S
         for draft in drafts:
             if draft.event.at > latest:
@@ -231,6 +214,11 @@ class EvidenceLog:
     def store(self) -> LogStore:
         """The tables, for what keeps, seals and drops (`audit.retention`, `audit.sealing`)."""
         return self._store
+
+    @property
+    def keys(self) -> SigningKeys:
+        """The keys that the log signs with now, and its chain."""
+        return self._head.keys
 
     @property
     def size(self) -> int:
@@ -356,40 +344,6 @@ class EvidenceLog:
         self._writer.close()
         self._store.close()
 
-    def _open_head(self) -> _Head:
-        """Load the frontier and compare it with the last signed checkpoint."""
-        size, last = self._store.size(), self._store.last_checkpoint()
-        if last is None:
-            if size:
-                raise LogTampered(Tampering.SIGNATURE, "a log with entries has no checkpoint")
-            note = self._sign(0, (), self.keys)
-            self._store.write(Group([], [], [], (0, note)))
-            return _Head(0, (), note)
-        frontier, (_, note) = frontier_at(size, self._store.node), last
-        try:
-            signed = open_checkpoint(note, self.keys.chain, origin=self.origin)
-        except (CheckpointInvalid, SignatureInvalid) as error:
-            raise LogTampered(
-                Tampering.SIGNATURE,
-                f"the last checkpoint is not by {self.key.name} for {self.origin}",
-            ) from error
-        if (signed.size, signed.root) != (size, root_of(frontier)):
-            raise LogTampered(
-                Tampering.FORKED if signed.size <= size else Tampering.TRUNCATED,
-                f"last signed at size {signed.size}, found {size} entries or another root: "
-                "keep the file and verify it",
-                index=signed.size,
-            )
-        return _Head(size, frontier, note)
-
-    def _follow_keys(self, folder: Path | None) -> SigningKeys:
-        """Load the keys that sign now, as the log's own entries say."""
-        rows = (row for kind in KEY_KINDS for row in self._store.newest(kind.value, _MOST_CHANGES))
-        try:
-            return SigningKeys.follow(self.key, folder, sorted(rows))
-        except SignatureInvalid as error:
-            raise LogTampered(Tampering.SIGNATURE, str(error)) from error
-
     def _write(self, works: Sequence[Work]) -> list[int | Exception]:
         """Make a group durable (writer thread only); return the first index of each work.
 
@@ -406,35 +360,17 @@ class EvidenceLog:
         The head moves only after the commit. Should a commit succeed and report failure, the
         next one collides with it and fails too: the log stays shut until it is opened again.
         """
-        firsts, size, frontier = list[int | Exception](), self._head.size, self._head.frontier
-        entries, nodes, payloads = list[tuple[int, bytes]](), list[Node](), list[PayloadRow]()
-        names = Names(works, find=self._store.taken, leaf=partial(self._leaf, entries), every=every)
-        for work in works:
-            known = names.place(work, size)
-            firsts.append(size if known is None else known)
-            for pending in work.pending if known is None else ():
-                frontier, made = extend(frontier, size, leaf_hash(pending.leaf))
-                nodes += made
-                entries.append((size, pending.leaf))
-                if pending.body is not None:
-                    payloads.append(PayloadRow(size, pending.key_id, pending.body))
-                size += 1
-        if not entries:
-            return firsts
-        keys = self.keys.after(entry for entry in entries if is_key_change(entry[1]))
-        note = self._sign(size, frontier, keys)
-        self._store.write(Group(entries, nodes, payloads, (size, note), names.new))
-        self._head, self.keys = _Head(size, frontier, note), keys
-        return firsts
+        growth = grow(self._head, works, find=self._store.taken, holds=self._holds, every=every)
+        if growth.group is not None:
+            self._store.write(growth.group)
+            self._head = growth.head
+        return growth.firsts
 
-    def _leaf(self, new: Sequence[tuple[int, bytes]], index: int) -> bytes:
-        """Return a leaf of the log, or of the group that is being written."""
-        beyond = index - self._head.size
-        return new[beyond][1] if beyond >= 0 else self.entry(index).leaf
-
-    def _sign(self, size: int, frontier: Frontier, keys: SigningKeys) -> str:
-        checkpoint = Checkpoint(origin=self.origin, size=size, root=root_of(frontier))
-        return sign_checkpoint(checkpoint, *keys.signers)
+    def _holds(self, index: int, leaf: bytes) -> bool:
+        """Say whether an entry has the event of a leaf; most can be told by the tree alone."""
+        return self._store.node(0, index) == leaf_hash(leaf) or same_event(
+            self.entry(index).leaf, leaf
+        )
 
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:

@@ -16,11 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from audit.drafts import Pending
-from audit.errors import EntryRepeated, EventInvalid
-from audit.events import EventKind, Value
-from audit.leaf import decode_leaf
+from audit.errors import AuditError, EntryRepeated, EventInvalid
 from audit.log_store import Taken
-from audit.trace_context import TRACE_ID
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -40,7 +37,7 @@ class Names:
         works: Iterable[Work],
         *,
         find: Callable[[Sequence[str]], Iterable[Taken]],
-        leaf: Callable[[int], bytes],
+        holds: Callable[[int, bytes], bool],
         every: bool,
     ) -> None:
         """Look up the names of a group.
@@ -52,7 +49,7 @@ class Names:
         Args:
             works: The group.
             find: Returns those of some names that the log has taken.
-            leaf: Returns an entry's leaf, those of this group included.
+            holds: Says whether an entry, of this group too, has the event of a leaf.
             every: Look up the ids of decisions too.
 
         Raises:
@@ -67,7 +64,7 @@ class Names:
             }
         )
         self._taken: Mapping[str, Taken] = {row.name: row for row in find(wanted)} if wanted else {}
-        self._leaf = leaf
+        self._holds = holds
         self._new: dict[str, Taken] = {}
 
     @property
@@ -75,16 +72,19 @@ class Names:
         """What this group takes."""
         return list(self._new.values())
 
-    def place(self, work: Work, first: int) -> int | EntryRepeated | None:
+    def place(self, work: Work, first: int) -> int | AuditError | None:
         """Take the names of a work that begins at `first`; None if it is new.
 
         Returns:
             The first entry of the same submission where it came before; why it is refused where
-            one of its names is another's.
+            one of its names is another's, or where it cannot be told: its neighbours go on.
         """
         before = None if work.submission is None else self._find(_submission(work.submission))
         if before is not None:
-            return before.first if self._is(before, work) else _another()
+            try:
+                return before.first if self._is(before, work) else _another()
+            except AuditError as error:
+                return error
         rows = list(_names_of(work, first))
         names = {row.name for row in rows}
         if len(names) < len(rows) or any(self._find(name) for name in names):
@@ -99,9 +99,8 @@ class Names:
         """Say whether these are the events that were recorded under that id."""
         if before.length != len(work.pending):
             return False
-        recorded = (_said(self._leaf(before.first + n)) for n in range(before.length))
-        given = (_said(pending.leaf) for pending in work.pending)
-        return all(one == other for one, other in zip(recorded, given, strict=True))
+        given = enumerate(work.pending, before.first)
+        return all(self._holds(index, pending.leaf) for index, pending in given)
 
 
 def check_submission_id(value: str) -> str:
@@ -121,13 +120,6 @@ def _names_of(work: Work, first: int) -> Iterator[Taken]:
     for offset, pending in enumerate(work.pending):
         if pending.decision is not None:
             yield Taken(f"decision/{pending.decision}", first + offset, 1)
-
-
-def _said(leaf: bytes) -> tuple[EventKind, float, dict[str, Value]]:
-    """Return what an event says; the same said again is in another trace."""
-    event = decode_leaf(leaf)[0]
-    fields = {name: value for name, value in event.fields.items() if name != TRACE_ID}
-    return event.kind, event.at, fields
 
 
 def _submission(value: str) -> str:

@@ -1,13 +1,15 @@
 """Leaves of a log, whether they are in its live store or in the archive alone.
 
 A sealed range's leaves may have been dropped from the live store; those that stayed are read
-there, the others from the archive, and where that is not at hand the answer says so.
+there, the others from the archive, and where that is not at hand the answer says so. The archive
+is believed by the digests of its manifests that the live store remembers, not by a signature: a
+key that was retired may since be in other hands.
 """
 
 from __future__ import annotations
 
 from audit.archive import Archive, read_sealed
-from audit.errors import ArchiveOffline
+from audit.errors import ArchiveOffline, LogTampered, Tampering
 from audit.events import EventKind
 from audit.log_store import LogStore
 
@@ -45,6 +47,7 @@ class SealedLeaves:
         live = dict(rows)
         if all(index in live for index in range(start, until)):
             return rows
+        self._check_sealed(start, until)
         return [*read_sealed(self._archive, start, until), *(r for r in rows if r[0] >= until)]
 
     def newest(self, kind: str, limit: int) -> list[tuple[int, bytes]]:
@@ -56,6 +59,7 @@ class SealedLeaves:
             return rows
         if self._archive is None or not self._archive.folder.is_dir():
             return self._all_live(rows, until)
+        self._check_sealed(0, until)
         archived = self._archive.newest(kind, limit)
         return [*above, *(row for row in archived if row[0] < until)][:limit]
 
@@ -67,6 +71,22 @@ class SealedLeaves:
                     f"entries up to {until} are in the archive: bring it back, or mount it"
                 )
         return rows
+
+    def _check_sealed(self, start: int, end: int) -> None:
+        """Return if the archive's manifests of these entries are those that were sealed.
+
+        Raises:
+            ArchiveOffline: The folder is not there.
+            LogTampered: Another manifest is in the place of one.
+        """
+        if self._archive is None:
+            return  # nothing is read there
+        found = {segment.start: segment.digest for segment in self._archive.segments()}
+        for seal in self._store.seals():
+            there = found.get(seal.start, seal.manifest)
+            if seal.start < end and start < seal.end and there != seal.manifest:
+                text = f"the archive's manifest of entries {seal.start} to {seal.end} is another"
+                raise LogTampered(Tampering.ARCHIVE, f"{text} than was sealed", index=seal.start)
 
     def _sealed_until(self) -> int:
         seals = self._store.seals()

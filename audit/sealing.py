@@ -22,7 +22,7 @@ from typing import Any
 
 from audit.archive import Archive
 from audit.archive_segment import Segment, spans, tiles_within
-from audit.checkpoint import open_checkpoint
+from audit.checkpoint import open_checkpoint, unverified_checkpoint
 from audit.errors import LogTampered, Tampering
 from audit.events import Event, EventKind, Value
 from audit.leaf import kind_of, times_of
@@ -118,7 +118,8 @@ class Sealing:
             text = f"an entry from {span.start} to {span.end} is gone"
             raise LogTampered(Tampering.MISSING, text, index=span.start)
         seals, note = self.log.store.seals(), self.log.checkpoint()
-        size = open_checkpoint(note, self.log.key.verify_key).size
+        keys = self.log.keys  # after the note: no older than it
+        size = open_checkpoint(note, keys.chain).size
         latest, floor = _times(leaves, seals[-1].latest if seals else -math.inf)
         segment = Segment(
             origin=self.log.origin,
@@ -133,8 +134,9 @@ class Sealing:
             latest=latest,
             floor=floor,
             previous=seals[-1].manifest if seals else None,
+            keys=keys.chain.at(size),
         )
-        return self.archive.add(segment, self.log.key)  # 3
+        return self.archive.add(segment, keys.signers)  # 3
 
     def _write_objects(self, span: Span, leaves: Sequence[bytes]) -> dict[str, str]:
         """Write bundles and tiles of hashes; return the digest of each by its path."""
@@ -156,7 +158,8 @@ class Sealing:
         """
         self.archive.check(segment)
         ours = subtree_root(segment.start, segment.end, self.log.node)
-        if (segment.origin, segment.root) != (self.log.origin, ours):
+        keys = self.log.keys.chain.at(unverified_checkpoint(segment.checkpoint).size)
+        if (segment.origin, segment.root, segment.keys) != (self.log.origin, ours, keys):
             text = f"segments/{segment.name} is of another history than the log's"
             raise LogTampered(Tampering.FORKED, text, index=segment.start)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from audit.errors import EnvelopeInvalid, SignatureInvalid
@@ -27,6 +27,7 @@ __all__ = [
     "seal",
     "sign_request",
     "unseal",
+    "unseal_by",
     "verify_request",
 ]
 
@@ -79,12 +80,34 @@ def unseal(
         EnvelopeInvalid: Too large, not JSON, not canonical, or of another kind.
         SignatureInvalid: Not signed by that key.
     """
+    return unseal_by(kind, data, lambda _: key, max_bytes=max_bytes)
+
+
+def unseal_by(
+    kind: str,
+    data: bytes,
+    find_key: Callable[[Mapping[str, Any]], VerifyKey],
+    *,
+    max_bytes: int = MAX_ENVELOPE_BYTES,
+) -> dict[str, Any]:
+    """Verify an envelope whose body says which of its signer's keys it is under; as `unseal`.
+
+    Args:
+        kind: As sealed.
+        data: The envelope.
+        find_key: Returns the key; the body it gets is not verified, and may say anything.
+        max_bytes: Largest envelope that is parsed.
+
+    Raises:
+        EnvelopeInvalid, SignatureInvalid: As in `unseal`.
+    """
     check_kind(kind)
     if len(data) > max_bytes:  # 1
         raise EnvelopeInvalid(f"{kind} envelope has {len(data)} bytes, at most {max_bytes}")
     envelope = _parse(kind, data)  # 2
     if envelope.kind != kind:  # 3
         raise EnvelopeInvalid(f"expected a {kind} envelope, got another kind")
+    key = find_key(envelope.body)
     if envelope.key_name != key.name:
         raise SignatureInvalid(f"{kind} envelope is not from {key.name}")
     key.verify(_signed_bytes(kind, envelope.body_bytes), envelope.signature)  # 4

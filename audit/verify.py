@@ -9,7 +9,8 @@ well; copy `-wal` with it) and streamed, so memory does not grow with the log. I
    signed by the keys of its size and has the root the leaves give there;
 4. the newest checkpoint covers the whole log;
 5. every payload that can be read is the one its leaf committed to;
-6. a checkpoint known from elsewhere (a receipt, a witness) lies on this history.
+6. a checkpoint known from elsewhere (a receipt, a witness) lies on this history;
+7. where an archive is given, its manifests are by the log's own keys, each of its size.
 
 Whoever owns both file and key can write another history; step 6 is what finds that out.
 """
@@ -189,6 +190,8 @@ class _Verification:
                 self._pause(progress, bookmark, end)
         self._check_end(pending)  # 4
         self._check_known()  # 6
+        if self._archive is not None and self._archive.folder.is_dir():
+            Archive(self._archive.folder, self._keys).segments()  # 7
         if progress is not None:
             progress(self._size, end)
         return VerifiedLog(
