@@ -18,7 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from audit.archive import Archive
 from audit.archive_segment import Segment, spans, tiles_within
@@ -36,6 +36,14 @@ from policies.clock import Clock
 
 _SKEW_S = 60.0
 """As `audit.retention.CLOCK_SKEW_S`: so far entries may overtake one another."""
+
+
+class _Told(NamedTuple):
+    """What a manifest says of a segment on its signer's word alone."""
+
+    latest: float
+    floor: float
+    previous: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,21 +114,26 @@ class Sealing:
         }
 
     def _begun(self, start: int) -> Segment | None:
-        """Return a segment that was written before a crash, and not yet remembered."""
+        """Return a segment that was written before a crash, and not yet remembered.
+
+        Raises:
+            LogTampered: It says other times than its entries do, which no proof covers: it was not
+                written here.
+        """
         self.archive.folder.mkdir(parents=True, exist_ok=True)
-        return next((s for s in self.archive.segments() if s.start == start), None)
+        found = next((s for s in self.archive.segments() if s.start == start), None)
+        if found is not None and self._told(Span(found.start, found.end)) != _Told(
+            found.latest, found.floor, found.previous
+        ):
+            text = f"segments/{found.name} says other times than its entries"
+            raise LogTampered(Tampering.ARCHIVE, text, index=start)
+        return found
 
     def _write(self, span: Span) -> Segment:
         """Write files and manifest of the entries of a span, which are all live."""
-        rows = self.log.store.leaves(span.start, span.end)
-        leaves = [leaf for _, leaf in rows]
-        if len(leaves) != span.end - span.start:
-            text = f"an entry from {span.start} to {span.end} is gone"
-            raise LogTampered(Tampering.MISSING, text, index=span.start)
-        seals, note = self.log.store.seals(), self.log.checkpoint()
+        leaves, told, note = self._live(span), self._told(span), self.log.checkpoint()
         keys = self.log.keys  # after the note: no older than it
         size = open_checkpoint(note, keys.chain).size
-        latest, floor = _times(leaves, seals[-1].latest if seals else -math.inf)
         segment = Segment(
             origin=self.log.origin,
             start=span.start,
@@ -131,12 +144,27 @@ class Sealing:
             belongs=prove_subtree(span, size, self.log.node),
             continues=prove_consistency(span.end, size, self.log.node),
             kinds=Counter(map(kind_of, leaves)),
-            latest=latest,
-            floor=floor,
-            previous=seals[-1].manifest if seals else None,
+            latest=told.latest,
+            floor=told.floor,
+            previous=told.previous,
             keys=keys.chain.at(size),
         )
         return self.archive.add(segment, keys.signers)  # 3
+
+    def _live(self, span: Span) -> list[bytes]:
+        """Return the leaves of a span that is not sealed yet, all of them."""
+        leaves = [leaf for _, leaf in self.log.store.leaves(span.start, span.end)]
+        if len(leaves) != span.end - span.start:
+            text = f"an entry from {span.start} to {span.end} is gone"
+            raise LogTampered(Tampering.MISSING, text, index=span.start)
+        return leaves
+
+    def _told(self, span: Span) -> _Told:
+        """Return what the manifest of the next span says and no proof covers."""
+        seals = self.log.store.seals()
+        before = seals[-1].latest if seals else -math.inf
+        previous = seals[-1].manifest if seals else None
+        return _Told(*_times(self._live(span), before), previous)
 
     def _write_objects(self, span: Span, leaves: Sequence[bytes]) -> dict[str, str]:
         """Write bundles and tiles of hashes; return the digest of each by its path."""

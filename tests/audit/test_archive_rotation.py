@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -43,6 +44,7 @@ from audit.sealing import Sealing
 from audit.signing import SigningKey, seal
 from audit.submitter import Submitter
 from audit.tiles import WIDTH
+from audit.tree import Span, prove_consistency, prove_subtree
 from audit.verify import verify_log
 from client_node.cli import app as node_app
 from consent.cli import app as trust_app
@@ -276,6 +278,50 @@ def test_archive_of_a_retired_key_is_not_read_by_the_live_log(
         rotated.log.entry(5)
     with pytest.raises(LogTampered, match="another than was sealed"):
         rotated.log.find(turn(0).kind, limit=10_000)
+
+
+def test_sealing_goes_on_from_no_manifest_of_a_retired_key(life: Life) -> None:
+    """Put where a crash could have left one: it denies the retirement, or makes entries older."""
+    life.open()
+    life.fill()
+    life.desk.rotate(overlap_s=0)
+    life.desk.retire()
+    life.fill(5)
+    (honest,) = life.seal()
+    path = manifest(life, honest)
+    at_first = life.log.checkpoint_at(WIDTH)
+    own = replace(honest, checkpoint=at_first, keys=KeyChain.begin(life.key.verify_key))
+    span = Span(0, WIDTH)
+    fits = replace(
+        own,
+        belongs=prove_subtree(span, WIDTH, life.log.node),
+        continues=prove_consistency(WIDTH, WIDTH, life.log.node),
+    )
+    denying = _forged(life, honest, KeyChain.begin(life.key.verify_key))
+    older = sign_segment(replace(fits, latest=fits.latest - DAY_S), [life.key])
+    same = sign_segment(fits, [life.key])
+    _unseal(life)
+    for data, said in ((denying, "another history"), (older, "other times")):
+        path.write_bytes(data)
+        assert len(life.archive.segments()) == 1, "it is well signed"
+        life.open()
+        with pytest.raises(LogTampered, match=said):
+            life.seal()
+        assert life.log.store.seals() == []
+    path.write_bytes(same)
+    life.open()
+    assert len(life.seal()) == 1, "what says the same is the same"
+
+
+def _unseal(life: Life) -> None:
+    """Forget a seal, as if the process had ended before it was remembered."""
+    store: Any = life.log.store
+    if isinstance(life.place, Path):
+        store._writer.execute("DROP TRIGGER sealed_DELETE")
+        store._writer.execute("DELETE FROM sealed")
+    else:
+        store._writer.run("DROP TRIGGER append_only ON sealed")
+        store._writer.run("DELETE FROM sealed")
 
 
 def test_archive_is_handed_to_processes_that_verify(rotated: Life) -> None:
