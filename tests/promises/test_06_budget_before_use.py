@@ -43,7 +43,7 @@ def cut_power_when_opening(
     disk = world.folder / "disk-after-the-cut"
 
     def cut(*_: object, **__: object) -> Any:
-        shutil.copytree(node.settings.folder, disk)
+        shutil.copytree(node.settings.folder, disk, ignore=shutil.ignore_patterns("*.sock"))
         raise PowerCut
 
     with monkeypatch.context() as cutting:
