@@ -14,11 +14,16 @@ from fastapi import FastAPI, Request, Response
 from audit.gate import BATCH_SUBJECT, Gate
 from audit.log import EvidenceLog
 from audit.signing import SigningKey, VerifyKey, seal, unseal
-from models.update import update_from_dict, update_to_dict
+from client_node.federation import bags_from_bytes
+from models.heads import plan_head, plan_shape
+from models.private_evaluation import evaluate_round
+from models.update import Update, update_from_dict, update_to_dict, weights_from_bytes
 from policies.canonical import digest
 from policies.decision import Facts, UseRequest
 from policies.engine import PolicyEngine
+from policies.permit import Permit
 from policies.standing import Governance, Grant, Standing
+from policies.terms import terms_from_dict
 from policies.vocabulary import Action, AgeBand, Modality, NodeId, Purpose, SubjectId
 
 TURNS_EACH = 2
@@ -74,9 +79,7 @@ def create_stub(gate: Gate, key: SigningKey, coordinator: VerifyKey, people: int
         body = unseal("enrolment", await request.body(), coordinator)
         return Response(seal("ready", {"terms_digest": digest(body["terms"])}, key))
 
-    @app.post("/internal/rounds")
-    async def open_round(request: Request) -> dict[str, str]:
-        unseal("terms", await request.body(), coordinator)
+    def permit() -> Permit:
         use = UseRequest(
             node=NodeId(key.name),
             action=Action.TRAIN,
@@ -91,11 +94,40 @@ def create_stub(gate: Gate, key: SigningKey, coordinator: VerifyKey, people: int
             minimum_notice=1,
             standing_max_age_s=3600,
         )
-        permit = gate.open_batch(use, standings, governance, context={"run": "r"})
+        return gate.open_batch(use, standings, governance, context={"run": "r"})
+
+    @app.post("/internal/rounds")
+    async def open_round(request: Request) -> dict[str, str]:
+        unseal("terms", await request.body(), coordinator)
         return {
-            "permit": base64.b64encode(gate.export_permit(permit)).decode(),
+            "permit": base64.b64encode(gate.export_permit(permit())).decode(),
             "bags": base64.b64encode(bags).decode(),
         }
+
+    @app.post("/internal/evaluations")
+    async def evaluate(request: Request) -> Response:
+        body = unseal("evaluation", await request.body(), coordinator)
+        terms = terms_from_dict(body["terms"])
+        assert terms.plan.evaluation is not None
+        weights = weights_from_bytes(
+            base64.b64decode(body["weights"]), shape=plan_shape(terms.plan)
+        )
+        table = evaluate_round(
+            plan_head(terms.plan, weights),
+            bags_from_bytes(bags),
+            evaluation=terms.plan.evaluation,
+            max_turns=terms.plan.mechanism.max_turns,
+            permit=permit(),
+            now=time.time(),
+        )
+        answer = Update(
+            run=terms.run,
+            round_number=terms.round_number,
+            node=NodeId(key.name),
+            terms_digest=digest(body["terms"]),
+            weights=table,
+        )
+        return Response(seal("table", update_to_dict(answer), key))
 
     @app.post("/internal/updates")
     async def sign(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -20,15 +21,24 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI, Request, Response
 
 from audit.pki import create_authority, issue_server, issue_supernode_key
 from audit.signing import SigningKey, seal
 from coordinator.client import CoordinatorClient
 from coordinator.federation import fab_digest
-from policies.terms import NodePolicy, node_policy_to_dict, plan_to_dict
+from models.private_evaluation import GROUPS
+from policies.terms import (
+    Evaluation,
+    Grouping,
+    NodePolicy,
+    node_policy_to_dict,
+    plan_to_dict,
+)
 from policies.vocabulary import Digest, NodeId
 from tests.coordinator.fleet import LABELS, make_plan
 from tests.coordinator.stub_node import create_stub, make_gate
+from tests.coordinator.trust import MemoryTrust
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "an-admin-token"  # noqa: S105 (a test's)
@@ -168,6 +178,37 @@ class Stack:
         return codes
 
 
+def serve_trust(trust: MemoryTrust, folder: Path, port: int) -> Callable[[], None]:
+    """Serve what the organisation approved, over TLS; return what ends it."""
+    app = FastAPI()
+
+    async def standing(request: Request) -> Response:
+        await asyncio.sleep(0.2)
+        after = int(request.query_params.get("after", 0))
+        return Response(trust.envelope(after=after), media_type="application/json")
+
+    app.add_route("/{path:path}", standing)
+    issue_server(folder, "trust")
+    config = uvicorn.Config(
+        app,
+        port=port,
+        log_level="error",
+        lifespan="off",
+        ws="none",
+        ssl_certfile=folder / "trust.crt",
+        ssl_keyfile=str(folder / "trust.key"),
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(10)
+
+    return stop
+
+
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """Return a coordinator that is up, with no nodes yet."""
@@ -191,9 +232,16 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         "superlink_port": free_port(),
         "socket": "courier.sock",
     }
+    trusted, trust_port = MemoryTrust(clock=time.time), free_port()
+    settings |= {
+        "trust_url": f"https://localhost:{trust_port}",
+        "trust_ca": "authority.crt",
+        "trust_key": str(trusted.key.verify_key),
+    }
     (folder / "coordinator.toml").write_text(toml(**settings))
     client = CoordinatorClient(f"http://127.0.0.1:{port}", token=TOKEN)
     made = Stack(folder, key, gateway_port, client)
+    made.closing.callback(serve_trust(trusted, folder, trust_port))
     made.spawn(
         "coordinator", "coordinator.cli", "serve", "--settings", str(folder / "coordinator.toml")
     )
@@ -216,8 +264,10 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_run_over_flower_completes_and_ends_clean(stack: Stack) -> None:
-    """Two nodes train over real Flower behind the gateway, and everything stops on SIGTERM."""
-    plan = stack.client.plan(plan_to_dict(make_plan(rounds=3, epsilon=5.0, deadline_s=DEADLINE_S)))
+    """Two nodes train and measure over real Flower, and everything stops on SIGTERM."""
+    evaluation = Evaluation(noise=10.0, every=3, patience=0, groups=Grouping.TURNS)
+    wanted = make_plan(rounds=3, epsilon=5.0, deadline_s=DEADLINE_S, evaluation=evaluation)
+    plan = stack.client.plan(plan_to_dict(wanted))
     names = [NodeId("north"), NodeId("south")]
     for name in names:
         stack.add_node(name)
@@ -228,6 +278,10 @@ def test_run_over_flower_completes_and_ends_clean(stack: Stack) -> None:
     report(stack, seen)
     assert seen["state"] == "completed", seen
     assert [r["replies"] for r in seen["rounds"]] == [2, 2, 2]
+    assert [(e["after_round"], e["replies"]) for e in seen["evaluations"]] == [(0, 2), (3, 2)]
+    assert all(
+        set(e["figures"]["groups"]) == set(GROUPS[Grouping.TURNS]) for e in seen["evaluations"]
+    )
     assert stack.client.releases()[0]["loaded_by"] == names
     assert seen["traffic"]["bytes_in"] > 0
     denied = httpx.post(
