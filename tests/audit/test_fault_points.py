@@ -72,6 +72,7 @@ def server(memory: Path) -> Iterator[Path]:
             yield found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 def test_killed_before_and_after_each_point_keeps_each_promise(
     name: str, memory: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -95,6 +96,7 @@ def test_killed_before_and_after_each_point_keeps_each_promise(
     SEEN[name] = {kill.point for kill in expected}
 
 
+@pytest.mark.slow
 def test_every_point_is_exercised_by_a_kill() -> None:
     """Together the scenarios pass every point of the index."""
     if set(SEEN) != set(SCENARIOS):
