@@ -139,6 +139,7 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "momentum": (-0.1, 1.0, NAN),
     "max_turns": (0, 1.5, True),
     "count_noise": (0.0, NAN, INFINITE),
+    "width": (1, -1, True),  # of a linear head
 }
 
 
@@ -157,7 +158,8 @@ def test_plan_out_of_range_is_rejected(name: str, value: Any) -> None:
 def test_every_number_of_a_plan_has_a_range() -> None:
     """No field can join a plan or its mechanism without a range of its own."""
     numbers = {*PLAN.__dataclass_fields__, *MECHANISM.__dataclass_fields__}
-    assert numbers - set(OUT_OF_RANGE) == {"name", "encoder_digest", "mechanism", "evaluation"}
+    words = {"name", "encoder_digest", "mechanism", "evaluation", "part"}
+    assert numbers - set(OUT_OF_RANGE) == words
 
 
 @pytest.mark.parametrize(
