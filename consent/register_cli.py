@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from audit.terminal import FAILED, MISUSE, complain, emit
-from consent.errors import SettingsInvalid
+from audit.terminal import FAILED, emit
+from consent.options_cli import LOCAL, AsJson, Ca, Token, Url, ask, digest_of, second_of
 from consent.register import Part, Risk, Told
-from consent.staff_call import LOCAL, staff_call
 from policies.vocabulary import Purpose
 
 breach_app = typer.Typer(help="The breach register, with its clock.")
 oversight_app = typer.Typer(help="Who oversees which use.")
 lift_app = typer.Typer(help="Lift the stop switch: one proposes, another confirms.")
 
-Token = Annotated[Path, typer.Option("--token-file", help="Your own staff token.")]
-Url = Annotated[str, typer.Option("--url", help="The service's address.")]
-Ca = Annotated[Path | None, typer.Option("--ca", help="Authority of its certificate.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Document = Annotated[Path, typer.Option("--document", help="Its digest alone is registered.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="A word, like no-keys-exposed.")]
-
-
-def _ask(path: str, token: Path, url: str, ca: Path | None, said: Any = None) -> Any:
-    try:
-        return staff_call(f"/v1/desk/{path}", token_file=token, url=url, ca=ca, said=said)
-    except SettingsInvalid as error:
-        _misuse(str(error), error)
-
-
-def _misuse(words: str, error: Exception) -> Any:
-    complain(words)
-    raise typer.Exit(MISUSE) from error
-
-
-def _digest(document: Path) -> str:
-    try:
-        return hashlib.sha256(document.read_bytes()).hexdigest()
-    except OSError as error:
-        return str(_misuse(f"--document {document} cannot be read", error))
-
-
-def _second(day: str) -> float:
-    try:
-        return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
-    except ValueError as error:
-        return float(_misuse("expected a day or time in UTC, like 2027-01-31", error))
 
 
 @breach_app.command("list")
@@ -59,7 +26,7 @@ def breaches(
     *, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
 ) -> None:
     """Print all breaches with their clocks; exit 1 where one is overdue."""
-    found = _ask("breaches", token_file, url, ca)
+    found = ask("breaches", token_file, url, ca)
     emit(found, as_json=as_json)
     if any(breach["overdue"] for breach in found):
         raise typer.Exit(FAILED)
@@ -79,9 +46,9 @@ def register(
     as_json: AsJson = False,
 ) -> None:
     """Register a breach, notified or not; the clock runs from when it was known."""
-    at = time.time() if known_at is None else _second(known_at)
+    at = time.time() if known_at is None else second_of(known_at)
     said = {"known_at": at, "part": part, "risk": risk, "reason": reason}
-    found = _ask("breaches", token_file, url, ca, said | {"digest": _digest(document)})
+    found = ask("breaches", token_file, url, ca, said | {"digest": digest_of(document)})
     emit(found, as_json=as_json)
 
 
@@ -98,8 +65,8 @@ def told(
     as_json: AsJson = False,
 ) -> None:
     """Record who was told; with a reason where it was late."""
-    said = {"who": who, "digest": _digest(document), "reason": reason}
-    emit(_ask(f"breaches/{breach}/told", token_file, url, ca, said), as_json=as_json)
+    said = {"who": who, "digest": digest_of(document), "reason": reason}
+    emit(ask(f"breaches/{breach}/told", token_file, url, ca, said), as_json=as_json)
 
 
 @breach_app.command("assess")
@@ -115,7 +82,7 @@ def assess(
 ) -> None:
     """Record the risk as it is seen now."""
     said = {"risk": risk, "reason": reason}
-    emit(_ask(f"breaches/{breach}/assessment", token_file, url, ca, said), as_json=as_json)
+    emit(ask(f"breaches/{breach}/assessment", token_file, url, ca, said), as_json=as_json)
 
 
 @breach_app.command("close")
@@ -123,19 +90,19 @@ def close(
     *, breach: str, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
 ) -> None:
     """Close a breach; refused while somebody must still be told."""
-    emit(_ask(f"breaches/{breach}/closing", token_file, url, ca, {}), as_json=as_json)
+    emit(ask(f"breaches/{breach}/closing", token_file, url, ca, {}), as_json=as_json)
 
 
 @lift_app.command("propose")
 def propose(*, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False) -> None:
     """Propose to lift the stop; another must confirm within the hour."""
-    emit(_ask("stop/lift/proposal", token_file, url, ca, {}), as_json=as_json)
+    emit(ask("stop/lift/proposal", token_file, url, ca, {}), as_json=as_json)
 
 
 @lift_app.command("confirm")
 def confirm(*, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False) -> None:
     """Confirm what another proposed; `stop clear` then counts."""
-    emit(_ask("stop/lift/confirmation", token_file, url, ca, {}), as_json=as_json)
+    emit(ask("stop/lift/confirmation", token_file, url, ca, {}), as_json=as_json)
 
 
 @oversight_app.command("list")
@@ -143,7 +110,7 @@ def oversight(
     *, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
 ) -> None:
     """Print all appointments."""
-    emit(_ask("oversight", token_file, url, ca), as_json=as_json)
+    emit(ask("oversight", token_file, url, ca), as_json=as_json)
 
 
 @oversight_app.command("appoint")
@@ -163,11 +130,11 @@ def appoint(
     said = {
         "person": person,
         "purpose": purpose,
-        "since": _second(since),
-        "until": _second(until),
-        "competence": _digest(document),
+        "since": second_of(since),
+        "until": second_of(until),
+        "competence": digest_of(document),
     }
-    emit(_ask("oversight", token_file, url, ca, said), as_json=as_json)
+    emit(ask("oversight", token_file, url, ca, said), as_json=as_json)
 
 
 @oversight_app.command("end")
@@ -175,4 +142,4 @@ def end(
     *, appointment: str, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
 ) -> None:
     """End an appointment now."""
-    emit(_ask(f"oversight/{appointment}/end", token_file, url, ca, {}), as_json=as_json)
+    emit(ask(f"oversight/{appointment}/end", token_file, url, ca, {}), as_json=as_json)

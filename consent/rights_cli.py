@@ -7,27 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from audit.terminal import FAILED, MISUSE, complain, emit
-from consent.errors import SettingsInvalid
+from audit.terminal import FAILED, emit
+from consent.options_cli import LOCAL, AsJson, Ca, Token, Url, ask
 from consent.rights import Extension, Identity, Outcome, Refusal, Right
-from consent.staff_call import LOCAL, staff_call
 
 requests_app = typer.Typer(help="People's requests: who is due, and what each lacks.")
 
-Token = Annotated[Path, typer.Option("--token-file", help="Your own staff token.")]
-Url = Annotated[str, typer.Option("--url", help="The service's address.")]
-Ca = Annotated[Path | None, typer.Option("--ca", help="Authority of its certificate.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Id = Annotated[str, typer.Argument(help="The request's id.")]
 _SHORT = ("request", "right", "due", "days_left", "paused", "missing")
 
 
 def _ask(path: str, token: Path, url: str, ca: Path | None, said: Any = None) -> Any:
-    try:
-        return staff_call(f"/v1/desk/requests{path}", token_file=token, url=url, ca=ca, said=said)
-    except SettingsInvalid as error:
-        complain(f"{type(error).__name__}: {error}")
-        raise typer.Exit(MISUSE) from error
+    return ask(f"requests{path}", token, url, ca, said)
 
 
 @requests_app.command("due")
