@@ -80,6 +80,7 @@ class EventKind(StrEnum):
     HOLD_STEP = "hold-step"
     KEY_INTRODUCED = "key-introduced"
     KEY_RETIRED = "key-retired"
+    APPROVAL_STEP = "approval-step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.ARCHIVE_SEALED: _shape("start end root manifest"),
         EventKind.HOLD_STEP: _shape("hold step by", "reason since until kinds person review"),
         EventKind.KEY_INTRODUCED: _shape("origin key from_size until by signature accepted"),
+        EventKind.APPROVAL_STEP: _shape("approval use step by", "decision_id hasty"),
         EventKind.KEY_RETIRED: _shape("origin key_id last_size reason by signature"),
     }
 )

@@ -9,6 +9,7 @@
     GET  /v1/uses                what is done with a reading here, and by which rules
     POST /v1/uses/{use}          act on a kept turn; a refusal is an answer
     GET  /v1/alerts              open alerts; /v1/alerts/stream sends each change
+    POST /v1/replies, /v1/compensations, /v1/approvals/...   (`client_node.approvals_api`)
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
     POST /v1/withdrawals         a person's withdrawal, in one step
@@ -34,9 +35,12 @@ from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_h
 from audit.telemetry import span
 from audit.trace_api import trace_router
 from client_node import wire
+from client_node.approvals_api import approvals_router, proposals_router
 from client_node.budget_words import remaining, to_dict
 from client_node.errors import (
     AccessDenied,
+    ApprovalRefused,
+    ApprovalUnknown,
     LabelUnknown,
     NodeError,
     RecalibrationRefused,
@@ -52,7 +56,7 @@ from client_node.own_data_api import auditor_router, own_data_router
 from client_node.service import VERSION, NodeService
 from client_node.training import limits_of
 from client_node.uses_api import uses_router
-from policies.errors import PermitInvalid, UndertoneError
+from policies.errors import MessageBlocked, PermitInvalid, PolicyInvalid, UndertoneError
 from policies.vocabulary import RunId, Use
 
 MAX_BODY_BYTES = 256 * 1024
@@ -68,6 +72,10 @@ STATUSES: dict[type[UndertoneError], int] = {
     TrustUnavailable: 502,
     TooManyWatchers: 429,
     RecalibrationRefused: 409,
+    ApprovalUnknown: 404,
+    ApprovalRefused: 409,
+    PolicyInvalid: 422,
+    MessageBlocked: 409,
     PermitInvalid: 409,  # the person withdrew while the turn was on its way
     NodeError: 503,
 }
@@ -111,6 +119,8 @@ def _router(service: NodeService) -> APIRouter:
     _add_turns(router, service)
     _add_people(router, service)
     router.include_router(uses_router(service))
+    router.include_router(proposals_router(service.room.proposals))
+    router.include_router(approvals_router(service.room.proposals))
     return router
 
 
@@ -159,7 +169,7 @@ def _add_turns(router: APIRouter, service: NodeService) -> None:
     def uses(use: Use, said: wire.UseIn) -> dict[str, Any]:
         queue = None if said.queue is None else said.queue.state()
         with span("use", node=service.node, use=use.value):
-            answer = service.desk.ask(
+            answer = service.room.desk.ask(
                 use, said.turn, queue=queue, step=said.step, cancelling=said.cancelling
             )
         return wire.use_to_dict(answer)

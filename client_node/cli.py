@@ -24,6 +24,7 @@ from audit.terminal import Bookmark, CommandLine, Known, Sealed, emit, progress_
 from audit.verify import read_last, verify_log
 from client_node.access import new_key
 from client_node.api import create_app
+from client_node.approvals_cli import approvals_app
 from client_node.budget_ledger import BudgetLedger
 from client_node.budget_words import remaining, to_dict
 from client_node.connections import ConnectionGuard, ConnectionPolicy, install
@@ -44,6 +45,7 @@ app.add_typer(budget_app, name="budget")
 app.add_typer(policy_app, name="policy")
 app.add_typer(key_app, name="key")
 app.add_typer(personal_app, name="personal")
+app.add_typer(approvals_app, name="approvals")
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

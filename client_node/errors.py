@@ -19,6 +19,10 @@ NodeError
 ├── RedactionUnavailable    personal data cannot be removed, so nothing is read
 ├── HintsRejected           a list of hints that is not approved, or that the guard blocks
 ├── ArticlesRejected        articles that cannot be read
+├── RepliesRejected         a list of replies that is not approved, or that the guard blocks
+├── ReplyModelFailed        a reply model that gives no text in time
+├── ApprovalUnknown         nothing of that id waits for approval any more
+├── ApprovalRefused         an approval by somebody who did not look, or of what is over
 ├── ReleaseRejected         a release that is not signed, logged or whole (promise 9)
 ├── RecalibrationRefused    too few labels, or none that may be used
 ├── LocalHeadRefused        no head of this node's own is fitted now
@@ -99,6 +103,22 @@ class LedgerRolledBack(NodeError):  # noqa: N818
 
 class RedactionUnavailable(NodeError):  # noqa: N818
     """Report that personal data cannot be removed; nothing is read."""
+
+
+class RepliesRejected(NodeError):  # noqa: N818
+    """Reject a list of replies that nobody approved, or with a phrase that the guard blocks."""
+
+
+class ReplyModelFailed(NodeError):  # noqa: N818
+    """Report a reply model that gives no text in time; an approved text stands in."""
+
+
+class ApprovalUnknown(NodeError):  # noqa: N818
+    """Report that nothing of that id waits for approval: it never did, or is over."""
+
+
+class ApprovalRefused(NodeError):  # noqa: N818
+    """Refuse an approval by somebody who did not look, or of what is decided already."""
 
 
 class HintsRejected(NodeError):  # noqa: N818

@@ -5,6 +5,7 @@
     POST /internal/evaluations  sealed evaluation        → sealed `table`, or `refusal`
     POST /internal/updates      update, JSON             → sealed `update`
     POST /internal/releases     sealed release           → sealed `release-loaded`, or `refusal`
+         /internal/approvals    the operator's, `client_node.approvals_api`
          /internal/personal     the operator's, `client_node.personal_api`
     /v1/log-keys                the operator's commands about the log's keys (`audit.key_api`)
 
@@ -25,32 +26,45 @@ from audit.errors import AuditError
 from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
 from audit.key_api import key_router
 from audit.rotation import KeyDesk
+from client_node.approvals_api import approvals_router
 from client_node.errors import (
+    ApprovalRefused,
+    ApprovalUnknown,
     LocalHeadRefused,
     NodeError,
     ReleaseRejected,
     RoundRefusal,
     RoundRefused,
+    TurnUnknown,
     UpdateRejected,
 )
 from client_node.personal_api import personal_router
 from client_node.service import NodeService
 from models.bags import Bags
+from policies.errors import UndertoneError
 
 MAX_BODY_BYTES = 17 * 2**20
+STATUSES: dict[type[UndertoneError], int] = {
+    UpdateRejected: 409,
+    LocalHeadRefused: 409,
+    ApprovalUnknown: 404,
+    ApprovalRefused: 409,
+    TurnUnknown: 404,
+    NodeError: 503,
+    AuditError: 409,
+}
 
 
 def create_internal_app(service: NodeService) -> FastAPI:
     """Return the app for the executor's socket."""
     app = FastAPI(title="Undertone node, internal", docs_url=None, redoc_url=None, openapi_url=None)
-    install_error_handlers(
-        app, {UpdateRejected: 409, LocalHeadRefused: 409, NodeError: 503, AuditError: 409}
-    )
+    install_error_handlers(app, STATUSES)
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
 
     app.include_router(personal_router(service.personalisation))
+    app.include_router(approvals_router(service.room.proposals), prefix="/internal")
 
     @app.post("/internal/enrolment")
     async def enrolment(request: Request) -> Response:

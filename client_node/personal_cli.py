@@ -6,23 +6,18 @@ figure about people here, and is shown to nobody else.
 
 from __future__ import annotations
 
-import json
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 
 from audit.terminal import emit
-from client_node.errors import NodeUnreachable
-from client_node.settings import NodeSettings
+from client_node.running_node import ask_node
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-LONGEST_S = 600.0
 
 personal_app = typer.Typer(no_args_is_help=True, help="The head of this node's own.")
 
@@ -50,31 +45,7 @@ def drop(settings: SettingsFile, yes: Yes = False, as_json: AsJson = False) -> N
 
 
 def _ask(method: str, settings: Path) -> dict[str, Any]:
-    """Ask the running node.
-
-    Raises:
-        NodeUnreachable: It does not run, or said no; its own line says why.
-    """
-    path = NodeSettings.load(settings).socket_path
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:  # httpx leaves open what does not connect
-            probe.connect(str(path))
-        transport = httpx.HTTPTransport(uds=str(path))
-        with httpx.Client(transport=transport, timeout=LONGEST_S, trust_env=False) as client:
-            answer = client.request(method, "http://node/internal/personal")
-    except (httpx.HTTPError, OSError) as error:
-        raise NodeUnreachable(
-            f"no node answers at {path.name} ({type(error).__name__}): "
-            "start it, and ask as the user it runs as"
-        ) from error
-    try:
-        value: dict[str, Any] = json.loads(answer.content)
-    except ValueError:
-        value = {}
-    if answer.is_error:
-        detail = value.get("detail", "no reason was given")
-        raise NodeUnreachable(f"the node refused ({answer.status_code}): {detail}")
-    return value
+    return ask_node(method, "personal", settings)
 
 
 def _print(value: dict[str, Any], *, as_json: bool) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,7 +36,6 @@ from audit.sealing import Sealing
 from audit.signing import SigningKey, VerifyKey
 from audit.witnessing import Witnessing
 from client_node.access import ApiKeys
-from client_node.articles import Articles
 from client_node.budget_ledger import BudgetLedger
 from client_node.connections import ConnectionPolicy
 from client_node.conversations import Conversations
@@ -45,7 +43,6 @@ from client_node.errors import LedgerRolledBack, NodeError, StartRefused
 from client_node.feed_holds import FeedHolds
 from client_node.gateway_client import GatewayClient
 from client_node.held_out import HeldOut
-from client_node.hints import ApprovedHints, shipped_hints, signed_hints
 from client_node.labels import Labels
 from client_node.local_head import LocalHeadFile
 from client_node.notice import require_notice
@@ -69,21 +66,17 @@ from client_node.settings import (
     parse_key,
     read_secret,
 )
-from client_node.standing_cache import StandingCache
+from client_node.standing_cache import Feed, StandingCache
 from client_node.standing_keeper import StandingKeeper
 from client_node.training import Training, limits_of
 from client_node.trust_client import TrustClient
-from client_node.uses.asked import Uses
-from client_node.uses.assist import Assist
-from client_node.uses.built import built_uses
-from client_node.uses.desk import UseDesk
+from client_node.use_room import Doors, UseRoom, open_uses
 from client_node.uses.frustration import EarlyFrustration
 from client_node.vault import SESSION_S, Vault
 from client_node.witnesses import Witnesses
 from models.encoder import Encoder
 from models.errors import ModelError
 from models.language import Languages
-from models.message_guard import MessageGuard
 from policies.clock import Clock
 from policies.current import Current
 from policies.errors import PolicyError
@@ -128,7 +121,7 @@ class NodeService:
     people: People
     pipeline: Pipeline
     labels: Labels
-    desk: UseDesk
+    room: UseRoom
     training: Training
     witnesses: Witnesses
     recalibration: Recalibration
@@ -309,18 +302,30 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
         log=log,
         clock=clock,
         poll_s=settings.poll_s,
-        also=lambda: _after_poll(vault, conversations, witnesses, rules, personalisation, clock),
+        also=lambda: _after_poll(
+            vault, conversations, witnesses, rules, personalisation, room, clock
+        ),
         adopt=rules.adopt,
         hear_holds=holds.hear,
-        learned=personalisation.hear,
+        learned=lambda feed: _learn_of(feed, personalisation, room),
     )
-    uses = Uses(
-        node=node,
-        gate=gate,
-        engine=rules.current,
-        cache=cache,
-        clock=clock,
-        built=built_uses(_assist(settings, redactor, parts)),
+    room = open_uses(
+        settings,
+        Doors(
+            node=node,
+            gate=gate,
+            engine=rules.current,
+            cache=cache,
+            vault=vault,
+            log=log,
+            redactor=redactor,
+            plain_encoder=lambda: parts.encoder or Encoder.load(settings.encoder_path, adapter={}),
+            connections=ConnectionPolicy(allowed=policy.connections),
+            clock=clock,
+            new_id=parts.new_id,
+            progress=parts.progress,
+        ),
+        opened,
     )
     service = NodeService(
         node=node,
@@ -349,7 +354,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
                 recalibration=recalibration,
                 personalisation=personalisation,
             ),
-            uses=uses,
+            uses=room.uses,
             early=EarlyFrustration(conversations=conversations, new_id=parts.new_id),
             vault=vault,
             conversations=conversations,
@@ -366,7 +371,7 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             log=log,
             clock=clock,
         ),
-        desk=UseDesk(node=node, gate=gate, cache=cache, vault=vault, uses=uses, clock=clock),
+        room=room,
         training=Training(
             node=node,
             policy=policy,
@@ -439,33 +444,6 @@ def _hear(service: NodeService) -> None:
     except NodeError as error:
         if service.cache.governance is None:
             raise StartRefused(f"the trust service cannot be heard: {error}") from error
-
-
-def _assist(settings: NodeSettings, redactor: Redacts, parts: Parts) -> Assist:
-    """Check the hints and embed the articles."""
-    articles, folder = None, settings.articles_folder
-    if folder is not None:
-        plain = parts.encoder or Encoder.load(settings.encoder_path, adapter={})
-        articles = Articles.build(folder, plain, redactor, progress=parts.progress)
-    return Assist(hints=_hints(settings), articles=articles, redactor=redactor)
-
-
-def _hints(settings: NodeSettings) -> ApprovedHints:
-    guard = _guard(settings.encoder_path)
-    if settings.hints_file is None:
-        return shipped_hints(guard)
-    if settings.officer_key is None:
-        raise StartRefused("setting hints_file needs officer_key, whose signature it carries")
-    try:
-        envelope = settings.hints_file.read_bytes()
-    except OSError as error:
-        raise StartRefused(f"hints {settings.hints_file}: {type(error).__name__}") from error
-    return signed_hints(envelope, parse_key("officer_key", settings.officer_key), guard)
-
-
-@cache
-def _guard(path: Path | None) -> MessageGuard:
-    return MessageGuard.load(path)
 
 
 def _client(
@@ -552,14 +530,23 @@ def _retention(
     return RetentionKeeper(retention, sealing, clock=clock, ready=lambda: holds.heard)
 
 
+def _learn_of(feed: Feed, personalisation: Personalisation, room: UseRoom) -> None:
+    """Drop what rests on somebody who withdraws, before any key is destroyed."""
+    personalisation.hear(feed)
+    less = {s.subject for s in feed.standings if s.erased or s.withdrawn}
+    room.approvals.drop(less | {subject for subject, _ in feed.withdrawn})
+
+
 def _after_poll(  # noqa: PLR0917 (one call, in the order of what is done)
     vault: Vault,
     conversations: Conversations,
     witnesses: Witnesses,
     rules: NodeRules,
     personalisation: Personalisation,
+    room: UseRoom,
     clock: Clock,
 ) -> None:
+    room.approvals.expire()
     conversations.expire(now=clock())
     vault.expire(Purpose.SERVICE, before=clock() - SESSION_S)
     witnesses.meet_when_due()

@@ -36,6 +36,11 @@ class NodeSettings(ServiceSettings):
     curve (`risk_slope`, `risk_shift`) that the operator fitted. Hints to agents are those that
     ship, or those of `hints_file`, signed with `officer_key`; `articles_folder` has the company's
     own articles.
+
+    Texts of replies ship too, or are those of `replies_file`, signed like the hints; a model on
+    this machine (`reply_model_url`) may draft on top of them. `redress_file` says what complaints
+    are given. What waits for a person's yes waits `approval_s`; `calm_floor` is the smallest
+    cohort of the test over calm customers (rule 14).
     """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_NODE_", extra="forbid", frozen=True)
@@ -65,6 +70,13 @@ class NodeSettings(ServiceSettings):
     personal: bool = False
     articles_folder: Path | None = None
     hints_file: Path | None = None
+    replies_file: Path | None = None
+    reply_model_url: str | None = Field(default=None, pattern=r"^https?://")
+    reply_model: str = Field(default="local", max_length=128)
+    reply_model_key_file: Path | None = None
+    redress_file: Path | None = None
+    approval_s: float = Field(default=3600.0, gt=0, le=86_400)
+    calm_floor: int = Field(default=10, ge=2)
     retention: Path | None = None
     archive: Path | None = None
     poll_s: float = Field(default=2.0, gt=0)

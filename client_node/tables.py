@@ -1,7 +1,8 @@
-"""The rows a node keeps, as SQLModel tables in four SQLite files, one for each owner.
+"""The rows a node keeps, as SQLModel tables in SQLite files, one for each owner.
 
-`records.db` (vault), `standing.db`, `budget.db`, `releases.db`. No row holds text, names or
-customer ids: people stand under their pseudonym, and everything about them is sealed bytes.
+`records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`. No row holds
+text, names or customer ids: people stand under their pseudonym, and everything about them is
+sealed bytes.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
 """
 
@@ -95,6 +96,40 @@ class LoadedRelease(Row, table=True):
     log_index: int
     loaded_at: float
     bundle: bytes
+
+
+class ApprovalRow(Row, table=True):
+    """One thing that waits for a person's yes; what a reply says is sealed."""
+
+    __tablename__ = "approval"
+
+    approval: str = Field(primary_key=True)
+    use: str
+    turn: str
+    subject: str = Field(index=True)
+    topic: str
+    reason: str | None
+    offer_value: int | None
+    baseline_value: int | None
+    sealed: bytes
+    state: str = Field(index=True)
+    created_at: float
+    expires_at: float = Field(index=True)
+    shown_to: str | None = None
+    shown_at: float | None = None
+    decided_by: str | None = None
+    decided_at: float | None = None
+    hasty: bool = False
+
+
+class CalmPassRow(Row, table=True):
+    """One passing of the test over calm customers (rule 14), and who brought the figures."""
+
+    __tablename__ = "calm_pass"
+
+    number: int | None = Field(default=None, primary_key=True)
+    passed_at: float
+    by: str
 
 
 def open_store(path: Path, tables: Sequence[type[SQLModel]]) -> Engine:

@@ -144,6 +144,38 @@ class Vault:
             record.provenance = provenance.value
             self._write([record])
 
+    def enclose(
+        self, name: str, plaintext: bytes, *, permit: Permit, subject: SubjectId, now: float
+    ) -> bytes:
+        """Seal what another store keeps of a person, under the key of the permit's purpose.
+
+        Raises:
+            PermitInvalid: Not a permit about this person now, or its purpose was withdrawn since.
+            VaultError: The keystore refuses.
+        """
+        with self._lock:
+            self._check_use(permit, subject, now=now)
+            self._check_fresh(permit, subject)
+            return self._sealing(subject, permit.purpose, plaintext, _beside(name))
+
+    def disclose(
+        self, name: str, sealed: bytes, *, permit: Permit, subject: SubjectId, now: float
+    ) -> bytes:
+        """Open what `enclose` sealed.
+
+        Raises:
+            PermitInvalid: Not a permit about this person now.
+            TurnUnknown: Its key was destroyed.
+            VaultError: It was changed, or the keystore refuses.
+        """
+        self._check_use(permit, subject, now=now)
+        try:
+            return self._keystore.open(subject, permit.purpose, sealed, context=_beside(name))
+        except KeyDestroyed as error:
+            raise TurnUnknown("what was kept was erased") from error
+        except KeystoreError as error:
+            raise VaultError(f"what is kept cannot be opened: {type(error).__name__}") from error
+
     def owner(self, turn: str) -> SubjectId:
         """Return whose turn this is.
 
@@ -305,6 +337,14 @@ class Vault:
     def _check_storing(self, permit: Permit, subject: SubjectId, *, now: float) -> None:
         """Refuse a permit that does not cover storing, or is older than a withdrawal."""
         permit.cover(action=Action.STORE, purpose=permit.purpose, subject=subject, now=now)
+        self._check_fresh(permit, subject)
+
+    def _check_use(self, permit: Permit, subject: SubjectId, *, now: float) -> None:
+        permit.cover(
+            action=Action.USE, purpose=permit.purpose, subject=subject, now=now, use=permit.use
+        )
+
+    def _check_fresh(self, permit: Permit, subject: SubjectId) -> None:
         if permit.issued_at <= self._destroyed_at.get((subject, permit.purpose), -np.inf):
             raise PermitInvalid(
                 f"permit {permit.decision_id} is older than a withdrawal: ask the gate again"
@@ -343,3 +383,7 @@ class Vault:
 
 def _context(turn: str, purpose: str) -> bytes:
     return f"undertone/record/{purpose}/{turn}".encode()
+
+
+def _beside(name: str) -> bytes:
+    return f"undertone/beside/{name}".encode()

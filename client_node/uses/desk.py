@@ -7,7 +7,7 @@ is asked for the use. The caller names the turn and the use, never an emotion.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from audit.gate import Gate
@@ -53,23 +53,30 @@ class UseDesk:
             PolicyUnavailable, EvidenceUnavailable, VaultError: Not done.
         """
         self.uses.find(use)
-        subject = self.vault.owner(turn)
         try:
-            kept = self._reading(turn, subject)  # 1, 2
+            asked = self.asked(use, turn)  # 1, 2
         except Refused as error:
             return UseAnswer(use=use, ruling=refusal(error.decision))
-        return self.uses.ask(  # 3
-            AskedUse(
-                use=use,
-                subject=subject,
-                emotion=None if kept["emotion"] is None else Emotion(kept["emotion"]),
-                read_at=kept.get("read_at"),
-                text=kept["text"],
-                conversation=kept["conversation"],
-                queue=queue,
-                step=step,
-                cancelling=cancelling,
-            )
+        return self.uses.ask(replace(asked, queue=queue, step=step, cancelling=cancelling))  # 3
+
+    def asked(self, use: Use, turn: str) -> AskedUse:
+        """Return the request for a use of a kept turn, with what was read then.
+
+        Raises:
+            Refused: The reading may not be opened (any more); recorded.
+            TurnUnknown: The turn is not kept for service: never read, expired or erased.
+            PolicyUnavailable, EvidenceUnavailable, VaultError: It is not opened.
+        """
+        subject = self.vault.owner(turn)
+        kept = self._reading(turn, subject)
+        return AskedUse(
+            use=use,
+            subject=subject,
+            emotion=None if kept["emotion"] is None else Emotion(kept["emotion"]),
+            read_at=kept.get("read_at"),
+            text=kept["text"],
+            conversation=kept["conversation"],
+            turn=turn,
         )
 
     def _reading(self, turn: str, subject: SubjectId) -> dict[str, Any]:

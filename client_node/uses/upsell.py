@@ -18,7 +18,6 @@ from policies.vocabulary import Objective, Purpose, Use
 REFUSED = (
     Use.UPSELL,
     Use.OFFER,
-    Use.COMPENSATION,
     Use.PRICE,
     Use.CREDIT,
     Use.INSURANCE,

@@ -8,10 +8,11 @@ only way from a request to an act.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from client_node.hints import Step
+from client_node.redress import Redress
 from client_node.uses.queue import QueueState
 from models.conversation import Outlook
 from policies.decision import Facts
@@ -60,13 +61,23 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A reply that waits, by the name under which it was sealed."""
+
+    name: str
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskedUse:
     """What the branch would do with a reading, and for whom.
 
     `emotion` is None where the reader abstained (rule 22); `read_at` is the Unix second of the
     reading (rule 16). `text` is what redaction left of the turn, for a use that searches by it;
     `conversation` and `outlook` go with a use that watches a conversation's course. `cancelling`
-    says that the person is on their way out (rule 17).
+    says that the person is on their way out (rule 17). `topic` is what a reply is about, `draft`
+    one that waits, `redress` what a complaint would be given (rule 12), and
+    `approved_by` who said yes to either (rule 23).
     """
 
     use: Use
@@ -79,6 +90,11 @@ class AskedUse:
     outlook: Outlook | None = None
     queue: QueueState | None = None
     cancelling: bool = False
+    turn: str = ""
+    topic: str = ""
+    draft: Draft | None = None
+    redress: Redress | None = None
+    approved_by: str | None = None
     channel: Channel = Channel.CUSTOMER
     role: Role = Role.CUSTOMER
     setting: Setting = Setting.CUSTOMER_SERVICE

@@ -42,6 +42,7 @@ STORES = frozenset(
         "*.journal",
         "audit.portal.throttle",
         "audit.portal.accounts",
+        "client_node.approvals",
         "client_node.vault",
         "client_node.standing_cache",
         "client_node.releases",

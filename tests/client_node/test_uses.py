@@ -33,6 +33,8 @@ def uses_of(world: Any) -> Iterator[BuiltUse]:
     """Yield every use of a node that a caller may name, and the one that watches by itself."""
     node = world.open()
     yield node.pipeline.early
+    yield node.room.proposals.reply
+    yield node.room.proposals.release
     yield from node.pipeline.uses.built.values()
 
 

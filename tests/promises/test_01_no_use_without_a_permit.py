@@ -95,7 +95,7 @@ def test_one_gate_serves_every_use(town: Town) -> None:
             node.pipeline.gate,
             node.pipeline.uses.gate,
             node.labels.gate,
-            node.desk.gate,
+            node.room.desk.gate,
             node.training.gate,
         )
     }
