@@ -8,9 +8,12 @@ from typing import Any
 
 from audit.batch import Batch
 from audit.events import Event, EventKind, Value
+from policies.canonical import Canonical, canonical, canonical_object
 from policies.decision import Decision, UseRequest, request_to_dict
-from policies.standing import Governance, Standing, governance_to_dict, standing_to_dict
+from policies.standing import Governance, Standing, governance_to_dict
 from policies.vocabulary import DecisionId, Digest
+
+_NULL = Canonical(canonical(None))
 
 
 def ids_of(request: UseRequest, decision_id: DecisionId, policy_digest: Digest) -> dict[str, str]:
@@ -54,16 +57,21 @@ def facts_of(
     decision: Decision,
     *,
     now: float,
-) -> dict[str, Any]:
-    """Return everything it takes to make the decision again."""
-    return {
-        "request": request_to_dict(request),
-        "standing": None if standing is None else standing_to_dict(standing),
-        "governance": None if governance is None else governance_to_dict(governance),
-        "now": now,
-        "allowed": decision.allowed,
-        "rules": list(decision.rules),
-    }
+) -> Canonical:
+    """Return everything it takes to make the decision again, as an object's canonical bytes.
+
+    What stays the same from turn to turn is put in as it was written the first time.
+    """
+    return canonical_object(
+        {
+            "request": request.encoded.data,
+            "standing": _NULL if standing is None else standing.encoded.data,
+            "governance": _NULL if governance is None else governance.encoded.data,
+            "now": Canonical(canonical(now)),
+            "allowed": Canonical(canonical(decision.allowed)),
+            "rules": Canonical(canonical(decision.rules)),
+        }
+    )
 
 
 def batch_facts(

@@ -14,14 +14,18 @@ from audit.events import Event, EventKind
 from audit.keystore import EVIDENCE, Keystore, key_id_of
 from audit.leaf import commit_payload, encode_leaf
 from audit.log_store import PayloadRow
+from policies.canonical import Canonical
 from policies.vocabulary import SubjectId
 
 
 class Draft(NamedTuple):
-    """An event to append, with what to commit to beside it and whose it is."""
+    """An event to append, with what to commit to beside it and whose it is.
+
+    What is committed to is a JSON object, or an object's canonical bytes.
+    """
 
     event: Event
-    private: Mapping[str, Any] | None = None
+    private: Mapping[str, Any] | Canonical | None = None
     subject: SubjectId | None = None
 
 

@@ -30,12 +30,11 @@ from audit.events import Event, EventKind, Value
 from audit.keys import VerifyKey
 from audit.log import Draft, EvidenceLog
 from audit.signing import seal, unseal
-from policies.canonical import digest
 from policies.clock import Clock
 from policies.decision import Decides, Decision, UseRequest
 from policies.errors import PolicyUnavailable, Refused, UndertoneError
 from policies.permit import Permit
-from policies.standing import Governance, Standing, governance_to_dict
+from policies.standing import Governance, Standing
 from policies.vocabulary import (
     Action,
     DecisionId,
@@ -288,7 +287,7 @@ class Gate:
 
     def _basis_of(self, governance: Governance | None) -> dict[str, Value]:
         """Return the digests of what a decision rests on, as its event carries them."""
-        governed = None if governance is None else digest(governance_to_dict(governance))
+        governed = None if governance is None else governance.encoded.digest
         return {**self._basis(), "governance_digest": governed}
 
     def _append(self, drafts: Sequence[Draft]) -> Sequence[int]:

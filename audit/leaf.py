@@ -18,7 +18,7 @@ from typing import Any
 
 from audit.errors import EventInvalid, LogTampered, Tampering
 from audit.events import Event, event_from_dict, event_to_dict
-from policies.canonical import canonical
+from policies.canonical import Canonical, canonical
 
 MAX_LEAF_BYTES = 65_535
 """tlog-tiles: an entry's length is written in two bytes."""
@@ -31,16 +31,17 @@ _MOST_DIGITS = 32
 """More than canonical JSON needs for a number: 17 digits, sign, point and exponent."""
 
 
-def commit_payload(private: Mapping[str, Any]) -> tuple[bytes, bytes]:
+def commit_payload(private: Mapping[str, Any] | Canonical) -> tuple[bytes, bytes]:
     """Return the commitment to a payload, and the body (salt and JSON) to keep outside.
 
     Raises:
         EventInvalid: The payload is not JSON.
     """
     try:
-        body = os.urandom(_SALT_BYTES) + canonical(dict(private))
+        data = private if isinstance(private, bytes) else canonical(dict(private))
     except (ValueError, RecursionError) as error:
         raise EventInvalid("a private payload must be JSON") from error
+    body = os.urandom(_SALT_BYTES) + data
     return _commitment(body), body
 
 

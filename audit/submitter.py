@@ -22,7 +22,7 @@ from audit.errors import EventInvalid, EvidenceUnavailable
 from audit.events import Event, event_to_dict
 from audit.intake import MAX_SUBMISSION_BYTES, UNAVAILABLE, VERSION, peer_uid, socket_address
 from audit.log import Draft
-from policies.canonical import canonical
+from policies.canonical import Canonical, canonical
 from policies.vocabulary import SubjectId
 
 _PAUSE_S = 0.02
@@ -146,7 +146,7 @@ def _line(submission: str, drafts: Sequence[Draft]) -> bytes:
     rows = [
         {
             "event": event_to_dict(draft.event),
-            "private": None if draft.private is None else dict(draft.private),
+            "private": _object(draft.private),
             "subject": draft.subject,
         }
         for draft in drafts
@@ -159,3 +159,10 @@ def _line(submission: str, drafts: Sequence[Draft]) -> bytes:
         text = f"a submission has at most {MAX_SUBMISSION_BYTES} bytes, this {len(line)}"
         raise EventInvalid(text, field="body")
     return line
+
+
+def _object(private: Mapping[str, Any] | Canonical | None) -> dict[str, Any] | None:
+    if isinstance(private, bytes):
+        value: dict[str, Any] = json.loads(private)
+        return value
+    return None if private is None else dict(private)

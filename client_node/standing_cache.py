@@ -77,6 +77,8 @@ class StandingCache:
         self._node, self._key, self._clock = node, key, clock
         self._lock = threading.RLock()
         self._standings: dict[SubjectId, Standing] = {}
+        self._vouched: dict[SubjectId, Standing] = {}
+        self._governance: Governance | None = None
         self._newest: Feed | None = None
         self._vouched_at = 0
         try:
@@ -93,9 +95,7 @@ class StandingCache:
     @property
     def governance(self) -> Governance | None:
         """What the organisation approved, as of the newest envelope; None before the first."""
-        with self._lock:
-            newest, vouched_at = self._newest, self._vouched_at
-        return None if newest is None else dataclasses.replace(newest.governance, as_of=vouched_at)
+        return self._governance
 
     @property
     def envelope_digest(self) -> Digest | None:
@@ -110,10 +110,17 @@ class StandingCache:
         return Assignment() if newest is None else newest.rules
 
     def standing(self, subject: SubjectId) -> Standing | None:
-        """Return the person's standing as the trust service last vouched for it, or None."""
+        """Return the person's standing as the trust service last vouched for it, or None.
+
+        The very same object until something new is heard: what is computed from it once
+        (`Standing.encoded`) serves all that person's turns.
+        """
         with self._lock:
-            standing, vouched_at = self._standings.get(subject), self._vouched_at
-        return None if standing is None else dataclasses.replace(standing, as_of=vouched_at)
+            found = self._vouched.get(subject)
+            if found is None and (standing := self._standings.get(subject)) is not None:
+                found = dataclasses.replace(standing, as_of=self._vouched_at)
+                self._vouched[subject] = found
+            return found
 
     def standings(self) -> tuple[Standing, ...]:
         """Return everybody's standing, as in `standing`."""
@@ -144,7 +151,7 @@ class StandingCache:
         feed = self._verify(data)  # 1, 2
         with self._lock:
             self._check_order(feed)  # 3
-            self._standings |= {s.subject: s for s in feed.standings}  # 4
+            self._take({s.subject: s for s in feed.standings})  # 4
         obey(feed)  # 5
         with self._lock:
             self._write(feed, data)  # 6
@@ -195,17 +202,24 @@ class StandingCache:
         for row in rows:
             feed = self._verify(row.data)
             mine = {s.subject: s for s in feed.standings if entries.get(s.subject) == feed.digest}
-            self._standings |= mine
+            self._take(mine)
             self._remember(feed)
         if set(entries) - set(self._standings):
             raise StandingRejected(
                 "a standing on disk has lost its signed envelope: delete standing.db and restart"
             )
 
+    def _take(self, standings: Mapping[SubjectId, Standing]) -> None:
+        self._standings |= standings
+        for subject in standings:
+            self._vouched.pop(subject, None)
+
     def _remember(self, feed: Feed) -> None:
         self._newest = feed
         if not feed.more:
             self._vouched_at = feed.issued_at
+            self._vouched.clear()
+        self._governance = dataclasses.replace(feed.governance, as_of=self._vouched_at)
 
     def _write(self, feed: Feed, data: bytes) -> None:
         """Keep the envelope, and drop those that nobody's standing rests on any more."""

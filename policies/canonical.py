@@ -13,11 +13,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NewType
 
 import rfc8785
 
 from policies.vocabulary import Digest
+
+Canonical = NewType("Canonical", bytes)
+"""Canonical bytes of a JSON value."""
+
+
+class Encoded(NamedTuple):
+    """A value's canonical bytes and their digest, made once."""
+
+    data: Canonical
+    digest: Digest
+
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
@@ -44,6 +56,32 @@ def canonical(value: Any) -> bytes:
         return _encode(_plain(value)).encode()
     except (_LeftToLibrary, UnicodeEncodeError):
         return rfc8785.dumps(value)
+
+
+def encode(value: Any) -> Encoded:
+    """Return the canonical bytes of a JSON value with their digest.
+
+    Raises:
+        ValueError: As in `canonical`.
+    """
+    data = Canonical(canonical(value))
+    return Encoded(data, digest_bytes(data))
+
+
+def canonical_object(members: Mapping[str, Canonical]) -> Canonical:
+    """Return the canonical bytes of an object from those of its members.
+
+    Args:
+        members: Bytes by name; names of ASCII letters and `_` alone, whose order is plain and
+            which need no escapes.
+
+    Raises:
+        ValueError: A name is of other signs.
+    """
+    if not all(name.isascii() and name.isidentifier() for name in members):
+        raise ValueError("a member's name is ASCII letters and _")
+    parts = (b'"%b":%b' % (name.encode(), members[name]) for name in sorted(members))
+    return Canonical(b"{%b}" % b",".join(parts))
 
 
 def digest(value: Any) -> Digest:

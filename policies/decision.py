@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from policies.canonical import Encoded, encode
 from policies.standing import Governance, Standing
 from policies.vocabulary import (
     Action,
@@ -85,6 +86,16 @@ class UseRequest:
     channel: Channel = Channel.CUSTOMER
     use: Use | None = None
     facts: Facts = field(default_factory=Facts)
+    _encoded: Encoded | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def encoded(self) -> Encoded:
+        """Canonical bytes and digest of `request_to_dict`, made when first asked for."""
+        found = self._encoded
+        if found is None:
+            found = encode(request_to_dict(self))
+            object.__setattr__(self, "_encoded", found)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

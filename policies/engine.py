@@ -9,6 +9,9 @@ nobody to protect. So a use is allowed only where all of this holds:
 3. no rule failed while it was evaluated;
 4. Cedar says Allow, and names the permission.
 
+What does not change from turn to turn is asked once (`policies.lasting`): Cedar is then asked
+about the other rules alone, and must say Allow to those as well.
+
 Only this module and `policies.analysis`, which opens nothing, know cedarpy.
 """
 
@@ -18,14 +21,15 @@ import json
 import secrets
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cedarpy
 
 from policies import catalogue
 from policies.canonical import digest
-from policies.decision import Decision, UseRequest, request_to_dict
+from policies.decision import Decision, UseRequest
 from policies.errors import PolicyInvalid, PolicyUnavailable
+from policies.lasting import Part, lasting, speaks_of
 from policies.question import (
     Occasion,
     alike,
@@ -38,19 +42,46 @@ from policies.question import (
     release_entities,
 )
 from policies.rulebook import RuleBook
-from policies.standing import Governance, Standing, standing_to_dict
+from policies.standing import Governance, Standing
 from policies.vocabulary import Action, DecisionId, Digest, RuleId, SubjectId, Use
 
 PREPARED_KEPT = 2048
 """How many people's prepared facts, each on one occasion, stay in memory: every turn asks again."""
 
-REQUESTS_KEPT = 4096
-"""How many requests' digests stay in memory."""
-
+SAID_KEPT = 16
+"""How many different requests' lasting answers stay with one person's prepared facts."""
 
 NO_STANDING_DIGEST = digest(None)
 
 ACTIONS = frozenset({*(a.value for a in Action), *(u.value for u in Use)})
+
+
+_NOTHING_FLEETING_FORBIDS = RuleId("nothing-fleeting-forbids")
+"""Permits whatever the fleeting rules do not forbid, so that their silence is no leave."""
+
+
+class Rules(NamedTuple):
+    """The rules that speak of one action: all, those that may change their answer, the others."""
+
+    all: Any
+    fleeting: Any
+    lasting: Part
+
+
+class Said(NamedTuple):
+    """Which rules refused, which permitted (known where none refused), and whether one broke."""
+
+    refusing: frozenset[RuleId] = frozenset()
+    permitting: frozenset[RuleId] = frozenset()
+    broke: bool = False
+
+
+class Case(NamedTuple):
+    """One person's prepared facts on one occasion, and what the lasting rules said of them."""
+
+    facts: Any
+    digest: Digest
+    said: dict[tuple[str, str], Said]
 
 
 class PolicyEngine:
@@ -64,7 +95,7 @@ class PolicyEngine:
         """
         self.policy_digest: Digest = book.digest
         self._clocks = book.clocks
-        self._schema, self._policies, self.rule_ids = _prepare(book)
+        self._schema, self._rules, self.rule_ids = _prepare(book)
         self._prepared = lru_cache(maxsize=PREPARED_KEPT)(self._prepare_people)
 
     @classmethod
@@ -98,7 +129,7 @@ class PolicyEngine:
             rules=rules,
             reasons=tuple(catalogue.explain(rule) for rule in rules),
             policy_digest=self.policy_digest,
-            request_digest=_request_digest(request),
+            request_digest=request.encoded.digest,
             standing_digest=standing_digest,
             decided_at=moment,
         )
@@ -144,16 +175,16 @@ class PolicyEngine:
         if standing is None:
             return False, (catalogue.NO_STANDING,), NO_STANDING_DIGEST
         if standing.subject != request.subject:
-            return False, (catalogue.OTHER_PERSON,), digest(standing_to_dict(standing))
+            return False, (catalogue.OTHER_PERSON,), standing.encoded.digest
         if governance is None:
-            return False, (catalogue.NO_GOVERNANCE,), digest(standing_to_dict(standing))
+            return False, (catalogue.NO_GOVERNANCE,), standing.encoded.digest
         occasion = occasion_of(request)
+        asked = question(request, standing, now=now)
         if asks(request):
-            asked_one = asked_entities(occasion, standing, governance, self._clocks)
-            people, standing_digest = self._prepare(asked_one), digest(standing_to_dict(standing))
-        else:
-            people, standing_digest = self._prepared(occasion, standing, governance)
-        return *_read(self._ask(question(request, standing, now=now), people)), standing_digest
+            facts = self._prepare(asked_entities(occasion, standing, governance, self._clocks))
+            return *_conclude(self._ask(asked, facts)), standing.encoded.digest
+        case = self._prepared(occasion, standing, governance)
+        return *_conclude(self._ask_again(asked, case)), case.digest
 
     def _answer_release(
         self,
@@ -164,17 +195,17 @@ class PolicyEngine:
     ) -> tuple[bool, tuple[RuleId, ...], Digest]:
         """Answer as `_answer` for a model, which has no standing and may bring nobody's."""
         if standing is not None:
-            return False, (catalogue.NAMES_A_PERSON,), digest(standing_to_dict(standing))
+            return False, (catalogue.NAMES_A_PERSON,), standing.encoded.digest
         if governance is None:
             return False, (catalogue.NO_GOVERNANCE,), NO_STANDING_DIGEST
         facts = self._prepare(release_entities(request, governance, self._clocks))
-        return *_read(self._ask(question(request, None, now=now), facts)), NO_STANDING_DIGEST
+        return *_conclude(self._ask(question(request, None, now=now), facts)), NO_STANDING_DIGEST
 
     def _prepare_people(
         self, occasion: Occasion, standing: Standing, governance: Governance
-    ) -> tuple[Any, Digest]:
-        handle = self._prepare(entities(occasion, standing, governance, self._clocks))
-        return handle, digest(standing_to_dict(standing))
+    ) -> Case:
+        facts = self._prepare(entities(occasion, standing, governance, self._clocks))
+        return Case(facts, standing.encoded.digest, {})
 
     def _prepare(self, facts: list[dict[str, Any]]) -> Any:
         try:
@@ -184,17 +215,34 @@ class PolicyEngine:
                 f"the facts do not fit the schema ({type(error).__name__}): nothing is allowed"
             ) from error
 
-    def _ask(self, asked: dict[str, Any], facts: Any) -> Any:
+    def _ask_again(self, asked: dict[str, Any], case: Case) -> Said:
+        """Ask all rules, or where the lasting ones were asked before, the fleeting ones."""
         try:
-            rules = self._policies[asked["action"]["id"]]
-            return cedarpy.is_authorized(asked, rules, facts, self._schema)
+            action, context = asked["action"]["id"], asked["context"]
+            part = self._rules[action].lasting
+            # As text, in which true is not 1 and what is absent is not null
+            known = action, json.dumps({n: context[n] for n in part.reads if n in context})
+            before = case.said.get(known)
         except Exception as error:
-            raise PolicyUnavailable(
-                f"Cedar did not answer ({type(error).__name__}): nothing is allowed"
-            ) from error
+            raise _unanswered(error) from error
+        if before is not None:
+            return _together(before, self._ask(asked, case.facts, fleeting=True))
+        said = self._ask(asked, case.facts)
+        kept = _lasting_of(said, part)
+        if kept is not None and len(case.said) < SAID_KEPT:
+            case.said[known] = kept
+        return said
+
+    def _ask(self, asked: dict[str, Any], facts: Any, *, fleeting: bool = False) -> Said:
+        try:
+            rules = self._rules[asked["action"]["id"]]
+            chosen = rules.fleeting if fleeting else rules.all
+            return _read(cedarpy.is_authorized(asked, chosen, facts, self._schema))
+        except Exception as error:
+            raise _unanswered(error) from error
 
 
-def _prepare(book: RuleBook) -> tuple[Any, dict[str, Any], frozenset[RuleId]]:
+def _prepare(book: RuleBook) -> tuple[Any, dict[str, Rules], frozenset[RuleId]]:
     """Return the parsed schema, the rules that speak of each action, and their ids, all checked."""
     try:
         schema = cedarpy.Schema.from_str(book.schema)
@@ -210,39 +258,73 @@ def _prepare(book: RuleBook) -> tuple[Any, dict[str, Any], frozenset[RuleId]]:
         complaints.append("each rule needs an @id of its own")
     if complaints:
         raise PolicyInvalid(f"the rules are not sound: {'; '.join(complaints)}")
-    by_action = {action: _speaking_of(action, rules) for action in ACTIONS}
+    by_action = {action: _rules_of(action, rules) for action in ACTIONS}
     return schema, by_action, frozenset(RuleId(name) for name in named)
 
 
-def _speaking_of(action: str, rules: dict[str, Any]) -> Any:
+def _rules_of(action: str, rows: dict[str, Any]) -> Rules:
     """Return the rules whose scope holds the action; the rest cannot apply to it."""
-    kept = {name: row for name, row in rules.items() if _speaks_of(action, row["action"])}
-    text = json.dumps({"staticPolicies": kept, "templates": {}, "templateLinks": []})
+    kept = {name: row for name, row in rows.items() if speaks_of(action, row["action"])}
+    part = lasting(kept)
+    fleeting = {n: row for n, row in kept.items() if row["annotations"]["id"] not in part.rules}
+    return Rules(_policy_set(kept), _policy_set(fleeting | _SILENCE), part)
+
+
+def _policy_set(rows: dict[str, Any]) -> Any:
+    text = json.dumps({"staticPolicies": rows, "templates": {}, "templateLinks": []})
     return cedarpy.PolicySet.from_str(cedarpy.policies_from_json_str(text))
 
 
-def _speaks_of(action: str, scope: dict[str, Any]) -> bool:
-    """Return whether a scope may hold an action: in doubt it does."""
-    named = scope.get("entities") or ([scope["entity"]] if "entity" in scope else [])
-    names = {entity["id"] for entity in named}
-    is_use = action in set(Use)
-    return not names or action in names or (is_use and scope["op"] == "in" and "use" in names)
+_SILENCE = {
+    _NOTHING_FLEETING_FORBIDS: {
+        "effect": "permit",
+        **{part: {"op": "All"} for part in ("principal", "action", "resource")},
+        "conditions": [],
+        "annotations": {"id": _NOTHING_FLEETING_FORBIDS},
+    }
+}
 
 
-@lru_cache(maxsize=REQUESTS_KEPT)
-def _request_digest(request: UseRequest) -> Digest:
-    return digest(request_to_dict(request))
+def _read(result: Any) -> Said:
+    """Return what Cedar's answer says: a yes only without any doubt."""
+    rules = frozenset(map(RuleId, result.diagnostics.id_annotations_by_reason.values()))
+    allowed = result.decision is cedarpy.Decision.Allow
+    return Said(
+        refusing=frozenset() if allowed else rules,
+        permitting=rules if allowed else frozenset(),
+        broke=bool(result.diagnostics.errors),
+    )
 
 
-def _read(result: Any) -> tuple[bool, tuple[RuleId, ...]]:
-    """Return whether Cedar's answer is a yes without any doubt, and the rules behind it."""
-    rules = {RuleId(name) for name in result.diagnostics.id_annotations_by_reason.values()}
-    if result.diagnostics.errors:
-        refusals = set() if result.allowed else rules
-        return False, tuple(sorted(refusals | {catalogue.ENGINE_ERROR}))
-    if not rules:
-        return False, (catalogue.NO_PERMISSION,)
-    return result.decision is cedarpy.Decision.Allow, tuple(sorted(rules))
+def _lasting_of(said: Said, part: Part) -> Said | None:
+    """Return what the lasting rules alone said; None where that cannot be told."""
+    refusing = said.refusing & part.rules
+    if said.broke or (said.refusing and not refusing):
+        return None
+    return Said(refusing=refusing, permitting=said.permitting & part.rules)
+
+
+def _together(before: Said, now: Said) -> Said:
+    """Return what the lasting rules and the fleeting ones say together."""
+    answered = bool(now.refusing) or _NOTHING_FLEETING_FORBIDS in now.permitting
+    return Said(
+        refusing=before.refusing | now.refusing,
+        permitting=before.permitting | (now.permitting - {_NOTHING_FLEETING_FORBIDS}),
+        broke=now.broke or not answered,
+    )
+
+
+def _conclude(said: Said) -> tuple[bool, tuple[RuleId, ...]]:
+    """Return whether the use is allowed, and by which rules."""
+    if said.broke:
+        return False, tuple(sorted(said.refusing | {catalogue.ENGINE_ERROR}))
+    if said.refusing or not said.permitting:
+        return False, tuple(sorted(said.refusing)) or (catalogue.NO_PERMISSION,)
+    return True, tuple(sorted(said.permitting))
+
+
+def _unanswered(error: Exception) -> PolicyUnavailable:
+    return PolicyUnavailable(f"Cedar did not answer ({type(error).__name__}): nothing is allowed")
 
 
 def _whole_second(now: float) -> int:

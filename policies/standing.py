@@ -7,9 +7,10 @@ age. This module neither fetches nor verifies them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from policies.canonical import Encoded, encode
 from policies.vocabulary import AgeBand, Modality, Purpose, Role, SubjectId, Vulnerability
 
 
@@ -49,6 +50,16 @@ class Standing:
     restricted: bool = False
     erased: bool = False
     refused: tuple[tuple[Purpose, int], ...] = ()
+    _encoded: Encoded | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def encoded(self) -> Encoded:
+        """Canonical bytes and digest of `standing_to_dict`, made when first asked for."""
+        found = self._encoded
+        if found is None:
+            found = encode(standing_to_dict(self))
+            object.__setattr__(self, "_encoded", found)
+        return found
 
     def grant_for(self, purpose: Purpose, modality: Modality) -> Grant | None:
         """Return the newest grant that names this purpose and modality, or None."""
@@ -69,6 +80,16 @@ class Governance:
     dpia_purposes: frozenset[Purpose]
     minimum_notice: int
     standing_max_age_s: int
+    _encoded: Encoded | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def encoded(self) -> Encoded:
+        """Canonical bytes and digest of `governance_to_dict`, made when first asked for."""
+        found = self._encoded
+        if found is None:
+            found = encode(governance_to_dict(self))
+            object.__setattr__(self, "_encoded", found)
+        return found
 
 
 def standing_to_dict(standing: Standing) -> dict[str, Any]:

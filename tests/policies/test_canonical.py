@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -12,7 +14,10 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from policies.canonical import canonical
+from policies.canonical import Canonical, canonical, canonical_object, encode
+from policies.decision import request_to_dict
+from policies.standing import governance_to_dict, standing_to_dict
+from tests.policies.cases import GOVERNANCE, INFER, STANDING
 
 
 class Word(StrEnum):
@@ -127,3 +132,39 @@ def test_canonical_does_not_change_its_argument() -> None:
     canonical(value)
     assert value == {"b": [1.0, {"c": 2.0}], "a": (3.0,)}
     assert type(value["b"][0]) is float
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text('a"\u00e9\n')
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True),
+        PLAIN | st.lists(PLAIN) | st.dictionaries(st.text("ab"), PLAIN),
+    )
+)
+def test_canonical_object_is_the_object_of_its_members(value: dict[str, Any]) -> None:
+    """An object put together from its members' bytes has the bytes of the whole."""
+    members = {name: Canonical(canonical(member)) for name, member in value.items()}
+    assert canonical_object(members) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("name", ["a b", 'a"', "", "\u00e9", "a\n"])
+def test_canonical_object_takes_only_plain_names(name: str) -> None:
+    """A name that would need an escape, or another order, is refused."""
+    with pytest.raises(ValueError, match="letters"):
+        canonical_object({name: Canonical(b"1")})
+
+
+def test_what_is_encoded_once_is_what_would_be_encoded_now() -> None:
+    """Request, standing and governance keep bytes that a changed copy does not inherit."""
+    cases: list[tuple[Any, Callable[[Any], dict[str, Any]], dict[str, Any]]] = [
+        (INFER, request_to_dict, {"subject": "p-9"}),
+        (STANDING, standing_to_dict, {"restricted": True}),
+        (GOVERNANCE, governance_to_dict, {"stopped": True}),
+    ]
+    for value, to_dict, change in cases:
+        before = value.encoded
+        changed = replace(value, **change)
+        assert before == value.encoded == encode(to_dict(value))
+        assert before != changed.encoded == encode(to_dict(changed))

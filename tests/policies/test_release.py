@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from policies.decision import UseRequest, request_from_dict, request_to_dict
-from policies.engine import PolicyEngine
+from policies.engine import PolicyEngine, _conclude
 from policies.law import LAW
 from policies.question import question, release_entities
 from policies.rulebook import RuleBook
@@ -108,8 +108,7 @@ def _asked_raw(asked: dict[str, Any], facts: list[dict[str, Any]]) -> bool:
         handle = cedarpy.Entities.from_json_str(json.dumps(facts), ENGINE._schema)
     except ValueError:
         return False
-    result = ENGINE._ask(asked, handle)
-    return result.allowed and not result.diagnostics.errors
+    return _conclude(ENGINE._ask(asked, handle))[0]
 
 
 def test_request_keeps_who_approved_it() -> None:
