@@ -237,7 +237,8 @@ class Pipeline:
         if reading is None or outlook is None:
             return None
         asked = self._asked(turn, self.early.described.use, reading)
-        return self.early.consider(replace(asked, outlook=outlook), self.uses)
+        cue = reading.surely_negative
+        return self.early.consider(replace(asked, emotion=cue, outlook=outlook), self.uses)
 
     def _seal(self, turn: Turn, turn_id: str, known: Known, may: Leave) -> tuple[Purpose, ...]:
         service = service_copy(turn, known, at=int(self.clock()))

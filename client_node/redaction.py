@@ -110,12 +110,19 @@ class Redactor:
     _languages: Languages
 
     @classmethod
-    def load(cls, encoder_path: Path | None = None, *, models: Sequence[str] = MODELS) -> Redactor:
+    def load(
+        cls,
+        encoder_path: Path | None = None,
+        *,
+        models: Sequence[str] = MODELS,
+        graphs: Path | None = None,
+    ) -> Redactor:
         """Build the analyzer once; about a second, and no connection.
 
         Args:
             encoder_path: The encoder's folder; None looks in the usual places.
             models: spaCy models in order of preference; the first installed one is used.
+            graphs: Where the classifier's graph is kept between starts.
 
         Raises:
             RedactionUnavailable: Presidio or spaCy cannot be set up.
@@ -124,7 +131,7 @@ class Redactor:
         installed = next((name for name in models if spacy.util.is_package(name)), None)
         ours = [
             _PatternRecognizer(load_patterns()),
-            _ContextRecognizer(TokenClassifier.load(encoder_path)),
+            _ContextRecognizer(TokenClassifier.load(encoder_path, graphs=graphs)),
         ]
         return cls._of([*_of_presidio(with_model=installed is not None), *ours], installed)
 

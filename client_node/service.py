@@ -178,7 +178,9 @@ def _open(settings: NodeSettings, parts: Parts) -> NodeService:
     if settings.certificate is not None:  # 3
         check_certificate(settings.certificate, parts.clock())
         check_private(settings.private_key or settings.certificate)
-    encoder, redactor = load_models(settings.encoder_path, parts)  # 4, 5
+    encoder, redactor = load_models(
+        settings.encoder_path, parts, graphs=settings.folder / "graphs"
+    )  # 4, 5
     client = _client(settings, policy, key, parts)
     with ExitStack() as opened:
         node = _assemble(
@@ -187,12 +189,14 @@ def _open(settings: NodeSettings, parts: Parts) -> NodeService:
         return replace(node, opened=opened.pop_all())
 
 
-def load_models(encoder_path: Path | None, parts: Parts) -> tuple[Encoder, Redacts]:
+def load_models(
+    encoder_path: Path | None, parts: Parts, *, graphs: Path | None = None
+) -> tuple[Encoder, Redacts]:
     """Load encoder and redactor side by side: the first answer waits for both."""
     with ThreadPoolExecutor(2) as beside:
         beside.submit(Languages.load)  # the redactor's too, which finds it there
-        loading = beside.submit(lambda: parts.encoder or Encoder.load(encoder_path))
-        redactor = parts.redactor or Redactor.load(encoder_path)
+        loading = beside.submit(lambda: parts.encoder or Encoder.load(encoder_path, graphs=graphs))
+        redactor = parts.redactor or Redactor.load(encoder_path, graphs=graphs)
         return loading.result(), redactor
 
 

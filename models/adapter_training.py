@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from models.encoder_files import find_encoder
-from models.encoder_graph import WIDTH
+from models.features import WIDTH
 from models.goemotions import Comments
 from models.pretrained import SCALE
 

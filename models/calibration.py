@@ -6,6 +6,7 @@ What is computed here from people's data at a node stays there, or needs a ledge
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,28 @@ def risk_coverage(
     wrong = (probabilities.argmax(axis=1) != truth)[order]
     answered = np.arange(1, len(truth) + 1)
     return answered / max(1, len(truth)), np.cumsum(wrong) / answered
+
+
+def fall_at_coverage(
+    wrong: npt.NDArray[np.bool_], sureness: npt.NDArray[np.float64], coverage: float
+) -> float:
+    """Return by which share the error falls where only the surest texts are answered, 0 if none.
+
+    `wrong` and `sureness` are `(text,)`; of texts as sure as each other the first are answered.
+    """
+    order = np.argsort(-sureness, kind="stable")
+    answered = wrong[order][: math.ceil(coverage * len(wrong))]
+    return float(1 - answered.mean() / wrong.mean()) if wrong.any() else 0.0
+
+
+def promised_fall(probabilities: Probabilities, coverage: float) -> float:
+    """Return the fall that these probabilities promise of themselves, were they honest.
+
+    A ranking by confidence can do no better on labels as noisy as honest probabilities say.
+    """
+    doubt = np.sort(1 - probabilities.max(axis=1))
+    answered = doubt[: math.ceil(coverage * len(doubt))]
+    return float(1 - answered.mean() / doubt.mean()) if doubt.any() else 0.0
 
 
 def error_at_coverage(probabilities: Probabilities, truth: Truth, coverage: float) -> float:

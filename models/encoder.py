@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.encoder_files import find_encoder, load_tokenizer, load_weights, start_session
-from models.encoder_graph import LONGEST, encoder_graph
 from models.errors import TextRejected
-from models.features import FEATURES, FEATURES_DIGEST
+from models.features import FEATURES, FEATURES_DIGEST, GRAPH_DIGEST, LONGEST
+from models.graph_cache import kept_graph
 from models.pretrained import Tensors, adapted, load_adapter
 from policies.redacted import PublicText, RedactedText
 from policies.vocabulary import Digest
@@ -48,7 +48,12 @@ class Encoder:
 
     @classmethod
     def load(
-        cls, path: Path | None = None, *, threads: int = 1, adapter: Tensors | None = None
+        cls,
+        path: Path | None = None,
+        *,
+        threads: int = 1,
+        adapter: Tensors | None = None,
+        graphs: Path | None = None,
     ) -> Encoder:
         """Load the encoder from `find_encoder(path)` and check its bytes.
 
@@ -57,6 +62,7 @@ class Encoder:
             threads: How many a text may use.
             adapter: Another adapter than the shipped one, to train or compare: its features
                 have a name of their own, which no release takes.
+            graphs: Where the made graph is kept between starts (`models.graph_cache`).
 
         Raises:
             EncoderRejected: It is not there, its bytes are not the published ones, or its
@@ -65,11 +71,14 @@ class Encoder:
         folder = find_encoder(path)
         tokenizer = load_tokenizer(folder)
         tokenizer.enable_truncation(MAX_PIECES)
-        weights = adapted(load_weights(folder), load_adapter() if adapter is None else adapter)
+        if adapter is None:
+            graph = kept_graph(graphs, GRAPH_DIGEST, lambda: _made(folder, load_adapter()))
+        else:
+            graph = _made(folder, adapter)
         return cls(
             digest=FEATURES_DIGEST if adapter is None else Digest("other"),
             _tokenizer=tokenizer,
-            _session=start_session(encoder_graph(weights), threads=threads),
+            _session=start_session(graph, threads=threads),
         )
 
     def encode(self, texts: Sequence[RedactedText | PublicText]) -> npt.NDArray[np.float32]:
@@ -105,6 +114,12 @@ class Encoder:
             given = {"pieces": np.array(pieces, dtype=np.int64)}
             features[place, :-1] = self._session.run(["features"], given)[0]
         return features / np.float32(math.sqrt(2))
+
+
+def _made(folder: Path, adapter: Tensors) -> bytes:
+    from models.encoder_graph import encoder_graph  # noqa: PLC0415 (none where one is kept)
+
+    return encoder_graph(adapted(load_weights(folder), adapter))
 
 
 def _clean(text: str) -> str:

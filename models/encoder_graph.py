@@ -5,8 +5,8 @@ and piece vectors out. One text, because the range of the activations is measure
 in a batch each text's numbers would depend on its neighbours.
 
 Weights are symmetric with a scale for each output, in 7 of 8 bits, so that the sums of products
-saturate on no processor and every machine computes the same integers. The graph is made afresh
-from hashed bytes at every start; no derived file has to be trusted.
+saturate on no processor and every machine computes the same integers. The graph is made from
+hashed bytes; one that is kept is used by its own hash (`models.graph_cache`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-WIDTH, HEADS, LAYERS = 384, 12, 6
-LONGEST = 128
-"""Word pieces of a text, ends included."""
+from models.features import LONGEST, WIDTH
+
+HEADS, LAYERS = 12, 6
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 

@@ -10,8 +10,16 @@ from policies.vocabulary import Digest
 
 ENCODER_DIGEST = Digest("53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")
 """SHA-256 of `model.safetensors` of sentence-transformers/all-MiniLM-L6-v2."""
-FEATURES = 385
-"""Numbers of a turn: 384 of the embedding and a constant."""
+WIDTH = 384
+"""Numbers of a word piece in the encoder, and of a text's embedding."""
+LONGEST = 128
+"""Word pieces of a text, ends included."""
+FEATURES = WIDTH + 1
+"""Numbers of a turn: the embedding and a constant."""
+GRAPH_DIGEST = Digest("b77112c270d510d39fd024ee394586d9f5e1b6513bf0386d213045e79936f162")
+"""SHA-256 of the 8-bit graph of the encoder with the shipped adapter (`models.encoder_graph`)."""
+TOKEN_GRAPH_DIGEST = Digest("fd6209cb7b913a35d2928ea36f1f70e89321ee66e0e73b07513da29673cec27d")
+"""SHA-256 of the graph of its first layers, without the adapter (`models.token_classifier`)."""
 ADAPTER_DIGEST = Digest("e80f748426df388c2b5a098a726efe3dfa3108eaed02358317673a5cd3592d18")
 """SHA-256 of the shipped `base_model/adapter.safetensors`."""
 HEADS_DIGEST = Digest("3d617ba21ba1ece995fc7b6393a5cfeb097e7bd29c15d4e38cd400add8b1465c")

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.encoder_files import find_encoder, load_tokenizer, load_weights, start_session
-from models.encoder_graph import LONGEST, WIDTH, encoder_graph
-from models.features import TOKEN_CLASSIFIER_DIGEST
+from models.features import LONGEST, TOKEN_CLASSIFIER_DIGEST, TOKEN_GRAPH_DIGEST, WIDTH
+from models.graph_cache import kept_graph
 from models.pretrained import FOLDER, load_tensors
 
 KINDS = (
@@ -84,8 +84,8 @@ class PieceReader:
     _session: Any
 
     @classmethod
-    def load(cls, path: Path | None = None) -> PieceReader:
-        """Load the encoder from `find_encoder(path)` and check its bytes.
+    def load(cls, path: Path | None = None, *, graphs: Path | None = None) -> PieceReader:
+        """Load the encoder from `find_encoder(path)` and check its bytes, or those of its graph.
 
         Raises:
             EncoderRejected: It is not there, or not the published one.
@@ -93,7 +93,7 @@ class PieceReader:
         folder = find_encoder(path)
         tokenizer = load_tokenizer(folder)
         tokenizer.enable_truncation(LONGEST, stride=OVERLAP)
-        graph = encoder_graph(load_weights(folder), layers=LAYERS)
+        graph = kept_graph(graphs, TOKEN_GRAPH_DIGEST, lambda: _made(folder))
         return cls(_tokenizer=tokenizer, _session=start_session(graph, threads=1))
 
     def read(self, text: str) -> tuple[list[Window], int]:
@@ -110,6 +110,12 @@ class PieceReader:
         none = np.zeros((1, WIDTH), dtype=np.float32)
         before, after = np.vstack([none, hidden])[:-1], np.vstack([hidden, none])[1:]
         return Window(offsets=tuple(run.offsets[1:-1]), vectors=np.hstack([hidden, before, after]))
+
+
+def _made(folder: Path) -> bytes:
+    from models.encoder_graph import encoder_graph  # noqa: PLC0415 (none where one is kept)
+
+    return encoder_graph(load_weights(folder), layers=LAYERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -139,7 +145,7 @@ class TokenClassifier:
     head: TokenHead
 
     @classmethod
-    def load(cls, path: Path | None = None) -> TokenClassifier:
+    def load(cls, path: Path | None = None, *, graphs: Path | None = None) -> TokenClassifier:
         """Load the encoder's first layers and the shipped head.
 
         Raises:
@@ -148,7 +154,10 @@ class TokenClassifier:
         tensors = load_tensors(FOLDER / FILE, TOKEN_CLASSIFIER_DIGEST)
         values = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
         threshold = float(values.pop("threshold")[0])
-        return cls(reader=PieceReader.load(path), head=TokenHead(threshold=threshold, **values))
+        return cls(
+            reader=PieceReader.load(path, graphs=graphs),
+            head=TokenHead(threshold=threshold, **values),
+        )
 
     def find(self, text: str) -> tuple[tuple[Found, ...], int]:
         """Return the personal data of a text in order, and the character up to which it read.

@@ -28,8 +28,8 @@ import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
 
-from models.encoder_graph import WIDTH
 from models.errors import TrainingInvalid
+from models.features import WIDTH
 from models.guard_examples import HONEST, Example, read_examples
 from models.message_guard import FILE, KINDS, PHRASE, GuardHead, phrases
 from models.pretrained import FOLDER

@@ -30,7 +30,7 @@ import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
 
-from models.encoder_graph import WIDTH
+from models.features import WIDTH
 from models.personal_sentences import (
     FOLDS,
     FOUND_BY_PATTERNS,

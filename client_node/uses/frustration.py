@@ -4,6 +4,9 @@ The course of the conversation (`models.conversation`) is warned of at one level
 lower one, so an alert never flaps: it opens once, and closes when the cues ease or the person,
 the gate or the clock takes it back. It says which turns it rests on, and is a hint for the desk,
 never a ground for a decision. The consent that it needs is the one that names help to agents.
+
+Its question is whether any negative family is expressed, not which label: it asks for what
+`Reading.surely_negative` says, and abstains where that is unsure.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from client_node.uses.use import AskedUse, Described, Outcome, cue_facts
 from policies.decision import Facts
 from policies.errors import PolicyUnavailable
 from policies.permit import Permit
-from policies.vocabulary import NEGATIVE, DecisionId, Objective, Purpose, Use
+from policies.vocabulary import DecisionId, Objective, Purpose, Use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,8 @@ class EarlyFrustration:
         objective="the desk may calm a conversation before it escalates",
         serves=Objective.RELIEF,
         rules=(4, 16, 21, 22, 24, 26),
-        abstains="before two turns, where most turns went unread, and on a turn whose reading "
-        "abstained or is not unpleasant",
+        abstains="before two turns, where most turns went unread, and on a turn where it is not "
+        "sure that a negative cue is expressed",
     )
 
     def consider(self, asked: AskedUse, uses: Uses) -> UseAnswer | None:
@@ -56,7 +59,7 @@ class EarlyFrustration:
         if asked.outlook is None or not asked.outlook.warning:
             alerts.close(AlertState.LOWERED, lambda other: other == place)
             return None
-        if asked.emotion not in NEGATIVE or alerts.is_open(place):
+        if asked.emotion is None or alerts.is_open(place):
             return None
         try:
             return uses.through(self, asked)

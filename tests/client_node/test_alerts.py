@@ -26,6 +26,7 @@ from policies.vocabulary import DecisionId, Purpose, SubjectId
 from tests.client_node.conftest import API_KEY
 
 CUSTOMER = "customer-4711"
+FAIRLY_ANGRY = 0.0266  # of the weights that always read anger: it is then .68 likely
 HELP = (Purpose.SERVICE, Purpose.AGENT_HELP)
 PLACE = place_of(SubjectId("anna"), "c1")
 ALERT = Alert(
@@ -122,6 +123,18 @@ def test_alert_waits_for_a_reading_that_is_sure(world: Any) -> None:
     assert (answer["answer"], answer["conversation"]["warning"]) == ("abstained", True)
     assert "alert" not in answer
     assert opened(world, node) == []
+
+
+def test_alert_asks_more_than_a_likeliest_label(world: Any) -> None:
+    """A label likelier than not is a reading, and not yet sure enough of a negative family."""
+    world.trust.put(world.standing(CUSTOMER, *HELP))
+    node: NodeService = world.open(warn_at=0.2)
+    fair = world.release(1, weights=world.angry_weights() * FAIRLY_ANGRY)
+    node.releases.load(world.publish(world.coordinator_log(), fair))
+    answer = say(world, node)
+    assert answer["reading"]["confidence"] == pytest.approx(0.68, abs=0.01)
+    assert (answer["answer"], answer["conversation"]["warning"]) == ("reading", True)
+    assert "alert" not in answer
 
 
 @pytest.mark.parametrize("how", ["withdrawal", "refusal", "pause"])

@@ -9,6 +9,8 @@ from models.calibration import (
     best_temperature,
     error_at_coverage,
     expected_calibration_error,
+    fall_at_coverage,
+    promised_fall,
     risk_coverage,
     threshold_at_coverage,
 )
@@ -62,3 +64,23 @@ def test_threshold_leaves_out_the_share_that_was_asked() -> None:
     probabilities = softmax(logits)
     below = probabilities.max(axis=1) < threshold_at_coverage(probabilities, 0.8)
     assert below.mean() == pytest.approx(0.2, abs=0.001)
+
+
+def test_fall_is_what_a_reader_computes_by_hand() -> None:
+    """Two of ten are wrong; the unsurest two are left out, of which one is: 2/10 to 1/8."""
+    wrong = np.array([False] * 7 + [True, True, False])
+    sureness = np.linspace(1, 0.5, 10)
+    assert fall_at_coverage(wrong, sureness, 0.8) == pytest.approx(1 - (1 / 8) / (2 / 10))
+    assert fall_at_coverage(wrong, -sureness, 0.8) == pytest.approx(1 - (2 / 8) / (2 / 10))
+    assert fall_at_coverage(np.zeros(10, bool), sureness, 0.8) == 0
+
+
+def test_honest_probabilities_keep_what_they_promise() -> None:
+    """Where the truth is drawn from the probabilities, the fall is the promised one; else not."""
+    logits, truth = drawn()
+    honest, brazen = softmax(logits), softmax(logits * 3)
+    wrong = honest.argmax(axis=1) != truth
+    found = fall_at_coverage(wrong, honest.max(axis=1), 0.8)
+    assert found == pytest.approx(promised_fall(honest, 0.8), abs=0.03)
+    assert promised_fall(brazen, 0.8) > found + 0.1
+    assert promised_fall(np.eye(4), 0.8) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -101,6 +102,45 @@ def test_reading_abstains_below_the_threshold(threshold: float, abstained: bool)
     )
     assert reading.abstained is abstained
     assert (reading.label is None) is (reading.emotion is None) is abstained
+
+
+UNSURE = (("angry", Emotion.ANGER), ("sad", Emotion.SADNESS), ("calm", Emotion.NEUTRAL))
+
+
+@pytest.mark.parametrize(
+    ("likely", "threshold", "sure"),
+    [
+        ((0.45, 0.40, 0.15), 0.5, Emotion.ANGER),  # unsure which of two, sure that it is one
+        ((0.35, 0.45, 0.20), 0.5, Emotion.SADNESS),
+        ((0.60, 0.05, 0.35), 0.5, None),  # the label is sure enough, this is not
+        ((0.45, 0.40, 0.15), 0.9, None),  # a release that asks for more is not undercut
+        ((0.05, 0.05, 0.90), 0.5, None),
+    ],
+)
+def test_reading_is_sure_of_the_negative_families_together(
+    likely: tuple[float, ...], threshold: float, sure: Emotion | None
+) -> None:
+    """Whether one is expressed is judged by their sum, from .7 on or what the release asks."""
+    weights = np.log(np.array([likely], np.float32))
+    made = replace(verified(abstain_below=threshold).release, labels=UNSURE, weights=weights)
+    reading = infer(
+        VerifiedRelease(release=made, digest=DIGEST, log_index=0),
+        np.ones(1),
+        permit=LEAVE,
+        subject=ANNA,
+        now=NOW,
+    )
+    assert reading.negative == pytest.approx(likely[0] + likely[1], abs=1e-6)
+    assert reading.surely_negative is sure
+
+
+def test_release_without_negative_labels_says_nothing_of_them() -> None:
+    """Nothing is said of families that no label has."""
+    labels = (("happy", Emotion.JOY), ("calm", Emotion.NEUTRAL), ("oh", Emotion.SURPRISE))
+    made = replace(verified().release, labels=labels)
+    found = VerifiedRelease(release=made, digest=DIGEST, log_index=0)
+    reading = infer(found, np.zeros(3), permit=LEAVE, subject=ANNA, now=NOW)
+    assert (reading.negative, reading.surely_negative) == (None, None)
 
 
 def test_release_without_weights_always_abstains() -> None:
