@@ -55,6 +55,7 @@ from audit.witnessing import MAX_BYTES, PREFIX
 from consent import choices_api, wire
 from consent.acts import Person
 from consent.bundle_api import bundle_router
+from consent.document_api import document_router
 from consent.errors import (
     Conflict,
     LedgerUnavailable,
@@ -112,6 +113,7 @@ def create_app(service: TrustService) -> FastAPI:
     operator = [only(StaffRole.OPERATOR)]
     app.include_router(key_router(service.log, service.key_desk, operator=operator))
     app.include_router(registers_router(service))
+    app.include_router(document_router(service, _signed_by_node))
     lifted = service.finish_held_erasures
     app.include_router(retention_router(service.retention, service.holds, lifted=lifted))
     app.include_router(bundle_router(service, _signed_by_node))

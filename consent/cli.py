@@ -20,6 +20,7 @@ from audit.serve import serve as serve_app
 from audit.terminal import FAILED, CommandLine, emit
 from consent.api import create_app
 from consent.bundle_cli import bundles_app
+from consent.document_cli import documents_app
 from consent.errors import RequestInvalid, SettingsInvalid
 from consent.evidence_cli import add_commands as add_evidence
 from consent.log_cli import add_commands as add_log
@@ -54,6 +55,7 @@ for _name, _app in {
     "requests": requests_app,
     "breach": breach_app,
     "oversight": oversight_app,
+    "documents": documents_app,
 }.items():
     app.add_typer(_app, name=_name)
 add_evidence(app)

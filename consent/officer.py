@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from audit.errors import EnvelopeInvalid, SignatureInvalid
 from audit.events import Event, EventKind, Value
@@ -32,10 +34,39 @@ from consent.tables import LedgerRow
 from policies.canonical import digest_bytes
 from policies.clock import Clock
 from policies.standing import Governance
-from policies.vocabulary import Digest
+from policies.vocabulary import Digest, Purpose
 
 MAX_SKEW_S = 300.0
 """How far the time of sealing may lie from ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessed:
+    """Who approved the generated impact assessment as the system is now, and what it covers."""
+
+    by: frozenset[str]
+    purposes: frozenset[Purpose]
+
+
+def check_assessed(dpia: Dpia, found: Assessed | None) -> None:
+    """Return if a sealed DPIA rests on an assessment that named people approved (rule 27).
+
+    The officer's key alone is enough only where nobody is appointed yet (`found` is None), and
+    to take a purpose back.
+
+    Raises:
+        EvidenceMissing: It does not; the message says in what.
+    """
+    if found is None or not dpia.purposes:
+        return
+    if not found.by:
+        raise EvidenceMissing(
+            "no impact assessment is approved as the system is now: `documents show dpia`"
+        )
+    if dpia.approved_by.casefold() not in {name.casefold() for name in found.by}:
+        raise EvidenceMissing("approved_by names nobody who approved the impact assessment")
+    if beyond := dpia.purposes - found.purposes:
+        raise EvidenceMissing(f"the impact assessment does not cover {', '.join(sorted(beyond))}")
 
 
 class Officer:
@@ -51,7 +82,10 @@ class Officer:
         key: VerifyKey,
         standing_max_age_s: int,
         registers: RegisterDesk,
+        assessed: Callable[[], Assessed | None],
     ) -> None:
+        """Read back what was decreed; `assessed` says who stands behind a DPIA (rule 27)."""
+        self._assessed = assessed
         self._ledger = ledger
         self._log = log
         self._clock = clock
@@ -113,6 +147,8 @@ class Officer:
             raise EvidenceMissing(
                 "the stop is lifted by two: one proposes, another confirms, within the hour"
             )
+        if isinstance(decree, Dpia):
+            check_assessed(decree, self._assessed())
         if isinstance(decree, Notice):
             newest = max((n.version for n in self._notices()), default=0)
             if decree.version <= newest:

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from audit.portal.audience_api import FRAME, Audience, Row, Table, describe
 from audit.staff import Staff, StaffRole, only
 from audit.witnessing import PREFIX
-from consent import bundle_api, choices_api, rights_api, wire
+from consent import bundle_api, choices_api, document_api, rights_api, wire
 
 OPEN_API = "/v1/openapi.json"
 _WITNESS = PREFIX + "/{rest:path}"
@@ -53,6 +53,7 @@ AUDIENCES: Table = {
     ("POST", "/v1/jurisdictions"): Row(audience=Audience.SEALED),
     ("GET", "/v1/officer/bundles"): Row(audience=Audience.SEALED),
     ("GET", "/v1/bundles/{name}/{version}"): Row(audience=Audience.NODE),
+    ("POST", "/v1/release-cards"): Row(audience=Audience.SEALED, bodies=(document_api.CardIn,)),
     ("POST", "/v1/shadow-reports"): Row(audience=Audience.NODE, bodies=(bundle_api.ReportIn,)),
 }
 """Every route that is not for staff; those say their roles themselves."""

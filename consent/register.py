@@ -37,6 +37,7 @@ class Register(StrEnum):
     LIFT = "lift"
     OVERSIGHT = "oversight"
     DOCUMENT = "document"
+    RELEASE = "release"
 
 
 class Risk(StrEnum):

@@ -13,8 +13,7 @@ from typing import Any
 
 from audit.events import Event, EventKind, Value
 from audit.log import EvidenceLog
-from consent.documents import changed
-from consent.errors import Conflict, NotFound
+from consent.errors import NotFound
 from consent.ledger import Ledger
 from consent.register import (
     LIFT_S,
@@ -165,28 +164,18 @@ class RegisterDesk:
             "in_force": made.holds(self._clock()),
         }
 
-    # -- documents ----------------------------------------------------------------------
+    # -- what has a desk of its own -------------------------------------------------------
 
-    def approve(self, name: str, shown: str, stamp: Mapping[str, Any], *, by: str) -> None:
-        """Approve a generated document as it was shown.
-
-        Raises:
-            Conflict: The system has changed since it was shown: read it again.
-        """
-        if shown != stamp["digest"]:
-            raise Conflict(f"the {name} has changed since you read it: read it again")
-        details = {"digest": shown, "sections": stamp["sections"]}
+    def record(
+        self, register: Register, entry: str, name: str, details: Mapping[str, Any], *, by: str
+    ) -> None:
+        """Log and record a step that another desk has checked."""
         with self._lock:
-            self._record(self._step(Register.DOCUMENT, name, "approved", by, details))
+            self._record(self._step(register, entry, name, by, details))
 
-    def approval(self, name: str, stamp: Mapping[str, Any]) -> dict[str, Any]:
-        """Return who approved a document last, and what has changed since."""
-        steps = self._store.entries(Register.DOCUMENT).get(name)
-        if not steps:
-            return {"approved": False}
-        last = steps[-1]
-        since = changed(last.details["sections"], stamp["sections"])
-        return {"approved": not since, "by": last.by, "at": last.at, "changed": since}
+    def entries(self, register: Register) -> dict[str, list[Entry]]:
+        """Return the steps of each entry of a register, oldest first."""
+        return self._store.entries(register)
 
     # -- inside -------------------------------------------------------------------------
 

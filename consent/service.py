@@ -36,12 +36,16 @@ from consent.acts import Acts, Person
 from consent.bell import Bell
 from consent.bundles import Bundles, RulesByNode
 from consent.challenge import Challenges, Sample
+from consent.document_desk import DocumentDesk
+from consent.documents import Name
 from consent.enrolment import Enrolment
 from consent.errors import RequestInvalid, SettingsInvalid
 from consent.feed import Feed
 from consent.ledger import Ledger
-from consent.officer import Officer
+from consent.live_system import live_of
+from consent.officer import Assessed, Officer
 from consent.register_desk import RegisterDesk
+from consent.release_cards import ReleaseCards
 from consent.rights_desk import RightsDesk
 from consent.settings import TrustSettings
 from consent.tables import NodeRow
@@ -81,6 +85,7 @@ class TrustService:
         """
         self.settings = settings
         self._clock = clock
+        self.version = _version()
         self.key = _signing_key(settings)
         officer_key = _officer_key(settings)
         admin_token = settings.admin_token()
@@ -143,6 +148,11 @@ class TrustService:
             key=officer_key,
             standing_max_age_s=settings.standing_max_age_s,
             registers=self.registers,
+            assessed=self._assessed,
+        )
+        self.documents = DocumentDesk(self.registers, lambda: live_of(self))
+        self.cards = ReleaseCards(
+            self.registers, coordinator=settings.coordinator, keys_of=self._keys_of
         )
         self.acts = Acts(
             ledger=self.ledger,
@@ -219,6 +229,13 @@ class TrustService:
             self.rights.resume(subject)
         self.holds.settle()  # 2
 
+    def _assessed(self) -> Assessed | None:
+        """Return who stands behind the impact assessment; None where nobody is appointed yet."""
+        if not self.access.accounts.has_any(StaffRole.OFFICER, StaffRole.DPO):
+            return None
+        by, purposes = self.documents.approvers(Name.DPIA), self.settings.declared.purposes
+        return Assessed(by=by, purposes=frozenset(purposes))
+
     def _keys_of(self, first: VerifyKey) -> LogKeys:
         """Return the keys of the log of this first key, as its witness here learned them."""
         return self.witnessing.store.keys_of(first)
@@ -252,7 +269,7 @@ class TrustService:
         """Record the start, then let other processes of this machine submit."""
         fields = {
             "service": NAME,
-            "version": _version(),
+            "version": self.version,
             "policy_digest": self.engine.policy_digest,
             "key": str(self.key.verify_key),
         }

@@ -19,11 +19,17 @@ An example; relative paths start at the settings file's folder:
     archive = "/mnt/archive/trust"          # where old entries are sealed; nowhere without it
     auditors = ["auditor.example+0a1b2c3d+AQid="]  # whose cosignatures of our log count too
 
+    coordinator = "coordinator"             # whose cards of releases are taken, as enrolled
+
     [parties.acme]                          # how receipts name a company
     name = "Acme Ltd"
     address = "1 Main Street, Dublin"
     contact = "privacy@acme.example"
     authority = "Data Protection Commission, Ireland"   # to whom people may complain
+
+    [declared]                              # what no system can know of itself; `Declared`
+    purposes = ["service", "training"]      # that the documents assess; all of them without it
+    intended_purpose = "Notice frustrated customers early, and help them."
 
 A value may also come from the environment (`UNDERTONE_TRUST_PORT`), which wins over the file.
 """
@@ -32,7 +38,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import SettingsConfigDict
@@ -40,6 +46,7 @@ from pydantic_settings import SettingsConfigDict
 from audit.portal.settings import PortalSettings
 from audit.settings import ServiceSettings
 from consent.errors import SettingsInvalid
+from policies.vocabulary import Purpose
 
 _PATHS = (
     "folder",
@@ -61,6 +68,34 @@ class Party(BaseModel):
     address: str
     contact: str
     authority: str | None = None
+
+
+Statement = Annotated[str, Field(max_length=2000)]
+
+
+class Declared(BaseModel):
+    """What the documents need and no system can know of itself, in the operator's own words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    purposes: tuple[Purpose, ...] = tuple(Purpose)
+    intended_purpose: Statement = ""  # AI Act 3(12)
+    provider: Statement = ""  # name and contact: Annex IV 1(a), 13(3)(a)
+    hardware: Statement = ""  # Annex IV 1(e), 13(3)(e)
+    lifetime: Statement = ""  # expected, with care and updates: 13(3)(e)
+    processes: Statement = ""  # in which the system is used: 27(1)(a)
+    period: Statement = ""  # how long and how often: 27(1)(b)
+    people_affected: Statement = ""  # 27(1)(c)
+    governance: Statement = ""  # who acts when a risk comes true: 27(1)(f)
+    people_consulted: Statement = ""  # GDPR 35(9), or why not
+    metrics_why: Statement = ""  # Annex IV 4
+    standards: Statement = ""  # Annex IV 7
+    conformity: Statement = ""  # where the EU declaration is: Annex IV 8
+    monitoring: Statement = ""  # the plan of Article 72: Annex IV 9
+
+    def words(self) -> dict[str, str]:
+        """Return the statements by name."""
+        return self.model_dump(exclude={"purposes"})
 
 
 class TrustSettings(ServiceSettings):
@@ -89,7 +124,9 @@ class TrustSettings(ServiceSettings):
     challenge_period_s: float = Field(default=60.0, ge=0)
     storage: str = "EU"
     withdraw_at: str = "/v1/withdrawals"
+    coordinator: str | None = None
     parties: dict[str, Party] = Field(default_factory=dict)
+    declared: Declared = Declared()
     portal: PortalSettings = PortalSettings()
 
     @classmethod

@@ -118,6 +118,12 @@ class Accounts:
             for row in self._ledger.accounts()
         ]
 
+    def has_any(self, *roles: StaffRole) -> bool:
+        """Return whether an active account has one of these roles."""
+        wanted = {role.value for role in roles}
+        rows = (row for row in self._ledger.accounts() if state_of(row) == "active")
+        return any(wanted & set(row.roles.split()) for row in rows)
+
     # -- what the owner does with the one-time token -----------------------------------
 
     def choose_password(self, name: str, token: str, password: str) -> Enrolment:

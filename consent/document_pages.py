@@ -1,0 +1,101 @@
+"""A stamped document as Markdown, as a page to print, or as JSON-LD; all say the same."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from consent.documents import Kind
+
+CONTEXT = {"dpv": "https://w3id.org/dpv#", "dct": "http://purl.org/dc/terms/"}
+
+
+def as_markdown(kind: Kind, stamp: Mapping[str, Any]) -> str:
+    """Return the document as Markdown, its approvals and what is missing at the end."""
+    parts = [
+        f"## {_heading(kind, name)}\n\n{_lines(value)}\n"
+        for name, value in (*stamp["document"].items(), *_ending(stamp).items())
+    ]
+    return f"# {kind.title}\n\nDigest: `{stamp['digest']}`\n\n" + "\n".join(parts)
+
+
+def as_html(kind: Kind, stamp: Mapping[str, Any]) -> str:
+    """Return the document as one HTML page without script, fit to print."""
+    title = html.escape(kind.title)
+    parts = "".join(
+        f"<section><h2>{html.escape(_heading(kind, name))}</h2>{_html(value)}</section>"
+        for name, value in (*stamp["document"].items(), *_ending(stamp).items())
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+        f"<body><main><h1>{title}</h1><p>Digest: <code>{stamp['digest']}</code></p>{parts}"
+        "</main></body></html>"
+    )
+
+
+def as_json_ld(kind: Kind, stamp: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document as JSON-LD; its type is DPV's where DPV has a word for it."""
+    typed = {} if kind.term is None else {"@type": kind.term}
+    identity = {
+        "@context": CONTEXT,
+        "@id": f"urn:sha256:{stamp['digest']}",
+        "dct:title": kind.title,
+        "dct:approver": [row["by"] for row in stamp["approval"]["approvals"] if row["holds"]],
+    }
+    return identity | typed | {"dct:hasPart": stamp["document"]}
+
+
+def _ending(stamp: Mapping[str, Any]) -> dict[str, Any]:
+    return {"missing": list(stamp["missing"]), "approval": stamp["approval"]}
+
+
+def _heading(kind: Kind, name: str) -> str:
+    return kind.headings.get(name, name.replace("_", " ").capitalize())
+
+
+def _lines(value: Any, depth: int = 0) -> str:
+    pad = "  " * depth
+    if isinstance(value, Mapping):
+        return "\n".join(
+            f"{pad}- {_word(n)}: {_plain(v)}"
+            if not _nested(v)
+            else f"{pad}- {_word(n)}:\n{_lines(v, depth + 1)}"
+            for n, v in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return "\n".join(
+            f"{pad}- {_plain(v)}" if not _nested(v) else f"{pad}-\n{_lines(v, depth + 1)}"
+            for v in value
+        )
+    return f"{pad}{_plain(value)}"
+
+
+def _html(value: Any) -> str:
+    if not _nested(value):
+        return f"<p>{html.escape(_plain(value))}</p>"
+    if isinstance(value, Mapping):
+        rows = (
+            f'<tr><th scope="row">{html.escape(_word(n))}</th><td>{_cell(v)}</td></tr>'
+            for n, v in value.items()
+        )
+        return f"<table>{''.join(rows)}</table>"
+    return f"<ul>{''.join(f'<li>{_cell(v)}</li>' for v in value)}</ul>"
+
+
+def _cell(value: Any) -> str:
+    return _html(value) if _nested(value) else html.escape(_plain(value))
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple) and bool(value)
+
+
+def _plain(value: Any) -> str:
+    if value is None or (isinstance(value, Mapping | list | tuple) and not value):
+        return "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _word(name: object) -> str:
+    return str(name).replace("_", " ")
