@@ -10,6 +10,7 @@
     POST /v1/uses/{use}          act on a kept turn; a refusal is an answer
     GET  /v1/alerts              open alerts; /v1/alerts/stream sends each change
     POST /v1/replies, /v1/compensations, /v1/approvals/...   (`client_node.approvals_api`)
+    POST /v1/journeys, /v1/moments                           (`client_node.customers_api`)
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
     POST /v1/withdrawals         a person's withdrawal, in one step
@@ -37,6 +38,7 @@ from audit.trace_api import trace_router
 from client_node import wire
 from client_node.approvals_api import approvals_router, proposals_router
 from client_node.budget_words import remaining, to_dict
+from client_node.customers_api import customers_router
 from client_node.errors import (
     AccessDenied,
     ApprovalRefused,
@@ -121,6 +123,7 @@ def _router(service: NodeService) -> APIRouter:
     router.include_router(uses_router(service))
     router.include_router(proposals_router(service.room.proposals))
     router.include_router(approvals_router(service.room.proposals))
+    router.include_router(customers_router(service.room.customers, service.people))
     return router
 
 

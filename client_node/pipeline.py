@@ -284,6 +284,7 @@ def service_copy(turn: Turn, known: Known, *, at: int) -> bytes:
             "label": reading and reading.label,
             "emotion": reading and reading.emotion,
             "confidence": reading and reading.confidence,
+            "valence": reading and reading.valence,
             "release": reading and reading.release_id,
             "read_at": at,
         }

@@ -33,9 +33,13 @@ from client_node.uses.asked import Uses
 from client_node.uses.assist import Assist
 from client_node.uses.built import built_uses
 from client_node.uses.compensation import Compensation
+from client_node.uses.customer_desk import CustomerDesk
 from client_node.uses.desk import UseDesk
+from client_node.uses.hold_back import HoldBack
+from client_node.uses.journey import Journey
 from client_node.uses.proposals import Proposals
 from client_node.uses.reply import Reply, ReplyRelease
+from client_node.uses.use import Described
 from client_node.vault import Vault
 from models.encoder import Encoder
 from models.message_guard import MessageGuard
@@ -70,6 +74,13 @@ class UseRoom:
     desk: UseDesk
     approvals: Approvals
     proposals: Proposals
+    customers: CustomerDesk
+
+    def described(self) -> list[Described]:
+        """Return what every use here is for."""
+        own = (self.proposals.reply, self.proposals.release)
+        asked = (self.customers.journey, self.customers.hold_back)
+        return [*self.uses.described(), *(use.described for use in (*own, *asked))]
 
 
 def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoom:
@@ -122,7 +133,10 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         log=doors.log,
         new_id=doors.new_id,
     )
-    return UseRoom(uses=uses, desk=desk, approvals=approvals, proposals=proposals)
+    customers = CustomerDesk(desk=desk, uses=uses, journey=Journey(), hold_back=HoldBack())
+    return UseRoom(
+        uses=uses, desk=desk, approvals=approvals, proposals=proposals, customers=customers
+    )
 
 
 def _assist(settings: NodeSettings, guard: MessageGuard, doors: Doors) -> Assist:

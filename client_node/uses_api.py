@@ -33,7 +33,7 @@ def uses_router(service: NodeService) -> APIRouter:
 
     @router.get("/uses")
     def uses() -> dict[str, Any]:
-        found = [service.pipeline.early.described, *service.pipeline.uses.described()]
+        found = [service.pipeline.early.described, *service.room.described()]
         return {"uses": [described_to_dict(described) for described in found]}
 
     @router.get("/alerts")

@@ -21,6 +21,7 @@ from client_node.vault import Vault
 from policies.clock import Clock
 from policies.decision import UseRequest
 from policies.errors import Refused
+from policies.permit import Permit
 from policies.vocabulary import Action, Emotion, NodeId, Purpose, SubjectId, Use
 
 
@@ -68,7 +69,7 @@ class UseDesk:
             PolicyUnavailable, EvidenceUnavailable, VaultError: It is not opened.
         """
         subject = self.vault.owner(turn)
-        kept = self._reading(turn, subject)
+        kept = self.open(turn, self.reading_permit(subject))
         return AskedUse(
             use=use,
             subject=subject,
@@ -79,12 +80,24 @@ class UseDesk:
             turn=turn,
         )
 
-    def _reading(self, turn: str, subject: SubjectId) -> dict[str, Any]:
+    def reading_permit(self, subject: SubjectId) -> Permit:
+        """Return the permit to open what was read of this person for service.
+
+        Raises:
+            Refused: The gate says no; recorded.
+            PolicyUnavailable, EvidenceUnavailable: The gate could not answer.
+        """
         request = UseRequest(
             node=self.node, action=Action.INFER, purpose=Purpose.SERVICE, subject=subject
         )
-        standing = self.cache.standing(subject)
-        permit = self.gate.open(request, standing, self.cache.governance)
+        return self.gate.open(request, self.cache.standing(subject), self.cache.governance)
+
+    def open(self, turn: str, permit: Permit) -> dict[str, Any]:
+        """Return what was sealed of a turn for service.
+
+        Raises:
+            PermitInvalid, TurnUnknown, VaultError: It is not opened.
+        """
         copy = self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
         kept: dict[str, Any] = json.loads(copy)
         return kept

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from client_node.hints import Step
 from client_node.redress import Redress
+from client_node.story import KeptReading
 from client_node.uses.queue import QueueState
 from models.conversation import Outlook
 from policies.decision import Facts
@@ -76,8 +77,8 @@ class AskedUse:
     reading (rule 16). `text` is what redaction left of the turn, for a use that searches by it;
     `conversation` and `outlook` go with a use that watches a conversation's course. `cancelling`
     says that the person is on their way out (rule 17). `topic` is what a reply is about, `draft`
-    one that waits, `redress` what a complaint would be given (rule 12), and
-    `approved_by` who said yes to either (rule 23).
+    one that waits, `redress` what a complaint would be given (rule 12), `approved_by`
+    who said yes to either (rule 23), and `story` the readings that a journey shows.
     """
 
     use: Use
@@ -94,6 +95,7 @@ class AskedUse:
     topic: str = ""
     draft: Draft | None = None
     redress: Redress | None = None
+    story: tuple[KeptReading, ...] = ()
     approved_by: str | None = None
     channel: Channel = Channel.CUSTOMER
     role: Role = Role.CUSTOMER

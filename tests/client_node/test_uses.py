@@ -35,6 +35,8 @@ def uses_of(world: Any) -> Iterator[BuiltUse]:
     yield node.pipeline.early
     yield node.room.proposals.reply
     yield node.room.proposals.release
+    yield node.room.customers.journey
+    yield node.room.customers.hold_back
     yield from node.pipeline.uses.built.values()
 
 
@@ -74,7 +76,7 @@ def test_no_use_acts_without_its_own_permit(world: Any) -> None:
             permit("anna", action=Action.USE, purpose=use.described.purpose),
             use=use.described.use,
         )
-        other = Use.REFERRAL
+        other = Use.PRIORITY if use.described.use is Use.REFERRAL else Use.REFERRAL
         for wrong in (
             replace(mine, use=other),
             replace(mine, use=None, action=Action.INFER),

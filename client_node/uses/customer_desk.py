@@ -1,0 +1,141 @@
+"""What is asked about a customer rather than about one turn: their journey, and their moment.
+
+1. the gate lets the kept readings be opened (infer, for service); 2. the vault opens those of the
+session; 3. the gate is asked for the use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from client_node.errors import TurnUnknown
+from client_node.moment import Activity, Moment, moment
+from client_node.story import KeptReading
+from client_node.turn import UseAnswer
+from client_node.uses.asked import Uses, refusal
+from client_node.uses.desk import UseDesk
+from client_node.uses.hold_back import HoldBack, offered
+from client_node.uses.journey import Journey
+from client_node.uses.use import AskedUse
+from policies.errors import Refused
+from policies.permit import Permit
+from policies.vocabulary import Emotion, Purpose, SubjectId, Use
+
+DAYS = 30
+DUE_FROM = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerDesk:
+    """Opens what is kept of a customer's session, and asks for a use of it."""
+
+    desk: UseDesk
+    uses: Uses
+    journey: Journey
+    hold_back: HoldBack
+
+    def story(self, subject: SubjectId, conversation: str | None) -> UseAnswer:
+        """Return the journey of a customer, or of one conversation of theirs.
+
+        Raises:
+            PolicyUnavailable, EvidenceUnavailable, VaultError: Nothing is shown.
+        """
+        use = self.journey.described.use
+        try:
+            kept = self._readings(subject, conversation)  # 1, 2
+        except Refused as error:
+            return UseAnswer(use=use, ruling=refusal(error.decision))
+        return self.uses.through(self.journey, _asked(use, subject, kept))  # 3
+
+    def moment(self, subject: SubjectId, activity: Activity) -> dict[str, Any]:
+        """Return when to contact a customer, and whether an offer is made.
+
+        It is due, or not, before any reading is opened; a reading can only hold it back.
+
+        Raises:
+            PolicyUnavailable, EvidenceUnavailable, VaultError: Nothing is said.
+        """
+        now = int(self.desk.clock())
+        found = moment(activity, now_s=now, days=DAYS, due_from=DUE_FROM)
+        why = self._kept_away(subject)
+        if why is not None or not found.due:
+            return _said(found, made=False, why=why or "no offer is due by ordinary activity")
+        held = self._held(subject)
+        if held is None or not held.ruling.allowed or not held.outcome["held"]:
+            made = offered(due=found.due, cue=None)
+            return _said(found, made=made, why="due by ordinary activity alone")
+        why = "held back by an expressed cue"
+        more = {"do": held.outcome["do"], "decision": held.ruling.decision}
+        return _said(found, made=False, why=why) | more
+
+    def _kept_away(self, subject: SubjectId) -> str | None:
+        """Return why nobody may be sold to, before anything is read; None where nothing says so."""
+        standing = self.desk.cache.standing(subject)
+        if standing is None or standing.erased or standing.restricted:
+            return "nothing is known that would allow it"
+        if Purpose.OFFERS in standing.objected | standing.withdrawn:
+            return "the person objected to offers"
+        if standing.vulnerabilities:
+            return "not to somebody who is vulnerable: refer to help where it is wanted"
+        return None
+
+    def _held(self, subject: SubjectId) -> UseAnswer | None:
+        try:
+            kept = self._readings(subject, None)
+        except Refused:
+            return None
+        if not kept or kept[-1].emotion is None:
+            return None
+        use = self.hold_back.described.use
+        return self.uses.through(self.hold_back, _asked(use, subject, kept[-1:]))
+
+    def _readings(self, subject: SubjectId, conversation: str | None) -> tuple[KeptReading, ...]:
+        """Return the session's readings, oldest first."""
+        vault = self.desk.vault
+        permit = self.desk.reading_permit(subject)
+        turns = [kept.turn for kept in vault.kept(subject) if kept.purpose == Purpose.SERVICE.value]
+        found = [reading for turn in turns if (reading := self._open(turn, permit)) is not None]
+        return tuple(r for r in found if conversation is None or r.conversation == conversation)
+
+    def _open(self, turn: str, permit: Permit) -> KeptReading | None:
+        """Open one turn; None where its session is over, or it went meanwhile."""
+        try:
+            return _reading(turn, self.desk.open(turn, permit))
+        except TurnUnknown:
+            return None
+
+
+def _asked(use: Use, subject: SubjectId, kept: tuple[KeptReading, ...]) -> AskedUse:
+    """Return the request, resting on the newest sure reading and as old as the oldest."""
+    sure = [reading for reading in kept if reading.emotion is not None]
+    return AskedUse(
+        use=use,
+        subject=subject,
+        emotion=sure[-1].emotion if sure else None,
+        read_at=min(reading.at for reading in sure) if sure else None,
+        story=kept,
+    )
+
+
+def _reading(turn: str, kept: dict[str, Any]) -> KeptReading:
+    return KeptReading(
+        turn=turn,
+        at=kept["read_at"],
+        conversation=kept["conversation"],
+        label=kept["label"],
+        emotion=None if kept["emotion"] is None else Emotion(kept["emotion"]),
+        confidence=kept["confidence"],
+        valence=kept.get("valence"),
+    )
+
+
+def _said(found: Moment, *, made: bool, why: str) -> dict[str, Any]:
+    return {
+        "hour": found.hour,
+        "likely": round(found.likely, 3),
+        "within_days": found.days,
+        "due": found.due,
+        "offer": made,
+        "because": why,
+    }
