@@ -8,6 +8,7 @@ message may quote the person.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -103,7 +104,10 @@ def install_error_handlers(app: FastAPI, mapping: Mapping[type[UndertoneError], 
         if status in _BAD_INPUT or isinstance(error, RequestExpired):
             reason = _words(type(error).__name__).lower().replace(" ", "-")
             _mark(request.scope, reason, getattr(error, "field", ""))
-        return problem(status, _words(type(error).__name__), str(error), **_members(error))
+        answer = problem(status, _words(type(error).__name__), str(error), **_members(error))
+        if (wait_s := getattr(error, "retry_after_s", None)) is not None:
+            answer.headers["Retry-After"] = str(math.ceil(wait_s))
+        return answer
 
     app.add_exception_handler(UndertoneError, expected)
     app.add_exception_handler(RequestValidationError, _malformed)

@@ -5,6 +5,7 @@
     GET  /v1/budget              what a person at this node may have lost, and may still
     POST /v1/turns               a turn of conversation, and its trend (`client_node.pipeline`)
     POST /v1/labels              a customer's own label
+    POST /v1/corrections         this is wrong: corrected here, and a label where they allow it
     POST /v1/recalibrations      fit confidence to this branch's own labels; it stays here
     GET  /v1/uses                what is done with a reading here, and by which rules
     POST /v1/uses/{use}          act on a kept turn; a refusal is an answer
@@ -19,6 +20,9 @@
     GET  /v1/trace/{decision}    staff: what a decision rests on (`audit.trace_api`)
     POST /v1/own/...             a person's own questions (`client_node.own_data_api`)
     POST /v1/proofs              was this person in that round?
+
+A POST may carry an `Idempotency-Key` (`client_node.idempotency_api`); a turn too many is answered
+with 429 and Retry-After (`client_node.load`).
 
 Errors are problem+json (RFC 9457): one line, no personal text, no traceback.
 """
@@ -45,6 +49,7 @@ from client_node.errors import (
     ApprovalUnknown,
     LabelUnknown,
     NodeError,
+    Overloaded,
     RecalibrationRefused,
     TooManyWatchers,
     TrustUnavailable,
@@ -54,6 +59,8 @@ from client_node.errors import (
     TurnUndecodable,
     TurnUnknown,
 )
+from client_node.idempotency_api import Idempotency
+from client_node.load import shed
 from client_node.own_data_api import auditor_router, own_data_router
 from client_node.service import VERSION, NodeService
 from client_node.training import limits_of
@@ -73,6 +80,7 @@ STATUSES: dict[type[UndertoneError], int] = {
     EntryMissing: 404,
     TrustUnavailable: 502,
     TooManyWatchers: 429,
+    Overloaded: 429,
     RecalibrationRefused: 409,
     ApprovalUnknown: 404,
     ApprovalRefused: 409,
@@ -87,6 +95,7 @@ def create_app(service: NodeService) -> FastAPI:
     """Return the node's app for integrations."""
     app = FastAPI(title="Undertone node", version=VERSION, docs_url=None, redoc_url=None)
     install_error_handlers(app, STATUSES)
+    app.add_middleware(Idempotency, replays=service.room.replays)
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
@@ -154,9 +163,25 @@ def _add_turns(router: APIRouter, service: NodeService) -> None:
     @router.post("/turns")
     async def turns(said: wire.TurnIn) -> dict[str, Any]:
         turn = said.turn(service.people.subject(said.customer))
-        with span("turn", node=service.node):
-            answer = await run_in_threadpool(service.pipeline.answer, turn)
-        return wire.answer_to_dict(answer)
+        left_out: tuple[str, ...] = ()
+        with service.room.load.admit() as crowded:
+            if crowded:
+                turn, left_out = shed(turn)
+            with span("turn", node=service.node):
+                answer = await run_in_threadpool(service.pipeline.answer, turn)
+        value = wire.answer_to_dict(answer)
+        return value | {"left_out": list(left_out)} if left_out else value
+
+    @router.post("/corrections", status_code=201)
+    def corrections(said: wire.CorrectionIn) -> dict[str, Any]:
+        found = service.corrections.record(said.turn, said.label)
+        training = found.training
+        return {
+            "turn": said.turn,
+            "decision": found.service.decision,
+            "training": training is not None and training.allowed,
+            "rules": [] if training is None else list(training.rules),
+        }
 
     @router.post("/labels")
     def labels(said: wire.LabelIn) -> dict[str, Any]:

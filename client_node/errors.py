@@ -7,6 +7,7 @@ NodeError
 │   ├── TurnTooLong         more text than a turn may carry
 │   ├── TurnUndecodable     bytes that are not UTF-8
 │   └── LabelUnknown        a label the node's policy does not map
+├── Overloaded              as many turns are under way as may be
 ├── TooManyWatchers         as many watch the alerts as may
 ├── TurnUnknown             no such turn is sealed here, or not for that purpose
 ├── AccessDenied            no integration has that key
@@ -67,6 +68,12 @@ class LabelUnknown(TurnInvalid):
 
 class TurnUnknown(NodeError):  # noqa: N818
     """Report that no such turn is sealed here for that purpose."""
+
+
+class Overloaded(NodeError):  # noqa: N818
+    """Report that as many turns are under way as may be; nothing of this one was read."""
+
+    retry_after_s = 1
 
 
 class TooManyWatchers(NodeError):  # noqa: N818

@@ -39,10 +39,12 @@ from client_node.access import ApiKeys
 from client_node.budget_ledger import BudgetLedger
 from client_node.connections import ConnectionPolicy
 from client_node.conversations import Conversations
+from client_node.corrections import Corrections
 from client_node.errors import LedgerRolledBack, NodeError, StartRefused
 from client_node.feed_holds import FeedHolds
 from client_node.gateway_client import GatewayClient
 from client_node.held_out import HeldOut
+from client_node.housekeeping import Housekeeping
 from client_node.labels import Labels
 from client_node.local_head import LocalHeadFile
 from client_node.notice import require_notice
@@ -66,13 +68,13 @@ from client_node.settings import (
     parse_key,
     read_secret,
 )
-from client_node.standing_cache import Feed, StandingCache
+from client_node.standing_cache import StandingCache
 from client_node.standing_keeper import StandingKeeper
 from client_node.training import Training, limits_of
 from client_node.trust_client import TrustClient
 from client_node.use_room import Doors, UseRoom, open_uses
 from client_node.uses.frustration import EarlyFrustration
-from client_node.vault import SESSION_S, Vault
+from client_node.vault import Vault
 from client_node.witnesses import Witnesses
 from models.encoder import Encoder
 from models.errors import ModelError
@@ -81,7 +83,7 @@ from policies.clock import Clock
 from policies.current import Current
 from policies.errors import PolicyError
 from policies.terms import NodePolicy
-from policies.vocabulary import NodeId, Purpose
+from policies.vocabulary import NodeId
 
 VERSION = "0.1.0"
 _Part = TypeVar("_Part", Keystore, EvidenceLog, Vault, RoundAnswers, Witnessing, Personalisation)
@@ -129,6 +131,19 @@ class NodeService:
     gate: Gate
     retention: RetentionKeeper
     opened: ExitStack
+
+    @property
+    def corrections(self) -> Corrections:
+        """What puts a reading right."""
+        return Corrections(
+            gate=self.gate,
+            desk=self.room.desk,
+            vault=self.vault,
+            labels=self.labels,
+            conversations=self.pipeline.conversations,
+            families=dict(self.policy.labels),
+            log=self.log,
+        )
 
     @property
     def own_data(self) -> OwnData:
@@ -297,22 +312,6 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
     recalibration = Recalibration(
         node=node, gate=gate, cache=cache, vault=vault, releases=releases, clock=clock
     )
-    keeper = StandingKeeper(
-        client=client,
-        cache=cache,
-        vault=vault,
-        conversations=conversations,
-        recalibration=recalibration,
-        log=log,
-        clock=clock,
-        poll_s=settings.poll_s,
-        also=lambda: _after_poll(
-            vault, conversations, witnesses, rules, personalisation, room, clock
-        ),
-        adopt=rules.adopt,
-        hear_holds=holds.hear,
-        learned=lambda feed: _learn_of(feed, personalisation, room),
-    )
     room = open_uses(
         settings,
         Doors(
@@ -330,6 +329,29 @@ def _assemble(  # noqa: PLR0917 (one call, in the order of the module's text)
             progress=parts.progress,
         ),
         opened,
+    )
+    housekeeping = Housekeeping(
+        vault=vault,
+        conversations=conversations,
+        witnesses=witnesses,
+        rules=rules,
+        personalisation=personalisation,
+        room=room,
+        clock=clock,
+    )
+    keeper = StandingKeeper(
+        client=client,
+        cache=cache,
+        vault=vault,
+        conversations=conversations,
+        recalibration=recalibration,
+        log=log,
+        clock=clock,
+        poll_s=settings.poll_s,
+        also=housekeeping.tidy,
+        adopt=rules.adopt,
+        hear_holds=holds.hear,
+        learned=housekeeping.forget,
     )
     service = NodeService(
         node=node,
@@ -532,27 +554,3 @@ def _retention(
         sealing = Sealing(log=log, archive=archive, policy=policy, clock=clock)
     retention = Retention(log=log, policy=policy, holds=holds, clock=clock, keystore=keystore)
     return RetentionKeeper(retention, sealing, clock=clock, ready=lambda: holds.heard)
-
-
-def _learn_of(feed: Feed, personalisation: Personalisation, room: UseRoom) -> None:
-    """Drop what rests on somebody who withdraws, before any key is destroyed."""
-    personalisation.hear(feed)
-    less = {s.subject for s in feed.standings if s.erased or s.withdrawn}
-    room.approvals.drop(less | {subject for subject, _ in feed.withdrawn})
-
-
-def _after_poll(  # noqa: PLR0917 (one call, in the order of what is done)
-    vault: Vault,
-    conversations: Conversations,
-    witnesses: Witnesses,
-    rules: NodeRules,
-    personalisation: Personalisation,
-    room: UseRoom,
-    clock: Clock,
-) -> None:
-    room.approvals.expire()
-    conversations.expire(now=clock())
-    vault.expire(Purpose.SERVICE, before=clock() - SESSION_S)
-    witnesses.meet_when_due()
-    rules.report()
-    personalisation.keep_fresh()

@@ -40,7 +40,8 @@ class NodeSettings(ServiceSettings):
     Texts of replies ship too, or are those of `replies_file`, signed like the hints; a model on
     this machine (`reply_model_url`) may draft on top of them. `redress_file` says what complaints
     are given. What waits for a person's yes waits `approval_s`; `calm_floor` is the smallest
-    cohort of the test over calm customers (rule 14).
+    cohort of the test over calm customers (rule 14). Above `crowded_turns` under way optional work
+    is left out, above `most_turns` a turn is refused for a second (`client_node.load`).
     """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_NODE_", extra="forbid", frozen=True)
@@ -77,6 +78,8 @@ class NodeSettings(ServiceSettings):
     redress_file: Path | None = None
     approval_s: float = Field(default=3600.0, gt=0, le=86_400)
     calm_floor: int = Field(default=10, ge=2)
+    crowded_turns: int = Field(default=48, ge=1)
+    most_turns: int = Field(default=256, ge=1)
     retention: Path | None = None
     archive: Path | None = None
     poll_s: float = Field(default=2.0, gt=0)

@@ -23,8 +23,10 @@ from client_node.articles import Articles
 from client_node.connections import ConnectionPolicy
 from client_node.errors import StartRefused
 from client_node.hints import ApprovedHints, shipped_hints, signed_hints
+from client_node.load import Load
 from client_node.redaction import Redacts
 from client_node.redress import load_redress
+from client_node.replays import Replays
 from client_node.replies import ReplyTexts, shipped_replies, signed_replies
 from client_node.reply_model import LONGEST_S, ReplyModel, check_local
 from client_node.settings import NodeSettings, parse_key, read_secret
@@ -75,6 +77,8 @@ class UseRoom:
     approvals: Approvals
     proposals: Proposals
     customers: CustomerDesk
+    load: Load
+    replays: Replays
 
     def described(self) -> list[Described]:
         """Return what every use here is for."""
@@ -135,7 +139,13 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
     )
     customers = CustomerDesk(desk=desk, uses=uses, journey=Journey(), hold_back=HoldBack())
     return UseRoom(
-        uses=uses, desk=desk, approvals=approvals, proposals=proposals, customers=customers
+        uses=uses,
+        desk=desk,
+        approvals=approvals,
+        proposals=proposals,
+        customers=customers,
+        load=Load(crowded=settings.crowded_turns, most=settings.most_turns),
+        replays=Replays(clock=doors.clock),
     )
 
 

@@ -144,6 +144,21 @@ class Vault:
             record.provenance = provenance.value
             self._write([record])
 
+    def correct(self, turn: str, plaintext: bytes, *, permit: Permit, now: float) -> None:
+        """Put another service copy in the place of the turn's, as old as that was.
+
+        Raises:
+            PermitInvalid, TurnUnknown, VaultError: As in `open` and `seal`.
+        """
+        purpose = Purpose.SERVICE
+        with self._lock:
+            record = self._find(turn, purpose)
+            subject = SubjectId(record.subject)
+            permit.cover(action=Action.LABEL, purpose=purpose, subject=subject, now=now)
+            self._check_fresh(permit, subject)
+            record.sealed = self._sealing(subject, purpose, plaintext, _context(turn, purpose))
+            self._write([record])
+
     def enclose(
         self, name: str, plaintext: bytes, *, permit: Permit, subject: SubjectId, now: float
     ) -> bytes:

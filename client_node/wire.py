@@ -134,6 +134,13 @@ class LabelIn(Shape):
     provenance: Provenance
 
 
+class CorrectionIn(Shape):
+    """A reading that the customer says is wrong: their own label, or null for none."""
+
+    turn: Id
+    label: Annotated[str, Field(max_length=64)] | None = None
+
+
 class UseIn(Shape):
     """A use of a turn that was read before."""
 
