@@ -8,7 +8,8 @@ For every use, in this order, and no permit unless each step succeeds:
 3. evidence: the decision, yes or no, is durable in the log;
 4. permit: for exactly this use, for some seconds.
 
-What was considered goes sealed beside the log, so that the decision can be made again. Not
+What was considered goes sealed beside the log, so that the decision can be made again. Callers
+who come together are decided and recorded together (`audit.together`), each for itself. Not
 here: the rules (`policies`), where standing comes from (`consent`), what a permit opens.
 """
 
@@ -20,16 +21,20 @@ import hmac
 import secrets
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import asdict
 from typing import NamedTuple, NoReturn
 
 from audit.batch import Batch, blind, commit, key_digest
 from audit.decided import batch_facts, decided, facts_of, ids_of, notice_of
-from audit.errors import EntryMissing, EnvelopeInvalid, EvidenceUnavailable
+from audit.errors import EntryMissing, EnvelopeInvalid
 from audit.events import Event, EventKind, Value
 from audit.keys import VerifyKey
 from audit.log import Draft, EvidenceLog
+from audit.once import Work
+from audit.recorder import Recorder
 from audit.signing import seal, unseal
+from audit.together import Together
 from policies.clock import Clock
 from policies.decision import Decides, Decision, UseRequest
 from policies.errors import PolicyUnavailable, Refused, UndertoneError
@@ -66,6 +71,23 @@ class Outcome(NamedTuple):
     permit: Permit | None
 
 
+class _Ask(NamedTuple):
+    """What one caller asks, and in which trace."""
+
+    requests: Sequence[UseRequest]
+    standing: Standing | None
+    governance: Governance | None
+    context: Context
+
+
+class _Drawn(NamedTuple):
+    """What was decided for one caller, and its record, not durable yet."""
+
+    pairs: Sequence[tuple[UseRequest, Decision]]
+    work: Work
+    now: float
+
+
 class Gate:
     """Decides, records, then permits; safe to share between threads."""
 
@@ -95,6 +117,8 @@ class Gate:
         self._batch_key = batch_key
         self._permit_ttl_s = permit_ttl_s
         self._basis = basis
+        self._recorder = Recorder(log)
+        self._together = Together[_Ask, list[Outcome]](self._serve)
 
     def open(
         self, request: UseRequest, standing: Standing | None, governance: Governance | None
@@ -129,9 +153,29 @@ class Gate:
             PolicyUnavailable: The rules could not answer; nothing is permitted.
             EvidenceUnavailable: A decision could not be recorded; nothing is permitted.
         """
-        now = self._clock()
-        decisions = [self._decide(r, standing, governance, now=now) for r in requests]  # 1, 2
-        pairs = list(zip(requests, decisions, strict=True))
+        return self._together.ask(_Ask(requests, standing, governance, copy_context()))
+
+    def _serve(self, asks: Sequence[_Ask]) -> list[list[Outcome] | Exception]:
+        """Answer callers who came together: no error of one is another's."""
+        drawn = [ask.context.run(self._draw, ask) for ask in asks]  # 1, 2
+        ready = [one for one in drawn if isinstance(one, _Drawn)]
+        recorded = iter(self._recorder.append([one.work for one in ready]) if ready else ())  # 3
+        return [
+            self._permits_of(one, next(recorded)) if isinstance(one, _Drawn) else one
+            for one in drawn
+        ]  # 4
+
+    def _draw(self, ask: _Ask) -> _Drawn | Exception:
+        """Decide what one caller asks, and prepare its record; an error is that caller's."""
+        try:
+            return self._drawn(ask)
+        except Exception as error:  # noqa: BLE001 (raised to its caller)
+            return error
+
+    def _drawn(self, ask: _Ask) -> _Drawn:
+        now, standing, governance = self._clock(), ask.standing, ask.governance
+        decisions = [self._decide(r, standing, governance, now=now) for r in ask.requests]
+        pairs = list(zip(ask.requests, decisions, strict=True))
         basis = self._basis_of(governance)
         drafts = [
             Draft(
@@ -141,10 +185,15 @@ class Gate:
             )
             for request, decision in pairs
         ]
-        indices = self._append(drafts)  # 3
+        return _Drawn(pairs, self._recorder.prepare(drafts), now)
+
+    def _permits_of(self, one: _Drawn, recorded: range | Exception) -> list[Outcome] | Exception:
+        """Return what one caller gets, once its record is durable; nothing where it is not."""
+        if isinstance(recorded, Exception):
+            return recorded
         return [
-            Outcome(decision, self._permit_of(request, decision, index, now=now))  # 4
-            for (request, decision), index in zip(pairs, indices, strict=True)
+            Outcome(decision, self._permit_of(request, decision, index, now=one.now))
+            for (request, decision), index in zip(one.pairs, recorded, strict=True)
         ]
 
     def open_batch(
@@ -189,7 +238,7 @@ class Gate:
         }
         event = Event(kind=EventKind.BATCH_DECISION, at=now, fields=fields)
         facts = batch_facts(request, governance, decisions, batch)
-        index = self._append([Draft(event, facts)])[0]  # 3
+        index = self._recorder.record(Draft(event, facts))  # 3
         return self._permit(request, allowed, decision_id, rules, index, now=now)  # 4
 
     def restore_batch(self, index: int) -> Batch:
@@ -282,25 +331,13 @@ class Gate:
         if decision.allowed:
             raise PolicyUnavailable("the rules allow what the organisation stopped: no")
         event = decided(request, decision, self._basis_of(governance), now=now)
-        self._append([Draft(event)])
+        self._recorder.record(Draft(event))
         raise Refused(decision)
 
     def _basis_of(self, governance: Governance | None) -> dict[str, Value]:
         """Return the digests of what a decision rests on, as its event carries them."""
         governed = None if governance is None else governance.encoded.digest
         return {**self._basis(), "governance_digest": governed}
-
-    def _append(self, drafts: Sequence[Draft]) -> Sequence[int]:
-        """Append all or none; whatever breaks in the log is missing evidence."""
-        try:
-            indices = self._log.append_many(drafts)
-        except UndertoneError:
-            raise
-        except Exception as error:
-            raise EvidenceUnavailable(f"the log broke ({type(error).__name__})") from error
-        if len(indices) != len(drafts):
-            raise EvidenceUnavailable("the log recorded another number of decisions")
-        return indices
 
     def _permit_of(
         self, request: UseRequest, decision: Decision, index: int, *, now: float

@@ -150,6 +150,18 @@ class EvidenceLog:
         """
         if not drafts:
             return range(0)
+        (said,) = self.append_works([self.prepare(drafts, submission=submission)])
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    def prepare(self, drafts: Sequence[Draft], *, submission: str | None = None) -> Work:
+        """Return the bytes of events that are to be recorded together, for `append_works`.
+
+        Raises:
+            EvidenceUnavailable: Nothing is recorded any more, or a payload cannot be sealed.
+            EventInvalid: A payload is not JSON, or an event's time lies ahead of the clock.
+        """
         if self._shut is not None:
             raise EvidenceUnavailable(f"nothing is recorded any more: {self._shut}") from self._shut
         if any(draft.event.kind in KEY_KINDS for draft in drafts):
@@ -162,12 +174,22 @@ class EvidenceLog:
                 )
                 raise EventInvalid(text, field="at")
         known = None if submission is None else check_submission_id(submission)
-        pending = self._payloads.prepare(_traced(drafts))
+        return Work(self._payloads.prepare(_traced(drafts)), known)
+
+    def append_works(self, works: Sequence[Work]) -> list[range | Exception]:
+        """Record what several callers prepared, each all or none; return indices or an error each.
+
+        Raises:
+            EvidenceUnavailable: The log is closed; nothing counts as recorded.
+        """
+        if self._shut is not None:
+            raise EvidenceUnavailable(f"nothing is recorded any more: {self._shut}") from self._shut
         with self._submitting:
-            self._last = self._writer.submit(Work(pending, known))
-            done = self._last
-        first = done.result()
-        return range(first, first + len(pending))
+            submitted = [self._writer.submit(work) for work in works]
+            self._last = submitted[-1]
+        return [
+            _indices(done, len(work.pending)) for work, done in zip(works, submitted, strict=True)
+        ]
 
     def change_keys(self, make: Callable[[int], Event]) -> int:
         """Record a change of the log's own keys; return its index once it is durable.
@@ -375,6 +397,15 @@ class EvidenceLog:
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:
             raise EntryMissing(f"the log has {self.size} entries, it never had {size}")
+
+
+def _indices(done: Future[int], count: int) -> range | Exception:
+    """Wait for one work; return where it is, or why it is nowhere."""
+    try:
+        first = done.result()
+    except Exception as error:  # noqa: BLE001 (its caller's)
+        return error
+    return range(first, first + count)
 
 
 def _traced(drafts: Sequence[Draft]) -> Sequence[Draft]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,18 @@ from typing import Any
 import pytest
 
 from audit.batch import Membership, verify_batch_proof
+from audit.drafts import Pending
 from audit.errors import EntryMissing, EnvelopeInvalid, EvidenceUnavailable, SignatureInvalid
 from audit.events import EventKind
 from audit.gate import BATCH_SUBJECT, Gate, admit_permit
 from audit.keystore import Keystore
-from audit.log import EvidenceLog
+from audit.log import Draft, EvidenceLog
+from audit.once import Work
 from audit.signing import SigningKey, seal
+from audit.trace_context import current_trace
 from policies.decision import Decision, UseRequest, request_from_dict
 from policies.engine import PolicyEngine
-from policies.errors import PermitInvalid, PolicyUnavailable, Refused
+from policies.errors import PermitInvalid, PolicyUnavailable, Refused, UndertoneError
 from policies.permit import Permit
 from policies.standing import (
     Governance,
@@ -139,8 +144,11 @@ def _checkpoints(log: EvidenceLog) -> int:
 class _Forgetful:
     """A log that records fewer decisions than it was given."""
 
-    def append_many(self, drafts: list[object]) -> range:
-        return range(len(drafts) - 1)
+    def prepare(self, drafts: list[Draft]) -> Work:
+        return Work([Pending(b"", None, None) for _ in drafts])
+
+    def append_works(self, works: list[Work]) -> list[range]:
+        return [range(len(work.pending) - 1) for work in works]
 
 
 def test_gate_with_a_log_that_loses_one_of_many_permits_none_of_them(clock: SetClock) -> None:
@@ -149,6 +157,91 @@ def test_gate_with_a_log_that_loses_one_of_many_permits_none_of_them(clock: SetC
     gate = Gate(engine=ENGINE, log=lossy, clock=clock, batch_key=KEY)
     with pytest.raises(EvidenceUnavailable, match="another number"):
         gate.open_many([REQUEST, REQUEST], _standing(), GOVERNANCE)
+
+
+class _Gathering(PolicyEngine):
+    """An engine that answers the first only once all others wait, and breaks over some."""
+
+    def __init__(self, gate: Callable[[], Gate], others: int) -> None:
+        self.policy_digest = ENGINE.policy_digest
+        self._gate, self._others, self._first = gate, others, True
+
+    def decide(self, request: UseRequest, *args: Any, **kwargs: Any) -> Decision:
+        if self._first:
+            self._first = False
+            while len(self._gate()._together._waiting) < self._others:
+                threading.Event().wait(0.001)
+        if request.subject.startswith("broken"):
+            raise ValueError("Ann said")
+        return ENGINE.decide(request, *args, **kwargs)
+
+
+def _together(gate: Gate, names: Sequence[str]) -> dict[str, Permit | UndertoneError]:
+    """Ask for all of them at once; return what each got."""
+
+    def ask(name: str) -> Permit | UndertoneError:
+        subject = SubjectId(name)
+        standing = _standing(subject, Purpose.TRAINING if "refused" in name else Purpose.SERVICE)
+        request = replace(REQUEST, subject=subject)
+        try:
+            return gate.open(request, standing, GOVERNANCE)
+        except UndertoneError as error:
+            return error
+
+    with ThreadPoolExecutor(len(names)) as callers:
+        return dict(zip(names, callers.map(ask, names), strict=True))
+
+
+def test_gate_serves_callers_together_and_each_gets_its_own_answer(
+    log: EvidenceLog, clock: SetClock
+) -> None:
+    """Of those who come at once each gets its permit, refusal or error; one commit for all."""
+    names = [f"{kind}-{n}" for n in range(6) for kind in ("fine", "refused", "broken")]
+    gates = list[Gate]()
+    engine = _Gathering(lambda: gates[0], len(names) - 1)
+    gates.append(Gate(engine=engine, log=log, clock=clock, batch_key=KEY))
+    before = _checkpoints(log)
+    for name, got in _together(gates[0], names).items():
+        kind = name.split("-")[0]
+        expected = {"fine": Permit, "refused": Refused, "broken": PolicyUnavailable}[kind]
+        assert type(got) is expected
+        if isinstance(got, Permit):
+            assert got.subjects == {name}
+            assert log.entry(got.log_index).event.fields["decision_id"] == got.decision_id
+    assert log.size == 12
+    assert _checkpoints(log) <= before + 2
+
+
+def test_gate_whose_log_closes_permits_nobody_of_those_who_came_together(
+    log: EvidenceLog, clock: SetClock
+) -> None:
+    """Where the record of a group fails, every caller of the group is refused evidence."""
+    gates = list[Gate]()
+    names = [f"fine-{n}" for n in range(8)]
+    engine = _Gathering(lambda: gates[0], len(names) - 1)
+    gates.append(Gate(engine=engine, log=log, clock=clock, batch_key=KEY))
+    log.close()
+    got = _together(gates[0], names)
+    assert {type(answer) for answer in got.values()} == {EvidenceUnavailable}
+
+
+def test_gate_ties_each_record_to_its_own_callers_trace(log: EvidenceLog, clock: SetClock) -> None:
+    """Whoever serves the group, an entry names the trace that its caller was in."""
+    gates = list[Gate]()
+    engine = _Gathering(lambda: gates[0], 3)
+    gates.append(Gate(engine=engine, log=log, clock=clock, batch_key=KEY))
+
+    def ask(number: int) -> tuple[str, int]:
+        trace = f"{number + 1:032x}"
+        token = current_trace.set(trace)
+        try:
+            return trace, gates[0].open(REQUEST, _standing(), GOVERNANCE).log_index
+        finally:
+            current_trace.reset(token)
+
+    with ThreadPoolExecutor(4) as callers:
+        for trace, index in callers.map(ask, range(4)):
+            assert log.entry(index).event.fields["trace_id"] == trace
 
 
 def test_gate_keeps_what_it_considered_sealed_and_it_can_be_decided_again(

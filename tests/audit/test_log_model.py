@@ -69,7 +69,7 @@ class LogAgainstList(RuleBasedStateMachine):
         first = len(self.events)
         assert self.log.append_many(made) == range(first, first + len(made))
         self.events += [draft.event for draft in made]
-        self.payloads += [None if d.private is None else dict(d.private) for d in made]
+        self.payloads += [None if private is None else dict(private) for _, private, _ in drafts]
         self.whose += [draft.subject for draft in made]
 
     @rule(subject=st.sampled_from(PEOPLE), key_first=st.booleans())
