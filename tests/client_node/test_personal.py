@@ -214,7 +214,7 @@ def test_stopped_organisation_fits_nothing(world: World, monkeypatch: pytest.Mon
     def broken(*_: object) -> Any:
         raise EvidenceUnavailable("the disk is full")
 
-    monkeypatch.setattr(node.log, "append_many", broken)
+    monkeypatch.setattr(node.log, "append_works", broken)
     with pytest.raises(EvidenceUnavailable):
         node.personalisation.fit()
     assert not opened

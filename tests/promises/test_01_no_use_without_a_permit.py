@@ -80,7 +80,8 @@ def test_no_answer_of_standing_is_a_no(branch: Branch) -> None:
 def test_no_answer_of_engine_or_log_is_a_no(branch: Branch, part: str) -> None:
     """If the rules or the evidence break, nothing is read and nothing is kept."""
     node = opened(branch)
-    setattr(node.pipeline.gate, part, Broken())
+    gate = node.pipeline.gate
+    setattr(gate if part == "_engine" else gate._recorder, part, Broken())
     said = {"customer": "anna", "conversation": "c", "text": "this is terrible"}
     assert branch.api(node).post("/v1/turns", json=said).status_code == 503
     assert node.vault.purposes_of(branch.subject("anna")) == set()
