@@ -31,6 +31,7 @@ AuditError
 ├── AccountConflict         an account that is there already
 ├── AccountInvalid          a name, role or span that an account or token cannot have
 ├── AccountsUnavailable     the store of accounts cannot be read or written
+├── ProviderUnavailable     an identity provider that does not answer as it should
 ├── KeystoreError
 │   ├── KeystoreUnavailable the keystore cannot be opened, read or written
 │   ├── KeyDestroyed        the key is gone, and with it what it sealed
@@ -223,6 +224,10 @@ class AccountInvalid(AuditError):  # noqa: N818
 
 class AccountsUnavailable(AuditError):  # noqa: N818
     """Report that the store of accounts cannot be read or written."""
+
+
+class ProviderUnavailable(AuditError):  # noqa: N818
+    """Report that the identity provider does not answer, or not as the standard says."""
 
 
 class KeystoreError(AuditError):

@@ -21,6 +21,7 @@ from audit.portal.accounts import Accounts
 from audit.portal.diary import UNKNOWN, Diary
 from audit.portal.ledger import StaffLedger
 from audit.portal.passwords import Passwords
+from audit.portal.provider_sign_in import ProviderSignIn
 from audit.portal.second_factor import SecondFactor
 from audit.portal.secrets import Randomness, hash_of, keyed, same
 from audit.portal.session import Sessions
@@ -87,6 +88,17 @@ class Access:
             second_factor=self._second_factor,
             issuer=key.name,
         )
+        self.provider: ProviderSignIn | None = None
+        if settings.provider is not None:
+            self.provider = ProviderSignIn(
+                settings.provider,
+                ledger=self.ledger,
+                diary=self._diary,
+                throttle=self._throttle,
+                clock=clock,
+                randomness=randomness,
+                key=key.derive("staff-handshakes"),
+            )
         self.sessions = Sessions(
             ledger=self.ledger,
             diary=self._diary,
@@ -136,7 +148,7 @@ class Access:
         """Return whose name, password and code these are.
 
         1. count the attempt; 2. password; 3. second factor, so that a guess uses no code up;
-        4. forget the failures.
+        4. forget the failures; the address, which many share, keeps those that were any.
 
         Raises:
             SignInRefused: They do not belong together; which is wrong is not said.
@@ -157,6 +169,7 @@ class Access:
             self._refuse(row, "code", blocks=[(b.what, b.wait_s) for b in blocks])
         else:
             self._throttle.clear(own)  # 4
+            self._throttle.forgive([counted for counted in shared if counted not in own])
             return row
         raise SignInRefused(_WRONG)
 

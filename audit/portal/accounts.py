@@ -25,6 +25,8 @@ from policies.clock import Clock
 FIRST_TOKEN_S = 72 * 3600.0
 RECOVERY_CODES = 10
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}")
+_TAKEN = frozenset({"bootstrap", "provider", "unknown"})
+"""Words that stand in the log for somebody who is no account."""
 _WRONG = "name and one-time token do not belong together, or the token is too old"
 
 
@@ -213,8 +215,10 @@ def check_name(name: str) -> None:
     Raises:
         AccountInvalid: It may not.
     """
-    if not _NAME.fullmatch(name):
-        raise AccountInvalid("a name is 2 to 63 lower-case letters, digits, dots, - and _")
+    if not _NAME.fullmatch(name) or name in _TAKEN:
+        raise AccountInvalid(
+            "a name is 2 to 63 lower-case letters, digits, dots, - and _, none of our own words"
+        )
 
 
 def state_of(row: AccountRow) -> str:

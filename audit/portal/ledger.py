@@ -22,6 +22,7 @@ from sqlmodel import Session, SQLModel, col, create_engine, delete, select, upda
 from audit.errors import AccountConflict, AccountsUnavailable
 from audit.portal.tables import (
     AccountRow,
+    HandshakeRow,
     RecoveryRow,
     SessionRow,
     ThrottleRow,
@@ -108,6 +109,40 @@ class StaffLedger:
         """Return all accounts by name."""
         with self._session() as session:
             return list(session.exec(select(AccountRow).order_by(col(AccountRow.name))))
+
+    def account_of(self, issuer: str, subject: str) -> AccountRow | None:
+        """Return the account of somebody at an identity provider, or None."""
+        query = select(AccountRow).where(
+            col(AccountRow.issuer) == issuer, col(AccountRow.subject) == subject
+        )
+        with self._session() as session:
+            return session.exec(query).first()
+
+    def map_roles(self, name: str, roles: str) -> AccountRow:
+        """Set an account's roles; without any its sessions and tokens end."""
+        with self.writing() as session:
+            row = session.get_one(AccountRow, name)
+            row.roles = roles
+            session.add(row)
+            if not roles:
+                session.exec(delete(SessionRow).where(col(SessionRow.account) == name))
+                session.exec(delete(TokenRow).where(col(TokenRow.account) == name))
+            return row
+
+    def remember_handshake(self, row: HandshakeRow, *, now: float) -> None:
+        """Keep a sign-in that a browser began at the provider, and forget those too old."""
+        with self.writing() as session:
+            session.exec(delete(HandshakeRow).where(col(HandshakeRow.until) < now))
+            session.add(row)
+
+    def take_handshake(self, state_hash: str) -> HandshakeRow | None:
+        """Return a sign-in at the provider and forget it, in one step; None if there is none."""
+        with self.writing() as session:
+            row = session.get(HandshakeRow, state_hash)
+            if row is not None:
+                session.expunge(row)
+                session.exec(delete(HandshakeRow).where(col(HandshakeRow.state_hash) == state_hash))
+            return row
 
     def take_step(self, name: str, step: int) -> bool:
         """Remember a time step of the second factor; False if it or a later one was used."""

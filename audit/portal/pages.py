@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import secrets
 from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from audit.errors import PasswordRefused, SignInRefused, TooManyAttempts
+from audit.errors import (
+    AccountUnknown,
+    PasswordRefused,
+    ProviderUnavailable,
+    SignInRefused,
+    TooManyAttempts,
+)
 from audit.portal.access import SESSION_COOKIE, Access, Attempt
 from audit.portal.frame import SIGN_IN, VISIT_COOKIE, form_of, local_path, page
+from audit.portal.provider_sign_in import METHOD, ProviderSignIn, Returned
+from audit.portal.tables import AccountRow
 from audit.staff import Staff, StaffRole, only
 
 DEVICE_COOKIE = "__Host-undertone-device"
+PROVIDER = f"{SIGN_IN}/provider"
+_Brought = Annotated[str, Query(max_length=2048)]
 _YEAR_S = 365 * 86_400
 _ANY = Annotated[Staff, Depends(only(*StaffRole))]
 
@@ -23,6 +34,7 @@ def sign_in_pages(access: Access) -> APIRouter:
     """Return the pages over a service's accounts."""
     router = APIRouter(include_in_schema=False)
     _add_sign_in(router, access)
+    _add_provider(router, access)
     _add_welcome(router, access)
     _add_account(router, access)
     return router
@@ -31,7 +43,7 @@ def sign_in_pages(access: Access) -> APIRouter:
 def _add_sign_in(router: APIRouter, access: Access) -> None:
     @router.get(SIGN_IN)
     def ask(request: Request, next: str = "/account") -> Response:  # noqa: A002 (the query's name)
-        return _visited(request, "sign_in.html", next=local_path(next), wrong="")
+        return _sign_in_page(request, access, next=local_path(next), wrong="")
 
     @router.post(SIGN_IN)
     async def take(request: Request) -> Response:
@@ -40,7 +52,7 @@ def _add_sign_in(router: APIRouter, access: Access) -> None:
             name=form.get("name", "").strip(),
             password=form.get("password", ""),
             code=form.get("code", ""),
-            address=request.client.host if request.client else "",
+            address=_address(request),
             device=request.cookies.get(DEVICE_COOKIE, ""),
         )
         going = local_path(form.get("next", ""))
@@ -48,18 +60,57 @@ def _add_sign_in(router: APIRouter, access: Access) -> None:
             account = await run_in_threadpool(access.sign_in, attempt)
         except (SignInRefused, TooManyAttempts) as error:
             status = 429 if isinstance(error, TooManyAttempts) else 401
-            return page(request, "sign_in.html", status=status, next=going, wrong=str(error))
-        before = request.cookies.get(SESSION_COOKIE)
-        if before is not None:  # no id from before a sign-in lives on after it
-            await run_in_threadpool(access.sessions.end, before)
-        session = await run_in_threadpool(
-            lambda: access.sessions.open(account, method="password-and-code")
+            return _sign_in_page(request, access, status=status, next=going, wrong=str(error))
+        answer = await run_in_threadpool(
+            lambda: _let_in(request, access, account, method="password-and-code", going=going)
         )
-        answer = RedirectResponse(going, status_code=303)
-        _set(answer, SESSION_COOKIE, session)
         _set(answer, DEVICE_COOKIE, access.device_of(account.name), max_age_s=_YEAR_S)
-        answer.delete_cookie(VISIT_COOKIE, secure=True, httponly=True, samesite="lax")
         return answer
+
+
+def _add_provider(router: APIRouter, access: Access) -> None:
+    @router.get(PROVIDER)
+    def send(request: Request, next: str = "/account") -> Response:  # noqa: A002 (the query's name)
+        visit, new = visit_of(request)
+        where = _provider(access).begin(
+            visit=visit, going=local_path(next), address=_address(request)
+        )
+        answer = RedirectResponse(where, status_code=303)
+        if new:
+            _set(answer, VISIT_COOKIE, visit)
+        return answer
+
+    @router.get(f"{PROVIDER}/return")
+    def take(
+        request: Request, state: _Brought = "", code: _Brought = "", iss: _Brought | None = None
+    ) -> Response:
+        returned = Returned(state=state, code=code, issuer=iss, address=_address(request))
+        visit, _ = visit_of(request)
+        try:
+            account, going = _provider(access).finish(returned, visit=visit)
+        except (SignInRefused, TooManyAttempts) as error:
+            status = 429 if isinstance(error, TooManyAttempts) else 401
+            return _sign_in_page(request, access, status=status, next="/account", wrong=str(error))
+        return _let_in(request, access, account, method=METHOD, going=going)
+
+
+def _provider(access: Access) -> ProviderSignIn:
+    if access.provider is None:
+        raise AccountUnknown("this service knows no identity provider: sign in with a password")
+    return access.provider
+
+
+def _let_in(
+    request: Request, access: Access, account: AccountRow, *, method: str, going: str
+) -> Response:
+    """Open a session and send the browser on; no id from before a sign-in lives on after it."""
+    before = request.cookies.get(SESSION_COOKIE)
+    if before is not None:
+        access.sessions.end(before)
+    answer = RedirectResponse(going, status_code=303)
+    _set(answer, SESSION_COOKIE, access.sessions.open(account, method=method))
+    answer.delete_cookie(VISIT_COOKIE, secure=True, httponly=True, samesite="lax")
+    return answer
 
 
 def _add_welcome(router: APIRouter, access: Access) -> None:
@@ -105,21 +156,49 @@ def _add_account(router: APIRouter, access: Access) -> None:
         if form.get("everywhere"):
             await run_in_threadpool(access.sessions.end_all, staff.name)
         else:
-            await run_in_threadpool(access.sessions.end, request.cookies[SESSION_COOKIE])
-        answer = RedirectResponse(SIGN_IN, status_code=303)
+            await run_in_threadpool(access.sessions.end, request.cookies.get(SESSION_COOKIE, ""))
+        where = await run_in_threadpool(_provider_exit, request, access, staff.name)
+        answer = page(request, "signed_out.html", provider=where)
         answer.delete_cookie(SESSION_COOKIE, secure=True, httponly=True, samesite="lax")
         return answer
 
 
-def _visited(request: Request, template: str, **values: Any) -> Response:
+def _provider_exit(request: Request, access: Access, name: str) -> str | None:
+    """Return where somebody whom the provider let in signs out there too."""
+    row = access.ledger.account(name)
+    if access.provider is None or row is None or row.issuer is None:
+        return None
+    try:
+        return access.provider.leave(back_to=str(request.base_url.replace(path=SIGN_IN)))
+    except ProviderUnavailable:
+        return None
+
+
+def _sign_in_page(
+    request: Request, access: Access, *, status: int = 200, **values: Any
+) -> Response:
+    provider = None if access.provider is None else f"{PROVIDER}?next={quote(values['next'])}"
+    return _visited(request, "sign_in.html", status=status, provider=provider, **values)
+
+
+def _visited(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """Draw a page for somebody who is not signed in, with a cookie to bind its form to."""
-    if not (request.cookies.get(SESSION_COOKIE) or request.cookies.get(VISIT_COOKIE)):
-        visit = secrets.token_urlsafe(32)
-        request.cookies[VISIT_COOKIE] = visit
-        answer = page(request, template, **values)
+    visit, new = visit_of(request)
+    request.cookies.setdefault(VISIT_COOKIE, visit)
+    answer = page(request, template, status=status, **values)
+    if new:
         _set(answer, VISIT_COOKIE, visit)
-        return answer
-    return page(request, template, **values)
+    return answer
+
+
+def visit_of(request: Request) -> tuple[str, bool]:
+    """Return what binds this browser's forms before it signs in, and whether it is new."""
+    known = request.cookies.get(SESSION_COOKIE) or request.cookies.get(VISIT_COOKIE)
+    return known or secrets.token_urlsafe(32), not known
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _set(answer: Response, name: str, value: str, *, max_age_s: int | None = None) -> None:

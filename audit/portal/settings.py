@@ -4,11 +4,52 @@
 database_url = "postgresql+pg8000://undertone@db.example/staff"  # SQLite without it
 idle_s = 1800                           # signed out after so long without a request
 absolute_s = 43200                      # signed out after so long in any case
+
+[portal.provider]                       # OpenID Connect; without it local accounts alone
+issuer = "https://login.example/realms/acme"
+client_id = "undertone-trust"
+client_secret_file = "/etc/undertone/provider.secret"
+redirect_uri = "https://trust.example:8443/sign-in/provider/return"
+roles_claim = "groups"
+
+[portal.provider.roles]                 # what is not named here gives nothing
+undertone-officers = ["officer"]
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from audit.staff import StaffRole
+
+Algorithm = Literal["RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519"]
+"""Signatures that an identity token may have: with a public key, so never `none` or HMAC."""
+
+_Https = Annotated[str, Field(pattern=r"^https://[^\s?#@]+$", max_length=512)]
+
+
+class ProviderSettings(BaseModel):
+    """An identity provider (OpenID Connect Core 1.0), and which of its words give which role.
+
+    `authority` (PEM) is what its certificate is checked against, the system's authorities
+    without it. `clock_skew_s` is how far its clock may differ from ours.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: _Https
+    client_id: Annotated[str, Field(min_length=1, max_length=256)]
+    client_secret_file: Path
+    redirect_uri: _Https
+    roles_claim: Annotated[str, Field(pattern=r"^[A-Za-z0-9_:/.-]{1,128}$")] = "groups"
+    roles: dict[str, frozenset[StaffRole]] = Field(default_factory=dict)
+    name_claim: Annotated[str, Field(pattern=r"^[A-Za-z0-9_:/.-]{1,128}$")] = "preferred_username"
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
+    authority: Path | None = None
+    clock_skew_s: float = Field(default=60.0, ge=0, le=300)
 
 
 class PortalSettings(BaseModel):
@@ -19,3 +60,4 @@ class PortalSettings(BaseModel):
     database_url: str | None = None
     idle_s: float = Field(default=1800.0, gt=0, le=86_400)
     absolute_s: float = Field(default=43_200.0, gt=0, le=7 * 86_400)
+    provider: ProviderSettings | None = None

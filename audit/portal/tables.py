@@ -32,6 +32,8 @@ class AccountRow(Row, table=True):
     active: bool = False
     disabled: bool = False
     made_at: float
+    asked_roles: str = ""  # roles that wait for a second person
+    asked_by: str = ""
 
 
 class RecoveryRow(Row, table=True):
@@ -76,6 +78,17 @@ class ThrottleRow(Row, table=True):
     key: str = Field(primary_key=True)
     failures: int
     last_at: float
+    until: float
+
+
+class HandshakeRow(Row, table=True):
+    """One sign-in that a browser began at the identity provider; gone when it comes back."""
+
+    __tablename__ = "staff_handshake"
+
+    state_hash: str = Field(primary_key=True)
+    visit_hash: str
+    going: str
     until: float
 
 

@@ -78,6 +78,15 @@ class Throttle:
             ids = [self._id(counted) for counted in all_counted]
             session.exec(delete(ThrottleRow).where(col(ThrottleRow.key).in_(ids)))
 
+    def forgive(self, all_counted: Sequence[Counted]) -> None:
+        """Uncount one attempt of each: it succeeded, and what failed before still counts."""
+        with self._ledger.writing() as session:
+            for counted in all_counted:
+                row = session.get(ThrottleRow, self._id(counted))
+                if row is not None:
+                    row.failures, row.until = max(0, row.failures - 1), 0.0
+                    session.add(row)
+
     def _id(self, counted: Counted) -> str:
         return keyed(self._key, counted.what, counted.name)
 
@@ -95,6 +104,11 @@ def for_account(name: str) -> Counted:
 def for_address(address: str) -> Counted:
     """Return what counts attempts from an address, at whomever; many may share it."""
     return Counted(what="address", name=address, free=30)
+
+
+def for_handshakes(address: str) -> Counted:
+    """Return what counts sign-ins begun at the identity provider and not ended, by address."""
+    return Counted(what="handshakes", name=address, free=100)
 
 
 def for_device(device: str) -> Counted:

@@ -78,6 +78,8 @@ DOORS: Mapping[str, frozenset[str]] = {
     "vl_convert": frozenset({"audit.portal.charts"}),
     "argon2": frozenset({"audit.portal.passwords"}),
     "authlib": frozenset({"audit.portal.oidc"}),
+    "joserfc": frozenset({"audit.portal.oidc"}),  # Authlib's own tokens and keys
+    "httpx2": frozenset({"audit.portal.oidc"}),  # Authlib's own client
     "pyotp": frozenset({"audit.portal.second_factor"}),
     "jinja2": frozenset({"audit.portal.*", "consent.privacy_centre.*"}),
     # learning

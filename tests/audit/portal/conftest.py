@@ -74,12 +74,12 @@ class Desk:
 
 
 @pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[Callable[[], Desk]]:
+def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     """Return a maker of services over the same files."""
     key = SigningKey.generate("desk")
     opened: list[Desk] = []
 
-    def make() -> Desk:
+    def make(settings: PortalSettings | None = None) -> Desk:
         app = FastAPI(title="Desk")
 
         def clock() -> float:
@@ -93,7 +93,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[[], Desk]]:
             clock=clock,
             bootstrap_token=BOOTSTRAP_TOKEN,
             bootstrap_roles=frozenset({StaffRole.OPERATOR}),
-            settings=PortalSettings(),
+            settings=settings,
             passwords=lambda: Passwords(PasswordHasher(time_cost=1, memory_cost=64)),
         )
         made = Desk(app=app, access=access, log=log)

@@ -1,0 +1,291 @@
+"""An identity provider as OpenID Connect Core 1.0 has it: the authorization code flow, PKCE.
+
+`IdentityProvider` asks it who somebody is and believes nothing that is not signed for us, now,
+for this one attempt. It keeps neither tokens nor accounts; whose account it is, and what they
+may do, is `audit.portal.provider_sign_in`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.httpx_client import OAuth2Client
+from authlib.oidc.core import CodeIDToken
+from joserfc import jwt
+from joserfc.errors import ClaimError, InvalidKeyIdError, JoseError
+from joserfc.jwk import KeySet
+
+from audit.errors import AccountsUnavailable, ProviderUnavailable, SignInRefused
+from audit.portal.settings import ProviderSettings
+from policies.clock import Clock
+
+SCOPE = "openid profile"
+TIMEOUT_S = 10.0
+_KEPT_S = 3600.0
+_ASK_AGAIN_S = 30.0
+"""The least time between two questions for a key, so that forged tokens hammer nobody."""
+_MOST_CHARACTERS = 16_384
+_NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """What one attempt is bound to: three words that nobody can guess."""
+
+    state: str
+    nonce: str
+    verifier: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the provider says that somebody is; `words` are what its roles claim holds."""
+
+    issuer: str
+    subject: str
+    name: str
+    words: frozenset[str]
+
+
+class IdentityProvider:
+    """Asks one provider; safe to share among threads."""
+
+    def __init__(self, settings: ProviderSettings, *, clock: Clock) -> None:
+        """Read the client's secret and the authority; the provider is asked at first use.
+
+        Raises:
+            AccountsUnavailable: One of the files cannot be used.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._secret = _secret(settings)
+        self._context = _trusting(settings)
+        self._lock = threading.Lock()
+        self._metadata: Mapping[str, Any] | None = None
+        self._metadata_at = self._keys_at = float("-inf")
+        self._keys: KeySet | None = None
+
+    def address_for(self, handshake: Handshake) -> str:
+        """Return where the browser goes to sign in.
+
+        Raises:
+            ProviderUnavailable: The provider does not answer, or not as the standard says.
+        """
+        endpoint = self._found()["authorization_endpoint"]
+        with self._client() as client:
+            address, _ = client.create_authorization_url(
+                endpoint,
+                state=handshake.state,
+                nonce=handshake.nonce,
+                code_verifier=handshake.verifier,
+            )
+        return str(address)
+
+    def identity(self, handshake: Handshake, *, code: str, issuer: str | None) -> Identity:
+        """Return who came back with a code.
+
+        1. the answer comes from this provider (RFC 9207), before the code goes to anybody;
+        2. the code is redeemed with the verifier (RFC 7636);
+        3. the identity token is verified (OpenID Connect Core, section 3.1.3.7).
+
+        Args:
+            handshake: The one that this browser began.
+            code: What came back with it.
+            issuer: The `iss` that came back, if any did.
+
+        Raises:
+            SignInRefused: Any of these does not hold; the line never says what was in a token.
+            ProviderUnavailable: The provider does not answer.
+        """
+        self._check_issuer(issuer)  # 1
+        token = self._redeemed(code, handshake.verifier)  # 2
+        return self._verified(token, handshake.nonce)  # 3
+
+    def leave(self, *, back_to: str) -> str | None:
+        """Return where the browser signs out at the provider too (RP-Initiated Logout 1.0).
+
+        Raises:
+            ProviderUnavailable: The provider does not answer.
+        """
+        endpoint = self._found().get("end_session_endpoint")
+        if not isinstance(endpoint, str) or not _is_https(endpoint):
+            return None
+        said = {"client_id": self._settings.client_id, "post_logout_redirect_uri": back_to}
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(said)}"
+
+    # -- the steps ----------------------------------------------------------------------
+
+    def _check_issuer(self, issuer: str | None) -> None:
+        promised = self._found().get("authorization_response_iss_parameter_supported") is True
+        if promised if issuer is None else issuer != self._settings.issuer:
+            raise SignInRefused("the answer is not from our identity provider: begin again")
+
+    def _redeemed(self, code: str, verifier: str) -> Mapping[str, Any]:
+        try:
+            with self._client() as client:
+                token: Mapping[str, Any] = client.fetch_token(
+                    self._found()["token_endpoint"],
+                    grant_type="authorization_code",
+                    code=code,
+                    code_verifier=verifier,
+                    redirect_uri=self._settings.redirect_uri,
+                )
+        except AuthlibBaseError as error:
+            raise SignInRefused("the identity provider does not take this code: begin again") from (
+                error
+            )
+        except (httpx2.HTTPError, ValueError) as error:
+            raise _silent(error) from error
+        return token
+
+    def _verified(self, token: Mapping[str, Any], nonce: str) -> Identity:
+        given, access = token.get("id_token"), token.get("access_token")
+        if not isinstance(given, str) or not 0 < len(given) <= _MOST_CHARACTERS:
+            raise SignInRefused("the identity provider sent no identity token")
+        try:
+            decoded = self._decoded(given)
+            claims = CodeIDToken(
+                decoded.claims,
+                decoded.header,
+                {
+                    "iss": {"essential": True, "value": self._settings.issuer},
+                    "aud": {"essential": True, "value": self._settings.client_id},
+                    "nonce": {"essential": True, "value": nonce},
+                },
+                {"nonce": nonce, "client_id": self._settings.client_id, "access_token": access},
+            )
+            claims.validate(now=int(self._clock()), leeway=int(self._settings.clock_skew_s))
+        except ClaimError as error:
+            raise SignInRefused(
+                f"the identity token does not hold ({_claim(error)}): begin again"
+            ) from error
+        except (JoseError, ValueError, TypeError) as error:
+            raise SignInRefused("the identity token is not signed as it must be") from error
+        return self._identity(claims, nonce)
+
+    def _decoded(self, given: str) -> jwt.Token:
+        """Check the signature; a key that is not known may have come since (key rotation)."""
+        try:
+            return jwt.decode(given, self._key_set(), algorithms=self._settings.algorithms)
+        except InvalidKeyIdError:
+            return jwt.decode(
+                given, self._key_set(again=True), algorithms=self._settings.algorithms
+            )
+
+    def _identity(self, claims: Mapping[str, Any], nonce: str) -> Identity:
+        said, subject = claims.get("nonce"), claims.get("sub")
+        if not isinstance(said, str) or not hmac.compare_digest(said.encode(), nonce.encode()):
+            raise SignInRefused("the identity token is of another attempt: begin again")
+        if not isinstance(subject, str) or not 0 < len(subject) <= 255:  # noqa: PLR2004 (Core, 2)
+            raise SignInRefused("the identity token names nobody")
+        name, words = claims.get(self._settings.name_claim), claims.get(self._settings.roles_claim)
+        words = [words] if isinstance(words, str) else words
+        listed = words if isinstance(words, list) else []
+        return Identity(
+            issuer=self._settings.issuer,
+            subject=subject,
+            name=name if isinstance(name, str) else "",
+            words=frozenset(word for word in listed if isinstance(word, str)),
+        )
+
+    # -- what the provider says of itself ----------------------------------------------
+
+    def _found(self) -> Mapping[str, Any]:
+        """Return the provider's metadata (OpenID Connect Discovery 1.0), at most an hour old."""
+        with self._lock:
+            if self._metadata is None or self._clock() - self._metadata_at > _KEPT_S:
+                where = f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration"
+                found = self._get(where)
+                if found.get("issuer") != self._settings.issuer:
+                    raise ProviderUnavailable(
+                        "the identity provider calls itself another name than `issuer`: check it"
+                    )
+                if not all(_is_https(found.get(name)) for name in _NEEDED):
+                    raise ProviderUnavailable("the identity provider's metadata is not complete")
+                self._metadata, self._metadata_at = found, self._clock()
+            return self._metadata
+
+    def _key_set(self, *, again: bool = False) -> KeySet:
+        """Return the provider's keys, at most an hour old."""
+        where, now = self._found()["jwks_uri"], self._clock()
+        with self._lock:
+            old_s = now - self._keys_at
+            if self._keys is None or old_s > (_ASK_AGAIN_S if again else _KEPT_S):
+                self._keys_at = now
+                try:
+                    self._keys = KeySet.import_key_set(self._get(where))  # type: ignore[arg-type]
+                except (JoseError, ValueError, TypeError, KeyError) as error:
+                    raise ProviderUnavailable("the identity provider's keys are no keys") from error
+            return self._keys
+
+    def _get(self, address: str) -> dict[str, Any]:
+        try:
+            with self._client() as client:
+                answer = client.request("GET", address, withhold_token=True)
+                answer.raise_for_status()
+                value = answer.json()
+        except (httpx2.HTTPError, ValueError) as error:
+            raise _silent(error) from error
+        if not isinstance(value, dict):
+            raise ProviderUnavailable("the identity provider sent no JSON object")
+        return value
+
+    def _client(self) -> Any:
+        """Return an HTTP client that follows nothing, and takes no proxy from the environment."""
+        return OAuth2Client(
+            client_id=self._settings.client_id,
+            client_secret=self._secret,
+            redirect_uri=self._settings.redirect_uri,
+            scope=SCOPE,
+            code_challenge_method="S256",
+            verify=self._context,
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+
+def _is_https(address: object) -> bool:
+    return isinstance(address, str) and urlsplit(address).scheme == "https"
+
+
+def _claim(error: ClaimError) -> str:
+    """Name the claim that is wrong; only words of ours, never what the token said."""
+    known = ("iss", "aud", "azp", "exp", "nbf", "iat", "nonce", "sub", "at_hash", "auth_time")
+    return next((name for name in known if f"'{name}'" in str(error)), "a claim")
+
+
+def _silent(error: Exception) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        f"the identity provider does not answer ({type(error).__name__}): try again later"
+    )
+
+
+def _secret(settings: ProviderSettings) -> str:
+    path = settings.client_secret_file
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+        private = path.stat().st_mode & 0o077 == 0
+    except (OSError, UnicodeDecodeError) as error:
+        raise AccountsUnavailable(f"client_secret_file {path.name} cannot be read") from error
+    if not secret or not private:
+        raise AccountsUnavailable(
+            f"client_secret_file {path.name}: expected one line in a file of mode 0600"
+        )
+    return secret
+
+
+def _trusting(settings: ProviderSettings) -> ssl.SSLContext:
+    try:
+        authority = settings.authority
+        return ssl.create_default_context(cafile=None if authority is None else str(authority))
+    except (OSError, ssl.SSLError) as error:
+        raise AccountsUnavailable("portal.provider.authority is not a certificate") from error
