@@ -24,6 +24,7 @@ from audit.refusals import Refusals
 from audit.signing import SigningKey, VerifyKey
 from coordinator.aggregation import candidate
 from coordinator.budget_ledger import CentralLedger
+from coordinator.card_courier import CardCourier
 from coordinator.courier import CourierQueue
 from coordinator.delivery import Delivery
 from coordinator.errors import (
@@ -168,6 +169,9 @@ class CoordinatorService:
             key=self._key,
             clock=clock,
             standard=read_standard(settings),
+        )
+        self.cards = CardCourier(
+            trust if isinstance(trust, Peer) else None, self.releases.all, clock=clock
         )
         self.queue = CourierQueue(self._addresses, grace_s=settings.grace_s)
         self.fleet = make_fleet(settings, self.queue)
@@ -462,6 +466,7 @@ class CoordinatorService:
         """Do what follows each question to the trust service."""
         self._heed_governance()
         self.witnesses.meet_when_due()
+        self.cards.bring()
 
     def _heed_governance(self) -> None:
         """End the exchange at hand when the rules stop the run: a round may be long."""

@@ -67,6 +67,7 @@ class Machine:
             "officer_key": str(ids.officer.verify_key),
             "admin_token_file": "admin.token",
             "standing_max_age_s": STANDING_MAX_AGE_S,
+            "coordinator": "coordinator",
         }
         self._start("trust", "undertone-trust", self._write("trust", ids.folder, settings))
         self.processes.wait_until("the trust service", self._trust_answers, timeout_s=START_S)
