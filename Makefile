@@ -5,6 +5,7 @@
 
 PYTHON      ?= $(shell command -v python3.11 || command -v python3)
 TORCH_INDEX ?=
+WORKERS     ?= 2
 VENV        := .venv
 BIN         := $(VENV)/bin
 READY       := $(VENV)/.ready
@@ -40,8 +41,8 @@ demo: $(READY) ## run a whole private federation (DATA= TEXT= LABEL= TENANT= SUB
 	  $(if $(EPSILON),--epsilon '$(EPSILON)') $(if $(ROUNDS),--rounds '$(ROUNDS)') \
 	  $(if $(DEADLINE),--deadline '$(DEADLINE)') $(if $(JSON),--json '$(JSON)') $(if $(KEEP),--keep)
 
-test: $(READY) ## run the default tests (under 15 minutes on two cores)
-	$(BIN)/python -m pytest -m 'not slow and not soak and not fuzz and not bench and not go'
+test: $(READY) ## run the default tests in WORKERS processes (under 15 minutes on two cores)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m 'not slow and not soak and not fuzz and not bench and not go'
 
 check: lint types architecture test ## what CI runs
 
