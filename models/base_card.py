@@ -32,6 +32,14 @@ ABOUT = {
             "What students of 16 countries told (ISEAR) it read unlike: "
             "error .55 for women, .64 for men, .35 to .80 by country."
         ),
+        (
+            "Of complaints it calls few negative: told by airlines' customers, one in seven of "
+            "them, though then rightly; a release taught by customers' own labels mends that."
+        ),
+        (
+            "Doubt by label: at 80 % coverage errors fall by .20 to .25, and honest probabilities "
+            "promise no more than .29; whether a negative family is expressed: by .48 to .54."
+        ),
         "grief, relief, pride and nervousness were taught by fewer than two hundred texts each.",
     ],
 }
