@@ -59,7 +59,7 @@ class Challenges:
         self._sample = sample
         self._size = size
         self._period_s = period_s
-        self._lock = threading.Lock()
+        self._locks: dict[NodeId, threading.Lock] = {}
 
     def ask(self, node: NodeId) -> list[int]:
         """Return the log indices the node is to open: a new sample each period.
@@ -68,7 +68,7 @@ class Challenges:
             LedgerUnavailable: The ledger did not answer.
         """
         now = self._clock()
-        with self._lock:
+        with self._locks.setdefault(node, threading.Lock()):
             asked = self._ledger.last_challenge(node)
             if asked and now < asked[0].asked_at + self._period_s:
                 return sorted(row.entry for row in asked if row.agrees is None)
@@ -85,7 +85,9 @@ class Challenges:
         Raises:
             EvidenceUnavailable, LedgerUnavailable: Not judged; the node may answer again.
         """
-        with self._lock:
+        if not answers:
+            return 0
+        with self._locks.setdefault(node, threading.Lock()):
             asked = {row.entry: row for row in self._ledger.open_challenges(node)}
             disagreeing = 0
             for answer in answers:

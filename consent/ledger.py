@@ -22,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, create_engine, delete, func, or_, select
 
+from audit.together import Together
 from consent.errors import Conflict, LedgerUnavailable
 from consent.notice import DECREE_KINDS, Decree, decree_from_body
 from consent.records import Record, act_from_dict
@@ -55,6 +56,7 @@ class Ledger:
             LedgerUnavailable: It cannot be opened or migrated.
         """
         self._writing = threading.Lock()  # sequences become visible in their order
+        self._checkpoints = Together[CheckpointRow, None](self._add_checkpoints)
         try:
             self._engine = create_engine(url)
             if self._engine.dialect.name == "sqlite":
@@ -238,9 +240,17 @@ class Ledger:
             return list(session.exec(select(NodeRow)))
 
     def add_checkpoint(self, row: CheckpointRow) -> None:
-        """Keep one checkpoint that a node sent."""
+        """Keep one checkpoint that a node sent; those that come together, in one transaction.
+
+        Raises:
+            LedgerUnavailable: It was not kept.
+        """
+        self._checkpoints.ask(row)
+
+    def _add_checkpoints(self, rows: Sequence[CheckpointRow]) -> list[None]:
         with self._writing_session() as session:
-            session.add(row)
+            session.add_all(rows)
+        return [None] * len(rows)
 
     def last_size(self, node: NodeId) -> int:
         """Return the greatest log size the node ever acknowledged, 0 at first."""

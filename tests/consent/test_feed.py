@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from audit.errors import SignatureInvalid
 from audit.signing import SigningKey, unseal
 from consent.bell import Bell
+from consent.errors import LedgerUnavailable
+from consent.tables import CheckpointRow
 
 
 def test_feed_never_names_another_companys_people(world: Any) -> None:
@@ -174,3 +178,29 @@ def test_request_signed_too_long_ago_is_refused(world: Any) -> None:
     headers = world.signed("north", "GET", "/v1/standing?after=0")
     world.clock.now += 61
     assert world.send("GET", "/v1/standing?after=0", b"", headers).status_code == 401
+
+
+def test_checkpoints_that_come_together_are_all_kept(world: Any) -> None:
+    """Nodes that acknowledge at once are each kept, and a shrunk log among them is an alarm."""
+    ledger = world.service.ledger
+    rows = [
+        CheckpointRow(
+            node="north", sequence=n, size=n, note=f"n{n}", received_at=0.0, shrunk=n == 7
+        )
+        for n in range(1, 31)
+    ]
+    before = ledger.alarms()
+    with ThreadPoolExecutor(len(rows)) as nodes:
+        list(nodes.map(ledger.add_checkpoint, rows))
+    with ledger.reading() as session:
+        kept = {row.note for row in session.exec(select(CheckpointRow))}
+    assert kept >= {f"n{n}" for n in range(1, 31)}
+    assert ledger.alarms() == before + 1
+
+
+def test_checkpoints_that_cannot_be_kept_are_told_to_each_node(world: Any) -> None:
+    """No node takes its acknowledgement for kept where the ledger did not keep it."""
+    ledger = world.service.ledger
+    row = CheckpointRow(node="none", sequence=1, size=1, note="x", received_at=0.0, shrunk=False)
+    with pytest.raises(LedgerUnavailable):
+        ledger.add_checkpoint(row)  # no such node is enrolled
