@@ -31,7 +31,7 @@ from consent.challenge import Challenges
 from consent.ledger import Ledger, Page
 from consent.officer import Officer
 from consent.records import Erased, purposes_ended, standing_of
-from consent.rights_desk import RightsDesk
+from consent.rights_nodes import NodeTasks
 from consent.tables import NodeRow
 from policies.clock import Clock
 from policies.rollout import assignment_to_dict
@@ -52,7 +52,7 @@ class Feed:
         key: SigningKey,
         clock: Clock,
         most: int,
-        requests: RightsDesk,
+        requests: NodeTasks,
         holds: HoldBook,
     ) -> None:
         self._ledger = ledger

@@ -83,6 +83,15 @@ class Extension(StrEnum):
     NUMBER = "number-of-requests"
 
 
+class Way(StrEnum):
+    """By which way the person was asked, told or answered."""
+
+    LETTER = "letter"
+    E_MAIL = "e-mail"
+    IN_PERSON = "in-person"
+    TELEPHONE = "telephone"
+
+
 class StepKind(StrEnum):
     """What can happen to a request."""
 
@@ -121,6 +130,7 @@ class Evidence:
 
     kind: EvidenceKind
     at: float
+    by: str = ""
     node: NodeId | None = None
     outcome: str = COMPLETE
     digest: str | None = None
@@ -161,6 +171,18 @@ class Case:
     def has(self, kind: EvidenceKind) -> bool:
         """Return whether there is evidence of a kind."""
         return any(shown.kind is kind for shown in self.evidence)
+
+    def decided(self) -> dict[str, Any] | None:
+        """Return what a named person decided, who and when; None where nobody has."""
+        for shown in self.evidence:
+            if shown.kind is EvidenceKind.HUMAN_DECIDED:
+                return {"outcome": shown.outcome, "by": shown.by, "at": shown.at}
+        return None
+
+    def decided_by(self, name: str) -> bool:
+        """Return whether it was this person who decided."""
+        decided = self.decided()
+        return decided is not None and str(decided["by"]).casefold() == name.casefold()
 
     def answered(self) -> frozenset[NodeId]:
         """Return the nodes that answered, completely or not."""
@@ -252,6 +274,7 @@ def _opened(step: Step) -> Case:
 def _identity_asked(case: Case, step: Step) -> Case:
     if case.identity is not None or case.asked_at is not None:
         raise Conflict("the identity is confirmed or asked for already: the clock is not paused")
+    Way(step.details["way"])  # the clock stands only once the person was asked
     return replace(case, asked_at=step.at)
 
 
@@ -268,6 +291,7 @@ def _extended(case: Case, step: Step) -> Case:
         raise Conflict("the time was extended already, and is so once at most (GDPR 12(3))")
     if datetime.fromtimestamp(step.at, tz=UTC).date() > due(case, now=step.at):
         raise Conflict("the first month is over: it can no longer be extended (GDPR 12(3))")
+    Way(step.details["way"])  # nobody's answer is put off before they were told why
     return replace(case, extension=Extension(step.details["reason"]))
 
 
@@ -276,6 +300,7 @@ def _evidence(case: Case, step: Step) -> Case:
     shown = Evidence(
         kind=EvidenceKind(told["evidence"]),
         at=step.at,
+        by=step.by,
         node=None if told.get("node") is None else NodeId(told["node"]),
         outcome=str(told.get("outcome", COMPLETE)),
         digest=told.get("digest"),
@@ -287,7 +312,16 @@ def _evidence(case: Case, step: Step) -> Case:
         raise Conflict(f"node {shown.node} was not asked")
     if shown.node is not None and shown.node in case.answered():
         raise Conflict(f"node {shown.node} has answered")
+    if shown.kind is EvidenceKind.HUMAN_DECIDED:
+        _check_decision(case, shown)
     return replace(case, evidence=(*case.evidence, shown))
+
+
+def _check_decision(case: Case, shown: Evidence) -> None:
+    if case.decided() is not None:
+        raise Conflict(f"request {case.case} is decided: who contests it opens a new one")
+    if not shown.by or shown.digest is None:
+        raise EvidenceMissing("a decision on review has a named person and reasons (GDPR 22(3))")
 
 
 def _closed(case: Case, step: Step) -> Case:

@@ -8,6 +8,7 @@
     POST /v1/desk/requests                    officer, DPO: for a person who wrote or came
     GET  /v1/desk/requests/{id}               staff
     GET  /v1/desk/requests/{id}/package       DPO, officer
+    GET  /v1/desk/requests/{id}/facts         DPO, officer: of a review, before it is decided
     GET  /v1/desk/requests/{id}/letters/{letter}?language=
     POST /v1/desk/requests/{id}/identity-asked, identity, extension, decision, delivery, closing
 
@@ -28,7 +29,7 @@ from audit.staff import Staff, StaffRole, only
 from consent import wire
 from consent.acts import Person
 from consent.errors import NotFound, RequestInvalid
-from consent.rights import Case, EvidenceKind, Extension, Identity, Outcome, Refusal, Right
+from consent.rights import Case, EvidenceKind, Extension, Identity, Outcome, Refusal, Right, Way
 from consent.rights_desk import PERSON
 from consent.rights_page import letter, package_page
 from consent.service import TrustService
@@ -38,6 +39,8 @@ from policies.vocabulary import Purpose, SubjectId
 SignedByNode = Callable[[TrustService, Request], Awaitable[tuple[NodeRow, bytes]]]
 Desk = Annotated[Staff, Depends(only(StaffRole.OFFICER, StaffRole.DPO))]
 Reader = Annotated[Staff, Depends(only(StaffRole.OFFICER, StaffRole.DPO, StaffRole.AUDITOR))]
+Statement = Annotated[str, Field(max_length=4000)]
+"""The person's own view; sealed, and destroyed when the request is closed."""
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
@@ -60,6 +63,7 @@ class RequestIn(wire.OnSomeone):
     right: Right
     about: About = About()
     jurisdiction: wire.Jurisdiction = "EU"
+    statement: Statement | None = None
 
 
 class DeskRequestIn(wire.Shape):
@@ -70,6 +74,13 @@ class DeskRequestIn(wire.Shape):
     right: Right
     about: About = About()
     jurisdiction: wire.Jurisdiction = "EU"
+    statement: Statement | None = None
+
+
+class AskedIn(wire.Shape):
+    """By which way the person was asked who they are."""
+
+    way: Way
 
 
 class IdentityIn(wire.Shape):
@@ -79,21 +90,23 @@ class IdentityIn(wire.Shape):
 
 
 class ExtensionIn(wire.Shape):
-    """Why it takes longer."""
+    """Why it takes longer, and by which way the person was told."""
 
     reason: Extension
+    way: Way
 
 
 class DecisionIn(wire.Shape):
-    """What a person decided on review."""
+    """What a person decided on review, and why, in words for the person who asked."""
 
     outcome: Literal["upheld", "changed", "overturned"]
+    reasons: Annotated[str, Field(min_length=10, max_length=4000)]
 
 
 class DeliveryIn(wire.Shape):
     """By which way the person was answered."""
 
-    way: Literal["letter", "e-mail", "in-person", "telephone"]
+    way: Way
 
 
 class ClosingIn(wire.Shape):
@@ -138,6 +151,7 @@ def _add_people(app: FastAPI, service: TrustService, signed_by_node: SignedByNod
                 about=said.about.as_dict(),
                 jurisdiction=said.jurisdiction,
                 method=Identity.MANAGE_TOKEN if node is None else Identity.BRANCH,
+                statement=said.statement,
             )
         )
 
@@ -160,7 +174,7 @@ def _add_people(app: FastAPI, service: TrustService, signed_by_node: SignedByNod
     async def answers(request_id: str, request: Request) -> dict[str, Any]:
         node, body = await signed_by_node(service, request)
         said = AnswerIn.read(body).model_dump()
-        await run_in_threadpool(desk.receive, node, request_id, said)
+        await run_in_threadpool(desk.nodes.receive, node, request_id, said)
         return {"request": request_id}
 
 
@@ -180,6 +194,10 @@ def _add_views(router: APIRouter, service: TrustService) -> None:
     @router.get("/{request_id}/package")
     def package(_: Desk, request_id: str, format: Literal["json", "html"] = "json") -> Response:  # noqa: A002
         return _package(service, desk.case(request_id), format)
+
+    @router.get("/{request_id}/facts")
+    def facts(_: Desk, request_id: str) -> dict[str, Any]:
+        return desk.facts(desk.case(request_id))
 
     @router.get("/{request_id}/letters/{name}")
     def a_letter(_: Desk, request_id: str, name: str, language: str = "en") -> dict[str, str]:
@@ -203,11 +221,12 @@ def _add_steps(router: APIRouter, service: TrustService) -> None:
             about=about,
             jurisdiction=said.jurisdiction,
             method=None,
+            statement=said.statement,
         )
 
     @router.post("/{request_id}/identity-asked", status_code=201)
-    def identity_asked(staff: Desk, request_id: str) -> dict[str, Any]:
-        return desk.state(desk.ask_identity(request_id, by=staff.name))
+    def identity_asked(staff: Desk, request_id: str, said: AskedIn) -> dict[str, Any]:
+        return desk.state(desk.ask_identity(request_id, by=staff.name, way=said.way.value))
 
     @router.post("/{request_id}/identity", status_code=201)
     def identity(staff: Desk, request_id: str, said: IdentityIn) -> dict[str, Any]:
@@ -215,15 +234,17 @@ def _add_steps(router: APIRouter, service: TrustService) -> None:
 
     @router.post("/{request_id}/extension", status_code=201)
     def extension(staff: Desk, request_id: str, said: ExtensionIn) -> dict[str, Any]:
-        return desk.state(desk.extend(request_id, said.reason.value, by=staff.name))
+        reason, way = said.reason.value, said.way.value
+        return desk.state(desk.extend(request_id, reason, by=staff.name, way=way))
 
     @router.post("/{request_id}/decision", status_code=201)
     def decision(staff: Desk, request_id: str, said: DecisionIn) -> dict[str, Any]:
-        return desk.state(desk.decide(request_id, said.outcome, by=staff.name))
+        made = desk.decide(request_id, said.outcome, by=staff.name, reasons=said.reasons)
+        return desk.state(made)
 
     @router.post("/{request_id}/delivery", status_code=201)
     def delivery(staff: Desk, request_id: str, said: DeliveryIn) -> dict[str, Any]:
-        return desk.state(desk.deliver(request_id, by=staff.name, way=said.way))
+        return desk.state(desk.deliver(request_id, by=staff.name, way=said.way.value))
 
     @router.post("/{request_id}/closing", status_code=201)
     def closing(staff: Desk, request_id: str, said: ClosingIn) -> dict[str, Any]:

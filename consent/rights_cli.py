@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from audit.terminal import FAILED, emit
-from consent.options_cli import LOCAL, AsJson, Ca, Token, Url, ask
-from consent.rights import Extension, Identity, Outcome, Refusal, Right
+from consent.options_cli import LOCAL, AsJson, Ca, Token, Url, ask, misuse_is_told, read_text
+from consent.rights import Extension, Identity, Outcome, Refusal, Right, Way
 
 requests_app = typer.Typer(help="People's requests: who is due, and what each lacks.")
 
+ByWay = Annotated[Way, typer.Option("--way", help="By which way they were told or asked.")]
 Id = Annotated[str, typer.Argument(help="The request's id.")]
 _SHORT = ("request", "right", "due", "days_left", "paused", "missing")
 
@@ -63,10 +64,16 @@ def opened(
 
 @requests_app.command("ask-identity")
 def ask_identity(
-    *, request: Id, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
+    *,
+    request: Id,
+    way: ByWay,
+    token_file: Token,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ask who it is; the clock stands still until that is known."""
-    emit(_ask(f"/{request}/identity-asked", token_file, url, ca, {}), as_json=as_json)
+    emit(_ask(f"/{request}/identity-asked", token_file, url, ca, {"way": way}), as_json=as_json)
 
 
 @requests_app.command("confirm-identity")
@@ -88,13 +95,15 @@ def extend(
     *,
     request: Id,
     reason: Annotated[Extension, typer.Option("--reason")],
+    way: ByWay,
     token_file: Token,
     url: Url = LOCAL,
     ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take the two further months, for a reason."""
-    emit(_ask(f"/{request}/extension", token_file, url, ca, {"reason": reason}), as_json=as_json)
+    """Take the two further months, for a reason that the person was told."""
+    said = {"reason": reason, "way": way}
+    emit(_ask(f"/{request}/extension", token_file, url, ca, said), as_json=as_json)
 
 
 @requests_app.command("decide")
@@ -102,20 +111,31 @@ def decide(
     *,
     request: Id,
     outcome: Annotated[str, typer.Option("--outcome", help="upheld, changed or overturned")],
+    reasons: Annotated[Path, typer.Option("--reasons", help="A file, in words for the person.")],
     token_file: Token,
     url: Url = LOCAL,
     ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record your decision on review."""
-    emit(_ask(f"/{request}/decision", token_file, url, ca, {"outcome": outcome}), as_json=as_json)
+    """Record your decision on review, with its reasons."""
+    with misuse_is_told():
+        said = {"outcome": outcome, "reasons": read_text(reasons).strip()}
+    emit(_ask(f"/{request}/decision", token_file, url, ca, said), as_json=as_json)
+
+
+@requests_app.command("facts")
+def facts(
+    *, request: Id, token_file: Token, url: Url = LOCAL, ca: Ca = None, as_json: AsJson = False
+) -> None:
+    """Print the facts of a review, and the person's own view, before you decide."""
+    emit(_ask(f"/{request}/facts", token_file, url, ca), as_json=as_json)
 
 
 @requests_app.command("deliver")
 def deliver(
     *,
     request: Id,
-    way: Annotated[str, typer.Option("--way", help="letter, e-mail, in-person or telephone")],
+    way: ByWay,
     token_file: Token,
     url: Url = LOCAL,
     ca: Ca = None,

@@ -192,7 +192,7 @@ class TrustService:
             key=self.key,
             clock=self._clock,
             most=settings.most_changes,
-            requests=self.rights,
+            requests=self.rights.nodes,
             holds=self.holds,
         )
         self.acknowledgements = Acknowledgements(
@@ -226,7 +226,7 @@ class TrustService:
         """Erase whoever asked for it under a hold that is lifted; 1. all, 2. then forget whom."""
         for subject in sorted(self.holds.released()):
             self.acts.erase_released(subject)  # 1
-            self.rights.resume(subject)
+            self.rights.own.resume(subject)
         self.holds.settle()  # 2
 
     def _assessed(self) -> Assessed | None:

@@ -62,7 +62,7 @@ def take(case: Case, kind: StepKind, when: float = 1.0, **details: Any) -> Case:
 def proofs(right: Right) -> list[dict[str, Any]]:
     """Return all the evidence that a right requires, a node's for each node."""
     others = sorted(REQUIRED[right] - {EvidenceKind.NODE_ANSWERED})
-    return [{"evidence": kind.value} for kind in others] + [
+    return [{"evidence": kind.value, "digest": "d"} for kind in others] + [
         {"evidence": "node-answered", "node": node} for node in NODES
     ]
 
@@ -106,23 +106,25 @@ def test_the_clock_stands_still_for_the_identity_alone() -> None:
     before = due(case, now=at(2027, 3, 9))
     assert before == date(2027, 4, 1)
     assert due(case, now=at(2027, 6, 1)) == before
-    asked = take(case, StepKind.IDENTITY_ASKED, at(2027, 3, 2))
+    asked = take(case, StepKind.IDENTITY_ASKED, at(2027, 3, 2), way="letter")
     known = take(asked, StepKind.IDENTITY_CONFIRMED, at(2027, 3, 12), method="document-seen")
     assert due(known, now=at(2027, 6, 1)) == date(2027, 4, 12)
     with pytest.raises(Conflict, match="not paused"):
-        take(known, StepKind.IDENTITY_ASKED, at(2027, 3, 13))
+        take(known, StepKind.IDENTITY_ASKED, at(2027, 3, 13), way="letter")
 
 
 def test_time_is_extended_once_in_the_first_month_and_with_a_reason() -> None:
     """Two further months, once, while the first runs (GDPR 12(3))."""
     case = opened(Right.ACCESS, when=at(2027, 3, 1))
-    longer = take(case, StepKind.EXTENDED, at(2027, 3, 20), reason="complexity")
+    longer = take(case, StepKind.EXTENDED, at(2027, 3, 20), reason="complexity", way="e-mail")
     assert due(longer, now=at(2027, 3, 20)) == date(2027, 6, 1)
     for extended, when in ((longer, at(2027, 3, 21)), (case, at(2027, 4, 2))):
         with pytest.raises(Conflict):
-            take(extended, StepKind.EXTENDED, when, reason="complexity")
+            take(extended, StepKind.EXTENDED, when, reason="complexity", way="e-mail")
     with pytest.raises(Exception, match="particular"):
-        take(case, StepKind.EXTENDED, at(2027, 3, 20), reason="busy")
+        take(case, StepKind.EXTENDED, at(2027, 3, 20), reason="busy", way="e-mail")
+    with pytest.raises(Exception, match="particular"):
+        take(case, StepKind.EXTENDED, at(2027, 3, 20), reason="complexity")
 
 
 @pytest.mark.parametrize("right", Right)
@@ -191,7 +193,7 @@ def test_a_letter_is_begun_only_when_the_identity_is_known(world: Any, desk: Tes
     said = {"company": "acme", "subject": "alice", "right": "erasure", "jurisdiction": "IE"}
     made = desk.post("/v1/desk/requests", json=said).json()
     path = f"/v1/desk/requests/{made['request']}"
-    assert desk.post(f"{path}/identity-asked").json()["paused"]
+    assert desk.post(f"{path}/identity-asked", json={"way": "letter"}).json()["paused"]
     assert not world.standing("alice")["erased"]
     assert world.feed("north")["requests"] == []
     known = desk.post(f"{path}/identity", json={"method": "document-seen"}).json()
