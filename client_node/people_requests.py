@@ -24,6 +24,7 @@ from audit.gate import Gate
 from audit.log import EvidenceLog
 from client_node.budget_ledger import BudgetLedger
 from client_node.budget_words import right_percent
+from client_node.corrections import Corrections
 from client_node.errors import LabelUnknown, LedgerRolledBack, TurnUnknown
 from client_node.labels import Labels
 from client_node.standing_cache import StandingCache
@@ -61,6 +62,7 @@ class PeopleRequests:
     cache: StandingCache
     vault: Vault
     labels: Labels
+    corrections: Corrections
     training: Training
     ledger: BudgetLedger
     delta: float
@@ -218,6 +220,8 @@ class PeopleRequests:
         )
         names = ("conversation", "text", "confidence", "release", "read_at")
         cue = {"expressed_cues_of": copy["label"], "family": copy["emotion"]}
+        if copy.get("corrected"):
+            cue["corrected_by"] = "the person"
         return {name: copy[name] for name in names} | cue
 
     def _decisions(
@@ -247,19 +251,33 @@ class PeopleRequests:
         return COMPLETE, {"node": self.node} | shown
 
     def _rectification(self, subject: SubjectId, about: Mapping[str, Any]) -> Report:
-        """Put the person's own word in the place of what was read, for what may be learnt."""
+        """Put the person's own word in the place of what was read, and of what follows from it.
+
+        The kept reading is corrected, what was derived of their conversations begins anew, and
+        what may be learnt carries their label from the next round, fit and calibration on.
+        """
         turn, nothing = str(about["turn"]), (NOTHING_HERE, {"node": self.node})
         try:
             if self.vault.owner(turn) != subject:
                 return nothing
-            permit = self.labels.record(turn, str(about["label"]), Provenance.CONSENTED_CORRECTION)
+            found = self._corrected(turn, str(about["label"]))
         except TurnUnknown:
             return nothing
         except LabelUnknown as error:
             return "label-unknown", {"node": self.node, "what": str(error)}
         except Refused as error:
             return "refused", {"node": self.node, "rules": list(error.decision.rules)}
-        return COMPLETE, {"node": self.node, "turn": turn, "decision": permit.decision_id}
+        return COMPLETE, {"node": self.node, "turn": turn} | found
+
+    def _corrected(self, turn: str, label: str) -> dict[str, Any]:
+        """Correct the kept reading; where none is kept any more, what may be learnt alone."""
+        try:
+            made = self.corrections.record(turn, label)
+        except TurnUnknown:
+            permit = self.labels.record(turn, label, Provenance.CONSENTED_CORRECTION)
+            return {"decision": permit.decision_id, "reading": "not kept", "learnt": True}
+        learnt = made.training is not None and made.training.allowed
+        return {"decision": made.service.decision, "reading": "corrected", "learnt": learnt}
 
     def _standing(self, right: str, subject: SubjectId) -> Report | None:
         """Say that the gate knows; None while it does not."""

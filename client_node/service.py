@@ -453,6 +453,7 @@ def _people_requests(service: NodeService) -> PeopleRequests:
         cache=service.cache,
         vault=service.vault,
         labels=service.labels,
+        corrections=service.corrections,
         training=service.training,
         ledger=service.ledger,
         delta=limits_of(service.policy).delta,

@@ -15,12 +15,11 @@ from audit.leaf import decode_leaf
 from audit.receipt import open_receipt
 from audit.staff import Staff, StaffRole
 from audit.verify import verify_log
+from client_node.service import NodeService
 from consent.api import create_app
 from coordinator.journal import RunState
 from tests.promises.headquarters import Headquarters
-from tests.promises.town import Fleet, Town, round_of, says, wants_training
-
-DPO = Staff(name="dora", roles=frozenset({StaffRole.DPO}))
+from tests.promises.town import Branch, Fleet, Town, round_of, says, wants_training
 
 
 def _asks(town: Town, token: str, right: str, **about: Any) -> dict[str, Any]:
@@ -30,9 +29,9 @@ def _asks(town: Town, token: str, right: str, **about: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def _desk(town: Town) -> TestClient:
+def _desk(town: Town, name: str = "dora") -> TestClient:
     app = create_app(town.trust.service)
-    app.state.admit = lambda _: DPO
+    app.state.admit = lambda _: Staff(name=name, roles=frozenset({StaffRole.DPO}))
     return TestClient(app)
 
 
@@ -124,3 +123,153 @@ def test_erasure_is_proven_by_every_branch_or_not_closed(town: Town) -> None:
         (there.settings.folder, second.node_key.verify_key),
     ):
         assert verify_log(folder / "log.db", signer).size > 0
+
+
+# --- the other rights, each over two branches ---------------------------------------------
+
+
+@pytest.fixture
+def two(town: Town) -> tuple[Branch, NodeService, NodeService]:
+    """Return two open branches; anna is known at the first."""
+    first, second = town.branch("branch-1"), town.branch("branch-2")
+    return first, first.open(), second.open()
+
+
+def _done(town: Town, asked: dict[str, Any]) -> dict[str, Any]:
+    """Fetch the answer as the person and close the request at the desk."""
+    package = _package(town, asked)
+    assert package.status_code == 200, package.text
+    path = f"/v1/desk/requests/{asked['request']}/closing"
+    closed = _desk(town).post(path, json={"outcome": "done"})
+    assert closed.status_code == 201, closed.text
+    return dict(package.json()["by"])
+
+
+def _not_yet(town: Town, asked: dict[str, Any], why: str) -> None:
+    """See that the request cannot be closed, and what it says is missing."""
+    path = f"/v1/desk/requests/{asked['request']}/closing"
+    early = _desk(town).post(path, json={"outcome": "done"})
+    assert early.status_code == 409
+    assert why in early.json()["detail"]
+
+
+def test_rectification_reaches_the_branch_that_holds_the_turn(
+    town: Town, two: tuple[Branch, NodeService, NodeService]
+) -> None:
+    """The person's own word stands where the reading stood; the other branch holds nothing."""
+    first, here, there = two
+    given = wants_training(first.api(here), here, "anna")["anna"]
+    turn = says(first.api(here), "anna")["turn"]
+    asked = _asks(town, given["manage_token"], "rectification", turn=turn, label="pleased")
+    there.keeper.poll()
+    _not_yet(town, asked, "branch-1: no answer")
+    here.keeper.poll()
+    found = _done(town, asked)
+    assert found["branch-1"]["turn"] == turn
+    assert found["branch-1"]["reading"] == "corrected"
+    assert found["branch-1"]["learnt"]
+    assert set(found["branch-2"]) <= {"node", "leaf", "receipt"}
+    kept = _kept(town, given, here, there)
+    own = {row["purpose"]: row for row in kept if row["turn"] == turn}
+    assert own["training"]["label_from"] == "consented_correction"
+    assert own["service"]["expressed_cues_of"] == "pleased"
+    assert own["service"]["corrected_by"] == "the person"
+    recorded = here.log.find(EventKind.LABEL_RECORDED)[0].event.fields
+    assert (recorded["turn"], recorded["provenance"]) == (turn, "consented_correction")
+
+
+def _kept(town: Town, given: dict[str, Any], *nodes: NodeService) -> list[dict[str, Any]]:
+    """Return what the first branch says that it keeps, by a new request for access."""
+    asked = _asks(town, given["manage_token"], "access")
+    for node in nodes:
+        node.keeper.poll()
+    kept: list[dict[str, Any]] = _package(town, asked).json()["by"][nodes[0].node]["kept"]
+    return kept
+
+
+@pytest.mark.parametrize("right", ["restriction", "objection"])
+def test_restriction_and_objection_close_every_branchs_gate(
+    town: Town, two: tuple[Branch, NodeService, NodeService], right: str
+) -> None:
+    """Asked once with the code, in force at both branches; closed only when both have shown it."""
+    first, here, there = two
+    given = wants_training(first.api(here), here, "anna")["anna"]
+    about = {"purposes": ["service"]} if right == "objection" else {}
+    asked = _asks(town, given["manage_token"], right, **about)
+    here.keeper.poll()
+    answer = says(first.api(here), "anna")
+    assert f"r06-{'objected' if right == 'objection' else 'restricted'}" in answer["rules"]
+    _not_yet(town, asked, "branch-2: no answer")
+    there.keeper.poll()
+    found = _done(town, asked)
+    assert {found[n]["in_force"] for n in ("branch-1", "branch-2")} == {right}
+    assert here.vault.purposes_of(first.subject("anna")), "nothing is destroyed, only kept shut"
+
+
+def test_portability_gives_what_the_person_gave_in_a_common_format(
+    town: Town, two: tuple[Branch, NodeService, NodeService]
+) -> None:
+    """JSON with their words and consents from every branch; nothing that was inferred of them."""
+    first, here, there = two
+    given = wants_training(first.api(here), here, "anna")["anna"]
+    turn = says(first.api(here), "anna")["turn"]
+    asked = _asks(town, given["manage_token"], "portability")
+    here.keeper.poll()
+    there.keeper.poll()
+    answer = _package(town, asked)
+    assert answer.headers["content-type"] == "application/json"
+    found = _done(town, asked)
+    rows = [row for row in found["branch-1"]["kept"] if row["turn"] == turn]
+    assert {row.get("text") for row in rows} == {"this is terrible", None}
+    assert "expressed_cues_of" not in json.dumps(found)
+    assert found["trust-service"]["records"][0]["kind"] == "grant"
+
+
+def test_a_named_person_reviews_a_decision_and_another_its_contest(
+    town: Town, two: tuple[Branch, NodeService, NodeService]
+) -> None:
+    """Facts from the branch, the person's view, reasons given; overturned, recorded, contested."""
+    first, here, there = two
+    given = wants_training(first.api(here), here, "anna")["anna"]
+    says(first.api(here), "anna")
+    decision = here.log.find(EventKind.DECISION)[0].event.fields["decision_id"]
+    body = {
+        "manage_token": given["manage_token"],
+        "right": "review",
+        "about": {"decision": decision},
+        "statement": "I was joking.",
+    }
+
+    def ask() -> tuple[dict[str, Any], str]:
+        made = town.trust.send("POST", "/v1/requests", json.dumps(body).encode()).json()
+        return made, f"/v1/desk/requests/{made['request']}"
+
+    asked, path = ask()
+    verdict = {"outcome": "overturned", "reasons": "The words were a joke, and read as anger."}
+    assert _desk(town).post(f"{path}/decision", json=verdict).status_code == 409, "no facts yet"
+    for node in (here, there):
+        node.keeper.poll()
+    _not_yet(town, asked, "no evidence: human-decided")
+    facts = _desk(town).get(f"{path}/facts").json()["by"]
+    assert facts["person"]["statement"] == "I was joking."
+    assert facts["branch-1"]["decision"]["decision_id"] == decision
+    unreasoned = _desk(town).post(f"{path}/decision", json={"outcome": "upheld", "reasons": ""})
+    assert unreasoned.status_code == 422
+    assert _desk(town).post(f"{path}/decision", json=verdict).status_code == 201
+    again = _desk(town).post(f"{path}/decision", json=verdict | {"outcome": "upheld"})
+    assert again.status_code == 409
+    found = _done(town, asked)
+    assert found["decision"] == verdict | {"by": "dora"}
+    steps = [e.event.fields for e in town.trust.service.log.find(EventKind.REQUEST_STEP)]
+    decided = [s for s in steps if s.get("evidence") == "human-decided"]
+    assert [(s["by"], s["outcome"]) for s in decided] == [("dora", "overturned")]
+    assert not any("joke" in str(dict(s)) for s in steps)
+
+    _, contest = ask()
+    for node in (here, there):
+        node.keeper.poll()
+    same = _desk(town).post(f"{contest}/decision", json=verdict)
+    assert same.status_code == 409
+    assert "ask another" in same.json()["detail"]
+    other = _desk(town, "ben").post(f"{contest}/decision", json=verdict)
+    assert other.json()["decided"]["by"] == "ben"
