@@ -65,6 +65,7 @@ from consent.errors import (
 )
 from consent.open_api import add_open_api
 from consent.register_api import registers_router
+from consent.reminder_api import reminder_router
 from consent.rights_api import add_rights
 from consent.service import TrustService
 from consent.tables import NodeRow
@@ -114,6 +115,7 @@ def create_app(service: TrustService) -> FastAPI:
     app.include_router(key_router(service.log, service.key_desk, operator=operator))
     app.include_router(registers_router(service))
     app.include_router(document_router(service, _signed_by_node))
+    app.include_router(reminder_router(service))
     lifted = service.finish_held_erasures
     app.include_router(retention_router(service.retention, service.holds, lifted=lifted))
     app.include_router(bundle_router(service, _signed_by_node))

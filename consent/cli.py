@@ -29,7 +29,7 @@ from consent.officer_cli import dpia_app, notice_app, stop_app
 from consent.open_api import OPEN_API
 from consent.options_cli import LOCAL, AsJson, Ca, Settings, Url, misuse_is_told, read_text
 from consent.receipt_cli import receipt_app
-from consent.register_cli import breach_app, oversight_app
+from consent.register_cli import breach_app, oversight_app, reminders
 from consent.remote import call
 from consent.retention_cli import archive_app, hold_app, retention_app
 from consent.rights_cli import requests_app
@@ -59,6 +59,7 @@ for _name, _app in {
 }.items():
     app.add_typer(_app, name=_name)
 add_evidence(app)
+app.command("reminders")(reminders)
 add_log(app)
 
 

@@ -38,6 +38,7 @@ class Register(StrEnum):
     OVERSIGHT = "oversight"
     DOCUMENT = "document"
     RELEASE = "release"
+    REMINDER = "reminder"
 
 
 class Risk(StrEnum):

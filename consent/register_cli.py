@@ -143,3 +143,21 @@ def end(
 ) -> None:
     """End an appointment now."""
     emit(ask(f"oversight/{appointment}/end", token_file, url, ca, {}), as_json=as_json)
+
+
+def reminders(
+    *,
+    within: Annotated[int, typer.Option("--within", help="Days ahead.", min=0, max=366)] = 7,
+    record: Annotated[bool, typer.Option("--record", help="Log that you saw it.")] = False,
+    token_file: Token,
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what is due soon or overdue at the desk; exit 1 where anything is, for cron."""
+    said = {"within_days": within} if record else None
+    path = "reminders" if record else f"reminders?within_days={within}"
+    found = ask(path, token_file, url, ca, said)
+    emit(found, as_json=as_json)
+    if found:
+        raise typer.Exit(FAILED)

@@ -12,11 +12,13 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from string import Formatter
 from typing import Any
 
-from consent.errors import NotFound
+from consent.errors import Conflict, NotFound
 
 _FILE = resources.files("consent").joinpath("rights_letters.toml")
+_WORDS = resources.files("consent").joinpath("rights_words.toml")
 
 
 @cache
@@ -25,10 +27,27 @@ def _letters() -> dict[str, dict[str, str]]:
     return found
 
 
+@cache
+def _words() -> dict[str, dict[str, dict[str, str]]]:
+    found: dict[str, dict[str, dict[str, str]]] = tomllib.loads(_WORDS.read_text("utf-8"))
+    return found
+
+
+def _said(language: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state's particulars, its closed words as people read them."""
+    decided = state.get("decided") or {}
+    told = dict(state) | {"decision": decided.get("outcome")}
+    for field, words in _words()[language].items():
+        if told.get(field) is not None:
+            told[field] = words[str(told[field])]
+    return told
+
+
 def letter(name: str, language: str, state: Mapping[str, Any]) -> str:
-    """Return a letter about a request.
+    """Return a letter about a request, where the request is as far as the letter says.
 
     Raises:
+        Conflict: It speaks of what has not happened: no extension, refusal or decision.
         NotFound: No such letter, or not in that language; the message lists what there is.
     """
     letters = _letters()
@@ -37,8 +56,11 @@ def letter(name: str, language: str, state: Mapping[str, Any]) -> str:
     if language not in letters[name]:
         languages = ", ".join(sorted(letters[name]))
         raise NotFound(f"no such language: the letter is there in {languages}")
-    words = {key: "-" if value is None else value for key, value in state.items()}
-    return letters[name][language].format_map(words)
+    said = _said(language, state)
+    fields = [field for _, field, _, _ in Formatter().parse(letters[name][language]) if field]
+    if lacking := [field for field in fields if said.get(field) is None]:
+        raise Conflict(f"this letter cannot be written yet: no {', '.join(lacking)}")
+    return letters[name][language].format_map(said)
 
 
 def package_page(package: Mapping[str, Any]) -> str:

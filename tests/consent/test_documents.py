@@ -232,6 +232,9 @@ def test_an_approval_goes_stale_and_says_where(governed: World) -> None:
     assert not stale["approved"]
     assert stale["changed"] == ["processing", "risks", "rules"]
     assert stale["waits_for"] == ["officer", "dpo"]
+    (due,) = desk(governed).get("/v1/desk/reminders").json()
+    assert (due["what"], due["entry"]) == ("document", "dpia")
+    assert "changed in processing" in due["why"]
     late = approve(governed, "dpia", "eve", StaffRole.DPO, shown=seen["digest"])
     assert late.status_code == 409
     assert "read it again" in late.json()["detail"]

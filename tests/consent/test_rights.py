@@ -14,12 +14,15 @@ from starlette.testclient import TestClient
 
 from audit.events import EventKind
 from audit.staff import Staff, StaffRole
+from consent import rights_page
 from consent.api import create_app
 from consent.errors import Conflict, EvidenceMissing
 from consent.rights import (
     REQUIRED,
     Case,
     EvidenceKind,
+    Extension,
+    Refusal,
     Right,
     Step,
     StepKind,
@@ -163,16 +166,58 @@ def test_nothing_is_done_before_the_identity_is_known() -> None:
         show(opened(Right.ERASURE, method=None), [{"evidence": "keys-destroyed"}])
 
 
+STATE = {
+    "right": "access",
+    "request": "c1",
+    "due": "2027-04-01",
+    "extension": "complexity",
+    "reason": "excessive",
+    "decided": {"outcome": "overturned", "by": "dora", "at": 1.0},
+}
+
+
 @pytest.mark.parametrize("language", ["en", "de", "fr"])
-@pytest.mark.parametrize(
-    "name", ["received", "identity", "extended", "erased", "answered", "refused"]
-)
+@pytest.mark.parametrize("name", sorted(rights_page._letters()))
 def test_every_letter_is_there_in_every_language(name: str, language: str) -> None:
-    """Each template can be filled from a request's state, with nothing left open."""
-    state = {"right": "access", "request": "c1", "due": "2027-04-01", "extension": None}
-    found = letter(name, language, state)
+    """Filled from a request's state, in that language's own words; of people it names nobody."""
+    found = letter(name, language, STATE)
     assert "c1" in found
     assert "{" not in found
+    assert "dora" not in found
+    if language != "en":
+        assert not {"access", "complexity", "excessive", "overturned"} & set(found.split())
+
+
+def test_every_closed_word_is_there_in_every_language() -> None:
+    """Each right, ground and outcome has words, and none is one too many."""
+    closed = {
+        "right": set(Right),
+        "extension": set(Extension),
+        "reason": set(Refusal),
+        "decision": {"upheld", "changed", "overturned"},
+    }
+    for words in rights_page._words().values():
+        assert {field: set(said) for field, said in words.items()} == closed
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("extended", "extension"), ("refused", "reason"), ("reviewed", "decided")]
+)
+def test_a_letter_of_what_has_not_happened_is_not_written(name: str, field: str) -> None:
+    """No letter of an extension, a refusal or a decision before there is one."""
+    with pytest.raises(Conflict, match="cannot be written"):
+        letter(name, "en", STATE | {field: None})
+
+
+def test_a_decision_on_review_is_once_and_with_reasons() -> None:
+    """Without the digest of its reasons none is recorded; a second one is a new request."""
+    case = opened(Right.REVIEW)
+    with pytest.raises(EvidenceMissing, match="reasons"):
+        take(case, StepKind.EVIDENCE, evidence="human-decided", outcome="upheld")
+    decided = take(case, StepKind.EVIDENCE, evidence="human-decided", outcome="upheld", digest="d")
+    assert decided.decided() == {"outcome": "upheld", "by": "dora", "at": 1.0}
+    with pytest.raises(Conflict, match="opens a new one"):
+        take(decided, StepKind.EVIDENCE, evidence="human-decided", outcome="changed", digest="e")
 
 
 # --- the desk, by its routes --------------------------------------------------------------
