@@ -11,11 +11,14 @@ import typer
 from audit.terminal import emit
 from consent.errors import SettingsInvalid
 from consent.options_cli import AsJson, misuse_is_told, read_text
+from policies.catalogue import CATALOGUE
 from policies.engine import PolicyEngine
 from policies.profile import profile_page
-from policies.remedy import remedy, remedy_to_dict, situation_from_dict
+from policies.remedy import Remedy, remedy, remedy_to_dict, situation_from_dict
 from policies.vocabulary import RuleId
-from policies.words import Language, rule_page, rule_pages
+from policies.words import Language, Reader, rule_page, rule_pages, say
+
+NO_WAY = "no step makes it so: it would go around a choice, a protection or a stop"
 
 rules_app = typer.Typer(help="The rules.", no_args_is_help=True)
 
@@ -59,6 +62,7 @@ def rules_show(
 def rules_what_if(
     *,
     situation: Annotated[Path, typer.Argument(help="JSON: request, standing, governance, now.")],
+    language: Annotated[Language, typer.Option("--language")] = Language.ENGLISH,
     as_json: AsJson = False,
 ) -> None:
     """Say whether a use would be allowed, and what would make it so; nothing is recorded."""
@@ -68,4 +72,17 @@ def rules_what_if(
         except ValueError as error:
             raise SettingsInvalid(f"{situation} is not JSON") from error
         found = remedy(PolicyEngine.load(), situation_from_dict(value))
-        emit(remedy_to_dict(found), as_json=as_json)
+        emit(remedy_to_dict(found) if as_json else _in_words(found, language), as_json=as_json)
+
+
+def _in_words(found: Remedy, language: Language) -> dict[str, str]:
+    """Return the answer, why, and each way to a yes, for the officer to read."""
+    decision = found.decision
+    said = {"allowed": "yes" if decision.allowed else "no"}
+    for rule, reason in zip(decision.rules, decision.reasons, strict=True):
+        known = rule in CATALOGUE
+        said[rule] = say(rule, Reader.OFFICER, language) if known else reason
+    if decision.allowed:
+        return said
+    ways = (" and ".join(sorted(step.value for step in way)) for way in found.ways)
+    return said | {"allowed if": ", or ".join(ways) or NO_WAY}

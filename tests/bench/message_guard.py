@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy.report import Row, at_least, at_most, rows_to_json
+from models.errors import TrainingInvalid
 from models.message_guard import MessageGuard
 from models.train_message_guard import is_tuning, service_messages
 from policies.messages import FoundBy
@@ -117,7 +118,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=shared / "data", help="has manipulation/")
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     asked = parser.parse_args()
-    rows = measure(asked.data)
+    try:
+        rows = measure(asked.data)
+    except TrainingInvalid as error:
+        raise SystemExit(str(error)) from error
     if asked.json:
         print(rows_to_json(rows))
         return

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from consent.rules_cli import NO_WAY
 from policies.decision import request_to_dict
+from policies.engine import PolicyEngine
 from policies.remedy import Step
 from policies.standing import governance_to_dict, standing_to_dict
-from policies.vocabulary import NodeId, SubjectId
-from policies.words import rule_pages
+from policies.vocabulary import NodeId, Purpose, SubjectId
+from policies.words import Language, Reader, rule_pages, say
 from tests.policies.cases import GOVERNANCE, INFER, NOW, STANDING
 
 with warnings.catch_warnings():
@@ -79,6 +81,29 @@ def test_what_if_says_what_would_help(capsys: pytest.CaptureFixture[str], tmp_pa
         file.write_text(torn, encoding="utf-8")
         status, out, err = run(capsys, "rules", "what-if", str(file))
         assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_what_if_speaks_to_the_officer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The printed answer says no, why in the chosen language, and each way, or that none is."""
+    file = tmp_path / "situation.json"
+    value = {
+        "request": request_to_dict(INFER),
+        "governance": governance_to_dict(GOVERNANCE),
+        "now": NOW,
+    }
+    for standing, way in (
+        (replace(STANDING, grants=()), Step.CONSENT.value),
+        (replace(STANDING, withdrawn=frozenset({Purpose.SERVICE})), NO_WAY),
+        (STANDING, None),
+    ):
+        file.write_text(json.dumps(value | {"standing": standing_to_dict(standing)}), "utf-8")
+        status, out, _ = run(capsys, "rules", "what-if", str(file), "--language", "de")
+        said = " ".join(out.split())
+        assert status == 0
+        assert ("allowed if" in said, "allowed yes" in said) == (way is not None, way is None)
+        assert way is None or way in said
+        for rule in PolicyEngine.load().decide(INFER, standing, GOVERNANCE, now=NOW).rules:
+            assert say(rule, Reader.OFFICER, Language.GERMAN) in said
 
 
 def test_remedies_are_served_to_nodes_and_leave_no_trace(world: Any) -> None:
