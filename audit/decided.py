@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from audit.batch import Batch
@@ -11,9 +12,14 @@ from audit.events import Event, EventKind, Value
 from policies.canonical import Canonical, canonical, canonical_object
 from policies.decision import Decision, UseRequest, request_to_dict
 from policies.standing import Governance, Standing, governance_to_dict
-from policies.vocabulary import DecisionId, Digest
+from policies.vocabulary import DecisionId, Digest, RuleId
 
-_NULL = Canonical(canonical(None))
+_NULL, _TRUE, _FALSE = (Canonical(canonical(value)) for value in (None, True, False))
+
+
+@lru_cache(maxsize=1024)
+def _names(rules: tuple[RuleId, ...]) -> Canonical:
+    return Canonical(canonical(rules))
 
 
 def ids_of(request: UseRequest, decision_id: DecisionId, policy_digest: Digest) -> dict[str, str]:
@@ -68,8 +74,8 @@ def facts_of(
             "standing": _NULL if standing is None else standing.encoded.data,
             "governance": _NULL if governance is None else governance.encoded.data,
             "now": Canonical(canonical(now)),
-            "allowed": Canonical(canonical(decision.allowed)),
-            "rules": Canonical(canonical(decision.rules)),
+            "allowed": _TRUE if decision.allowed else _FALSE,
+            "rules": _names(decision.rules),
         }
     )
 

@@ -100,8 +100,8 @@ class EvidenceLog:
         self.clock = clock
         self._payloads = Payloads(keystore)
         self._shut: LogTampered | None = None
-        self._submitting, self._last = threading.Lock(), Future[int]()
-        self._last.set_result(0)
+        self._submitting, self._last = threading.Lock(), Future[list[int | Exception]]()
+        self._last.set_result([])
         self._store = open_store(place)
         self._leaves = SealedLeaves(self._store, archive)
         if key_folder is None and isinstance(place, Path):
@@ -111,7 +111,9 @@ class EvidenceLog:
         except BaseException:
             self._store.close()
             raise
-        self._writer = GroupCommit[Work, int](self._write, name=f"log-{origin}")
+        self._writer = GroupCommit[Sequence[Work], list[int | Exception]](
+            self._write_all, name=f"log-{origin}"
+        )
 
     def append(
         self,
@@ -180,15 +182,16 @@ class EvidenceLog:
         """Record what several callers prepared, each all or none; return indices or an error each.
 
         Raises:
-            EvidenceUnavailable: The log is closed; nothing counts as recorded.
+            EvidenceUnavailable: The log is closed, or nothing could be made durable.
         """
         if self._shut is not None:
             raise EvidenceUnavailable(f"nothing is recorded any more: {self._shut}") from self._shut
         with self._submitting:
-            submitted = [self._writer.submit(work) for work in works]
-            self._last = submitted[-1]
+            self._last = self._writer.submit(works)
+            done = self._last
         return [
-            _indices(done, len(work.pending)) for work, done in zip(works, submitted, strict=True)
+            first if isinstance(first, Exception) else range(first, first + len(work.pending))
+            for work, first in zip(works, done.result(), strict=True)
         ]
 
     def change_keys(self, make: Callable[[int], Event]) -> int:
@@ -209,8 +212,11 @@ class EvidenceLog:
             wait([self._last])
             (pending,) = self._payloads.prepare([Draft(make(self.size))])
             self.keys.after([(self.size, pending.leaf)])
-            self._last = self._writer.submit(Work([pending], None))
-            return self._last.result()
+            self._last = self._writer.submit([Work([pending], None)])
+            (first,) = self._last.result()
+        if isinstance(first, Exception):
+            raise first
+        return first
 
     def forget(self, subject: SubjectId) -> int:
         """Delete a person's payloads, and those whose key is already destroyed; return how many.
@@ -366,6 +372,11 @@ class EvidenceLog:
         self._writer.close()
         self._store.close()
 
+    def _write_all(self, callers: Sequence[Sequence[Work]]) -> list[list[int | Exception]]:
+        """Make the works of several callers durable together; return each caller's own."""
+        firsts = iter(self._write([work for works in callers for work in works]))
+        return [[next(firsts) for _ in works] for works in callers]
+
     def _write(self, works: Sequence[Work]) -> list[int | Exception]:
         """Make a group durable (writer thread only); return the first index of each work.
 
@@ -397,15 +408,6 @@ class EvidenceLog:
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:
             raise EntryMissing(f"the log has {self.size} entries, it never had {size}")
-
-
-def _indices(done: Future[int], count: int) -> range | Exception:
-    """Wait for one work; return where it is, or why it is nowhere."""
-    try:
-        first = done.result()
-    except Exception as error:  # noqa: BLE001 (its caller's)
-        return error
-    return range(first, first + count)
 
 
 def _traced(drafts: Sequence[Draft]) -> Sequence[Draft]:

@@ -53,6 +53,8 @@ def canonical(value: Any) -> bytes:
             error is one, so callers need not know the library.)
     """
     try:
+        if type(value) is float:
+            return repr(_plain_float(value)).encode()  # as the encoder writes it
         return _encode(_plain(value)).encode()
     except (_LeftToLibrary, UnicodeEncodeError):
         return rfc8785.dumps(value)

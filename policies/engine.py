@@ -81,7 +81,7 @@ class Case(NamedTuple):
 
     facts: Any
     digest: Digest
-    said: dict[tuple[str, str], Said]
+    said: dict[tuple[Any, ...], Said]
 
 
 class PolicyEngine:
@@ -220,8 +220,8 @@ class PolicyEngine:
         try:
             action, context = asked["action"]["id"], asked["context"]
             part = self._rules[action].lasting
-            # As text, in which true is not 1 and what is absent is not null
-            known = action, json.dumps({n: context[n] for n in part.reads if n in context})
+            read = tuple(context.get(name, ...) for name in part.reads)
+            known = action, read, tuple(map(type, read))  # true is not 1
             before = case.said.get(known)
         except Exception as error:
             raise _unanswered(error) from error
