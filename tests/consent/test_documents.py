@@ -45,7 +45,8 @@ PARTY = {
     "authority": "Data Protection Commission",
 }
 DECLARED = dict.fromkeys(Declared().words(), "As it is in this test.") | {
-    "purposes": ["service", "training"]
+    "purposes": ["service", "training"],
+    "people_consulted": "<b>Asked</b> at two branches.",
 }
 CARD: dict[str, Any] = {
     "data": "Redacted turns of consenting customers.",
@@ -440,7 +441,7 @@ def test_every_form_says_every_section(governed: World, name: Name) -> None:
     page = client.get(f"{route}?format=html")
     markdown = client.get(f"{route}?format=markdown").text
     assert "<script" not in page.text
-    assert "<b>" not in page.text, "a party's name is text, not markup"
+    assert "<b>" not in page.text, "what was declared is text, not markup"
     for heading in DOCUMENTS[name].headings.values():
         assert f"## {heading}" in markdown
     assert page.text.count("<section>") == markdown.count("\n## ")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import closing
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from audit.events import EventKind
+from audit.events import Event, EventKind
+from audit.log import EvidenceLog
 from audit.staff import Staff, StaffRole
 from consent import rights_page
 from consent.api import create_app
@@ -32,7 +35,9 @@ from consent.rights import (
 )
 from consent.rights_page import letter
 from consent.working_days import period_end, working_day
+from policies.canonical import digest
 from policies.vocabulary import SubjectId
+from tests.consent.conftest import World
 
 DAY_S = 86_400
 NODES = ("north", "south")
@@ -313,3 +318,41 @@ def test_staff_routes_are_closed_to_everybody_else(world: Any) -> None:
     """Without a sign-in no request is shown or moved."""
     for method, path in (("GET", "/v1/desk/requests"), ("POST", "/v1/desk/requests/x/closing")):
         assert world.send(method, path).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({}, 201),
+        ({"digest": "00" * 32}, 422),
+        ({"request": "another"}, 422),
+        ({"right": "access"}, 422),
+        ({"keys_left": 1}, 422),
+    ],
+)
+def test_an_answer_is_what_the_nodes_own_entry_commits_to(
+    world: World, tmp_path: Path, changed: dict[str, Any], status: int
+) -> None:
+    """Another report, request or right than its entry's, or a key left: refused, still asked."""
+    token = world.grant("alice").json()["manage_token"]
+    body = {"manage_token": token, "right": "erasure"}
+    made = world.send("POST", "/v1/requests", json.dumps(body).encode()).json()
+    report = {"node": "north"}
+    fields = {
+        "request": made["request"],
+        "right": "erasure",
+        "outcome": "complete",
+        "digest": digest(report),
+        "keys_left": 0,
+    } | changed
+    key = world.keys["north"]
+    with closing(
+        EvidenceLog(tmp_path / "north.db", key, origin="undertone/north", clock=world.clock)
+    ) as log:
+        event = Event(kind=EventKind.REQUEST_ANSWERED, at=world.clock.now, fields=fields)
+        index = log.append(event)
+        leaf = base64.b64encode(log.entry(index).leaf).decode()
+        said = {"report": report, "leaf": leaf, "receipt": log.receipt(index)}
+    answer = world.as_node("north", "POST", f"/v1/requests/{made['request']}/answers", said)
+    assert answer.status_code == status, answer.text
+    assert len(world.feed("north")["requests"]) == (0 if status == 201 else 1)
