@@ -85,6 +85,7 @@ def test_no_generated_request_breaks_the_service(world: World) -> None:
 
 @pytest.mark.slow
 @pytest.mark.fuzz
+@pytest.mark.timeout(3600)
 def test_no_request_of_many_breaks_the_service(world: World) -> None:
     """The same with hundreds for each route."""
     assert _fuzz(world, create_app(world.service), examples=LONG) > 1_000
