@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 
 from audit.settings import ServiceSettings, Telemetry
@@ -23,5 +22,9 @@ def start_telemetry(service_name: str, settings: ServiceSettings) -> None:
             out=sys.stderr, formatter=lambda span: span.to_json(indent=None) + "\n"
         )
     elif settings.telemetry is Telemetry.OTLP:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+            OTLPSpanExporter,  # costs every start a twentieth, and few send traces
+        )
+
         exporter = OTLPSpanExporter(endpoint=settings.telemetry_url, timeout=5)
     configure(service_name, exporter=exporter, in_background=settings.telemetry is Telemetry.OTLP)

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from client_node.errors import RedactionUnavailable
-from client_node.lean_import import without
+from client_node.lean_import import with_empty, without
 from client_node.personal_patterns import PersonalPattern, load_patterns
 from models.language import Languages
 from models.token_classifier import KINDS, Found, TokenClassifier
 from policies.redacted import RedactedText
 
-with without("torch", "transformers"):
+with without("torch", "transformers"), with_empty("spacy.cli.info", "info"):
     import spacy
     import tldextract
     from presidio_analyzer import (

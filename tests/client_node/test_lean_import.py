@@ -7,30 +7,86 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
-from client_node.lean_import import without
+from client_node.lean_import import with_empty, without
+from models.encoder import Encoder
+from models.token_classifier import TokenClassifier
 
 SCRIPT = """
 import sys
+from pathlib import Path
 import client_node.cli
 from client_node.redaction import Redactor
 from models.accounting import gaussian_curve
 from models.encoder import Encoder
-Redactor.load(), Encoder.load(), gaussian_curve(noise_multiplier=5, sample_rate=0.1, steps=3)
-print(sorted({"torch", "transformers", "opacus"} & sys.modules.keys()))
+graphs = Path(sys.argv[1])
+Redactor.load(graphs=graphs), Encoder.load(graphs=graphs)
+gaussian_curve(noise_multiplier=5, sample_rate=0.1, steps=3)
+unwanted = {"torch", "transformers", "opacus", "spacy.cli", "opentelemetry.exporter", "onnx"}
+print(sorted(unwanted & sys.modules.keys()))
 import torch
 print(torch.tensor([2]).item())
+import spacy.cli
+print(callable(spacy.cli.download))
+"""
+START = """
+import gc, sys
+from client_node.start import ALLOCATIONS, main
+sys.argv = ["undertone-node", "--help"]
+loaded = "client_node.cli" in sys.modules
+try:
+    main()
+finally:
+    print(loaded, gc.get_threshold()[0] == ALLOCATIONS, gc.get_freeze_count() > 100_000)
 """
 
 
-def test_node_service_loads_no_framework() -> None:
-    """The service's own process stays without them, and can still load one when it is asked to."""
-    done = subprocess.run(  # noqa: S603 (our own interpreter)
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the graphs of an earlier start."""
+    folder = tmp_path_factory.mktemp("graphs")
+    Encoder.load(graphs=folder)
+    TokenClassifier.load(graphs=folder)
+    return folder
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own."""
+    return subprocess.run(  # noqa: S603 (our own interpreter)
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
     )
-    assert done.stdout.split("\n")[:2] == ["[]", "2"], done.stderr
+
+
+def test_node_service_loads_no_framework(graphs: Path) -> None:
+    """The service's own process stays without them, and can still load one when it is asked to.
+
+    Nor does it load spaCy's command line, what sends traces, or the writer of graphs that it has.
+    """
+    done = run(SCRIPT, str(graphs))
+    assert done.stdout.split("\n")[:3] == ["[]", "2", "True"], done.stderr
+
+
+def test_start_of_the_command_imports_under_a_patient_collector() -> None:
+    """Nothing is imported before the collector waits longer; what was imported is left alone."""
+    done = run(START)
+    assert done.returncode == 0, done.stderr
+    assert "Serve, and look after one node." in done.stdout
+    assert done.stdout.split("\n")[-2] == "False True True"
+
+
+def test_with_empty_shows_an_empty_module_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside, what is asked of it is None; afterwards the real one is found, as are its parts."""
+    monkeypatch.delitem(sys.modules, "xml.sax.saxutils", raising=False)
+    monkeypatch.delitem(sys.modules, "xml.sax", raising=False)
+    with with_empty("xml.sax.saxutils", "escape"), suppress(ValueError):
+        assert import_module("xml.sax.saxutils").escape is None
+        raise ValueError
+    assert callable(import_module("xml.sax.saxutils").escape)
+    with with_empty("xml.sax.saxutils", "escape"):
+        assert callable(import_module("xml.sax.saxutils").escape), "one that is loaded stays"
 
 
 def test_without_hides_for_a_while_and_leaves_what_is_loaded(
