@@ -19,6 +19,7 @@
     POST /v1/pseudonyms          the name under which anything of a customer is kept
     GET  /v1/trace/{decision}    staff: what a decision rests on (`audit.trace_api`)
     POST /v1/own/...             a person's own questions (`client_node.own_data_api`)
+    POST /v1/panel/sessions, PUT /v1/queues/{name}, /panel   (`client_node.panel.panel_api`)
     POST /v1/proofs              was this person in that round?
 
 A POST may carry an `Idempotency-Key` (`client_node.idempotency_api`); a turn too many is answered
@@ -62,6 +63,7 @@ from client_node.errors import (
 from client_node.idempotency_api import Idempotency
 from client_node.load import shed
 from client_node.own_data_api import auditor_router, own_data_router
+from client_node.panel.panel_api import opening_router, pages_router, panel_router
 from client_node.service import VERSION, NodeService
 from client_node.training import limits_of
 from client_node.uses_api import uses_router
@@ -107,6 +109,8 @@ def create_app(service: NodeService) -> FastAPI:
     app.include_router(_router(service), dependencies=[Depends(_authenticated(service))])
     app.include_router(own_data_router(service), dependencies=[Depends(_authenticated(service))])
     app.include_router(auditor_router(service))
+    app.include_router(pages_router(service.settings.panel_frames))
+    app.include_router(panel_router(service))
     app.include_router(trace_router(service.log, published=service.releases.published))
     return app
 
@@ -132,6 +136,7 @@ def _router(service: NodeService) -> APIRouter:
     router.include_router(uses_router(service))
     router.include_router(proposals_router(service.room.proposals))
     router.include_router(approvals_router(service.room.proposals))
+    router.include_router(opening_router(service))
     router.include_router(customers_router(service.room.customers, service.people))
     return router
 
@@ -170,7 +175,11 @@ def _add_turns(router: APIRouter, service: NodeService) -> None:
             with span("turn", node=service.node):
                 answer = await run_in_threadpool(service.pipeline.answer, turn)
         value = wire.answer_to_dict(answer)
-        return value | {"left_out": list(left_out)} if left_out else value
+        if left_out:
+            value["left_out"] = list(left_out)
+        told = {name: part for name, part in value.items() if name != "text_redacted"}
+        service.room.live.tell({"conversation": said.conversation, "answer": told})
+        return value
 
     @router.post("/corrections", status_code=201)
     def corrections(said: wire.CorrectionIn) -> dict[str, Any]:

@@ -13,6 +13,7 @@ NodeError
 ├── AccessDenied            no integration has that key
 ├── ConnectionForbidden     a host that the node's policy does not name (promise 10)
 ├── NodeUnreachable         a running node that does not answer its command line, or says no
+├── NodeProblem             a node that says no to its client, or does not answer it
 ├── TrustUnavailable        the trust service cannot be reached or answers wrongly
 ├── StandingRejected        an envelope of standing that may not be applied
 ├── VaultError              a sealed record that cannot be opened or stored
@@ -90,6 +91,10 @@ class ConnectionForbidden(NodeError):  # noqa: N818
 
 class NodeUnreachable(NodeError):  # noqa: N818
     """Report that a running node did not answer its command line, or refused."""
+
+
+class NodeProblem(NodeError):  # noqa: N818
+    """Report what a node answered to its client in place of what was asked."""
 
 
 class TrustUnavailable(NodeError):  # noqa: N818

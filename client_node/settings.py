@@ -10,7 +10,7 @@ from __future__ import annotations
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 from pydantic_settings import SettingsConfigDict
@@ -42,6 +42,7 @@ class NodeSettings(ServiceSettings):
     are given. What waits for a person's yes waits `approval_s`; `calm_floor` is the smallest
     cohort of the test over calm customers (rule 14). Above `crowded_turns` under way optional work
     is left out, above `most_turns` a turn is refused for a second (`client_node.load`).
+    `panel_frames` are the origins whose pages may frame the agent's panel.
     """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_NODE_", extra="forbid", frozen=True)
@@ -78,6 +79,9 @@ class NodeSettings(ServiceSettings):
     redress_file: Path | None = None
     approval_s: float = Field(default=3600.0, gt=0, le=86_400)
     calm_floor: int = Field(default=10, ge=2)
+    panel_frames: tuple[
+        Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?$")], ...
+    ] = ()
     crowded_turns: int = Field(default=48, ge=1)
     most_turns: int = Field(default=256, ge=1)
     retention: Path | None = None

@@ -23,7 +23,10 @@ from client_node.articles import Articles
 from client_node.connections import ConnectionPolicy
 from client_node.errors import StartRefused
 from client_node.hints import ApprovedHints, shipped_hints, signed_hints
+from client_node.live import Live
 from client_node.load import Load
+from client_node.panel.sessions import PanelSessions
+from client_node.queues import Queues
 from client_node.redaction import Redacts
 from client_node.redress import load_redress
 from client_node.replays import Replays
@@ -79,6 +82,9 @@ class UseRoom:
     customers: CustomerDesk
     load: Load
     replays: Replays
+    live: Live
+    queues: Queues
+    panels: PanelSessions
 
     def described(self) -> list[Described]:
         """Return what every use here is for."""
@@ -146,6 +152,9 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         customers=customers,
         load=Load(crowded=settings.crowded_turns, most=settings.most_turns),
         replays=Replays(clock=doors.clock),
+        live=Live(),
+        queues=Queues(clock=doors.clock),
+        panels=PanelSessions(clock=doors.clock),
     )
 
 

@@ -1,0 +1,192 @@
+"""A branch's side of the node's interface, typed: for a CRM, a telephone system, or a notebook.
+
+Every POST carries a key of its own and is sent again with it when the connection breaks or the
+node says that it is busy, so that what is asked is done once (`client_node.idempotency_api`).
+A refusal of the gate is an answer; a problem raises `NodeProblem` with the node's one line.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NotRequired, TypedDict, cast
+
+import httpx
+
+from client_node.errors import NodeProblem
+from policies.vocabulary import Use
+
+MOST_TRIES = 5
+LONGEST_WAIT_S = 10.0
+
+
+class Reading(TypedDict):
+    """An expressed cue; `says` is None where the reader abstained, and `because` says why."""
+
+    label: str | None
+    emotion: str | None
+    says: str | None
+    confidence: float
+    because: str | None
+    release: str
+    local_head: str | None
+
+
+class UseReply(TypedDict):
+    """What became of a use: done, waits or refused; the use's own fields come beside these."""
+
+    use: str
+    answer: str
+    decision: str
+    rules: list[str]
+    reasons: list[str]
+    statutes: list[str]
+    would_need: NotRequired[list[list[str]]]
+    approval: NotRequired[str]
+    hints: NotRequired[list[str]]
+    text: NotRequired[str]
+    hasty: NotRequired[bool]
+
+
+class TurnReply(TypedDict):
+    """What the node says to a turn."""
+
+    turn: str
+    answer: str
+    decision: str
+    rules: list[str]
+    reasons: list[str]
+    statutes: list[str]
+    redacted: dict[str, int]
+    sealed_for: list[str]
+    reading: NotRequired[Reading]
+    conversation: NotRequired[dict[str, Any]]
+    use: NotRequired[UseReply]
+    alert: NotRequired[UseReply]
+    left_out: NotRequired[list[str]]
+
+
+class WaitingItem(TypedDict):
+    """What waits for a person's yes."""
+
+    approval: str
+    use: str
+    turn: str
+    topic: str
+    state: str
+    created_at: float
+    expires_at: float
+
+
+class CorrectionReply(TypedDict):
+    """What became of a correction; `rules` say why it is not learned from."""
+
+    turn: str
+    decision: str
+    training: bool
+    rules: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeClient:
+    """Asks one node. `http` has its address and the key; `pause` waits some seconds."""
+
+    http: httpx.Client
+    new_key: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
+    pause: Callable[[float], None] = time.sleep
+
+    def turn(self, customer: str, conversation: str, text: str, **more: Any) -> TurnReply:
+        """Send one thing that a customer said; see `POST /v1/turns` for what else may be said."""
+        body = {"customer": customer, "conversation": conversation, "text": text, **more}
+        return cast("TurnReply", self._post("/v1/turns", body))
+
+    def use(self, use: Use, turn: str, **more: Any) -> UseReply:
+        """Act on a turn that was read before."""
+        return cast("UseReply", self._post(f"/v1/uses/{use.value}", {"turn": turn, **more}))
+
+    def correct(self, turn: str, label: str | None) -> CorrectionReply:
+        """Say that a reading is wrong: the customer's own label, or none."""
+        body = {"turn": turn, "label": label}
+        return cast("CorrectionReply", self._post("/v1/corrections", body))
+
+    def reply(self, turn: str, topic: str) -> UseReply:
+        """Have a reply drafted; it waits for a yes."""
+        return cast("UseReply", self._post("/v1/replies", {"turn": turn, "topic": topic}))
+
+    def compensate(self, turn: str, reason: str, value: int | None = None) -> UseReply:
+        """Propose a compensation; it waits for a yes."""
+        body = {"turn": turn, "reason": reason, "value": value}
+        return cast("UseReply", self._post("/v1/compensations", body))
+
+    def approvals(self) -> list[WaitingItem]:
+        """Return what waits for a yes."""
+        return cast("list[WaitingItem]", self._ask("GET", "/v1/approvals")["approvals"])
+
+    def decide(self, approval: str, step: str, by: str) -> dict[str, Any]:
+        """Take a step (`show`, `approve`, `deny`) in the name of somebody."""
+        return self._post(f"/v1/approvals/{approval}/{step}", {"by": by})
+
+    def journey(self, customer: str, conversation: str | None = None) -> dict[str, Any]:
+        """Return the expressed cues of a customer's session."""
+        return self._post("/v1/journeys", {"customer": customer, "conversation": conversation})
+
+    def consent(self, grants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Record many people's consents: all or none; return their receipts."""
+        found = self._post("/v1/consents/batch", {"consents": list(grants)})
+        return cast("list[dict[str, Any]]", found["receipts"])
+
+    def panel(self, by: str) -> str:
+        """Open a panel for somebody named; return its address at the node."""
+        return str(self._post("/v1/panel/sessions", {"by": by})["panel"])
+
+    def alerts(self) -> Iterator[dict[str, Any]]:
+        """Yield each change of an alert as it comes, until the node ends the stream."""
+        with self.http.stream("GET", "/v1/alerts/stream", timeout=None) as stream:
+            _check(stream)
+            for line in stream.iter_lines():
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._ask("POST", path, body, {"Idempotency-Key": self.new_key()})
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Ask, and again with the same key where that may help.
+
+        Raises:
+            NodeProblem: The node does not answer, or says no.
+        """
+        for tried in range(1, MOST_TRIES + 1):
+            try:
+                answer = self.http.request(method, path, json=body, headers=headers)
+            except httpx.HTTPError as error:
+                if tried == MOST_TRIES:
+                    raise NodeProblem(f"{path}: {type(error).__name__}") from error
+                self.pause(0.1 * 2**tried)
+                continue
+            after = answer.headers.get("Retry-After", "")
+            if not after.isdigit() or tried == MOST_TRIES:
+                _check(answer)
+                value: dict[str, Any] = answer.json()
+                return value
+            self.pause(min(LONGEST_WAIT_S, float(after)))
+        raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _check(answer: httpx.Response) -> None:
+    if not answer.is_error:
+        return
+    try:
+        detail = json.loads(answer.read())["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = "no reason was given"
+    raise NodeProblem(f"{answer.url.path}: {answer.status_code}: {detail}")
