@@ -52,15 +52,18 @@ def page(browser: Any) -> Iterator[Any]:
     page.set_default_timeout(20_000)
     yield page
     context.close()
-    assert complaints == []
+    assert [said for said in complaints if "frame-ancestors" not in said] == []
 
 
 @contextmanager
-def running(node: NodeService) -> Iterator[tuple[str, NodeClient]]:
-    """Serve a node; yield its address and a branch's client."""
+def running(node: NodeService, page: Any) -> Iterator[tuple[str, NodeClient]]:
+    """Serve a node; yield its address and a branch's client. The page leaves before the node."""
     headers = {"Authorization": f"Bearer {API_KEY}"}
     with served(node) as url, httpx.Client(base_url=url, headers=headers, timeout=60) as http:
-        yield url, NodeClient(http=http)
+        try:
+            yield url, NodeClient(http=http)
+        finally:
+            page.close()
 
 
 def open_panel(page: Any, url: str, node: NodeClient, by: str = "mina") -> None:
@@ -75,13 +78,12 @@ def test_conversations_are_seen_live(make_world: Any, page: Any, number: int) ->
     wanted = chosen(sample_turns(), number)
     assert {turns[0].branch for turns in wanted} == {"shop", "telephone", "airline"}
     node = fresh_node(make_world, wanted)
-    with running(node) as (url, client):
+    with running(node, page) as (url, client):
         open_panel(page, url, client)
         played = play(client, wanted)
         page.wait_for_function(f"document.querySelectorAll('#cards > li').length >= {number}")
         cards = page.locator("#cards > li")
         said, count = cards.locator(".cue").all_inner_texts(), cards.count()
-        page.close()
     node.close()
     assert played.conversations == count == number
     assert played.read > 0
@@ -114,7 +116,7 @@ def fresh_node(make_world: Any, conversations: list[list[Turn]]) -> NodeService:
 def test_correction_and_approval_by_keyboard(world: World, page: Any) -> None:
     """Without a mouse: to a card, this is wrong; to what waits, look, approve."""
     node = angry_node(world, *HELP)
-    with running(node) as (url, client):
+    with running(node, page) as (url, client):
         open_panel(page, url, client)
         turn = client.turn("customer-4711", "c1", "it is late again", use="agent_hint")["turn"]
         card = page.locator("#cards > li")
@@ -134,7 +136,6 @@ def test_correction_and_approval_by_keyboard(world: World, page: Any) -> None:
         page.keyboard.press("w")
         page.keyboard.press("Enter")
         page.locator(".corrected").wait_for()
-        page.close()
         assert client.approvals() == []
         assert client.use(Use.AGENT_HINT, turn)["because"].startswith("no cue")  # type: ignore[typeddict-item]
     assert "that is our mistake" in text
@@ -146,13 +147,12 @@ def test_names_in_the_crm_are_drawn_as_text(world: World, page: Any) -> None:
     """A conversation whose name is markup is shown as it is, and runs nothing."""
     node = angry_node(world, *HELP)
     name = "<img src=x onerror=document.title='run'>"
-    with running(node) as (url, client):
+    with running(node, page) as (url, client):
         open_panel(page, url, client)
         client.turn("customer-4711", name, "it is late again")
         page.locator("#cards").get_by_text(name).wait_for()
         assert page.title() == "Undertone panel"
         assert page.locator("#cards img").count() == 0
-        page.close()
 
 
 class Crm(BaseHTTPRequestHandler):
@@ -182,15 +182,13 @@ def crm() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_panel_is_framed_by_named_systems_alone(world: World, browser: Any, *, named: bool) -> None:
+def test_panel_is_framed_by_named_systems_alone(world: World, page: Any, *, named: bool) -> None:
     """In a frame of the CRM that the operator named it is live; in another's it is not shown."""
     with crm() as server:
         origin = f"http://127.0.0.1:{server.server_address[1]}"
         node = angry_node(world, *HELP, panel_frames=(origin,) if named else ())
-        with running(node) as (url, client):
+        with running(node, page) as (url, client):
             server.src = url + client.panel("mina")  # type: ignore[attr-defined]
-            context = browser.new_context()
-            page = context.new_page()
             page.goto(origin)
             frame = page.frame_locator("iframe")
             if named:
@@ -198,7 +196,6 @@ def test_panel_is_framed_by_named_systems_alone(world: World, browser: Any, *, n
             else:
                 page.wait_for_load_state("networkidle")
                 assert frame.get_by_role("status").count() == 0
-            context.close()
 
 
 def test_supervisor_sees_queues_and_nobody(world: World, page: Any) -> None:
@@ -210,12 +207,11 @@ def test_supervisor_sees_queues_and_nobody(world: World, page: Any) -> None:
         {"agent": "ida", "reserved": True},
     ]
     told = {"now": 100, "agents": agents, "waiting": [{"call": "x", "since": 40}]}
-    with running(node) as (url, client):
+    with running(node, page) as (url, client):
         client.http.put("/v1/queues/returns", json=told).raise_for_status()
         page.goto(url + client.panel("boss").replace("/panel", "/panel/queues"))
         page.locator("#queues tr").wait_for()
         row = page.locator("#queues tr").inner_text().split()
         text = page.locator("body").inner_text()
-        page.close()
     assert row == ["returns", "1", "60", "s", "1", "1", "1"]
     assert not any(agent["agent"] in text for agent in agents)
