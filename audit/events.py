@@ -130,7 +130,9 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.NOTICE_PUBLISHED: _shape("version digest", "published_by"),
         EventKind.DPIA_APPROVED: _shape("dpia purposes digest approved_by"),
         EventKind.STOP_SET: _shape("stopped by", "reason"),
-        EventKind.GRANT_RECORDED: _shape("record", "notice_version receipt"),
+        EventKind.GRANT_RECORDED: _shape(
+            "record", "notice_version receipt channel evidence answers confirms"
+        ),
         EventKind.WITHDRAWAL_RECORDED: _shape("record", "erasure receipt"),
         EventKind.CONSENT_MOVED: _shape("record step", "receipt"),
         EventKind.ERASURE_ACKNOWLEDGED: _shape("node sequence", "keys_destroyed checkpoint"),

@@ -39,13 +39,30 @@ class People:
         except ValueError:
             raise TurnInvalid("the customer id is empty or not text: send one") from None
 
+    def named(self, customer: str, grant: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a grant with pseudonyms for everybody in it: customer, guardian and agent.
+
+        An agent's pseudonym is made from another text than a customer's: nobody is both.
+
+        Raises:
+            TurnInvalid: As in `subject`.
+        """
+        value = {**grant, "subject": self.subject(customer)}
+        if guardian := grant.get("guardian"):
+            known = {name: of for name, of in guardian.items() if name != "customer"}
+            value["guardian"] = known | {"subject": self.subject(guardian["customer"])}
+        if (capture := grant.get("capture")) and "agent" in capture:
+            agent = pseudonym(f"agent\0{capture['agent']}", key=self.key)
+            value["capture"] = {**capture, "agent": agent}
+        return value
+
     def consent(self, customer: str, grant: Mapping[str, Any]) -> dict[str, Any]:
         """Record a consent; return its receipt.
 
         Raises:
             TrustUnavailable: It was not recorded.
         """
-        return self.client.grant({**grant, "subject": self.subject(customer)})
+        return self.client.grant(self.named(customer, grant))
 
     def consent_many(self, grants: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
         """Record many customers' consents, all or none; return their receipts in order.
@@ -53,7 +70,7 @@ class People:
         Raises:
             TrustUnavailable: None was recorded.
         """
-        named = [{**grant, "subject": self.subject(customer)} for customer, grant in grants]
+        named = [self.named(customer, grant) for customer, grant in grants]
         return self.client.grant_many(named)
 
     def withdraw(self, customer: str, purpose: Purpose | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from client_node.hints import Step
 from client_node.turn import Answer, Turn, UseAnswer
 from client_node.uses.queue import QueueState, WaitingCall
 from client_node.uses.routing import Agent
+from consent.wire import Reference, ShownIn
 from models.conversation import Outlook
 from policies.terms import RoundKind
 from policies.vocabulary import (
@@ -150,6 +151,24 @@ class UseIn(Shape):
     cancelling: bool = False
 
 
+class CaptureIn(Shape):
+    """The proof of an answer: a digest of what the company keeps; an agent by their staff id."""
+
+    evidence: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    reference: Reference | None = None
+    script: Reference | None = None
+    agent: Id | None = None
+
+
+class GuardianIn(Shape):
+    """Who says yes for a minor, by their own customer id, and how that was verified."""
+
+    customer: Id
+    relation: Annotated[str, Field(max_length=16)]
+    verified: Annotated[str, Field(max_length=32)]
+    evidence: Annotated[str, Field(max_length=64)]
+
+
 class ConsentIn(Shape):
     """A person's consent, under their customer id; the trust service checks it again."""
 
@@ -164,10 +183,13 @@ class ConsentIn(Shape):
     informed: Annotated[bool, Field(strict=True)]
     valid_days: Annotated[int, Field(ge=1, le=730)]
     jurisdiction: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] = "EU"
+    shown: ShownIn | None = None
+    capture: CaptureIn | None = None
+    guardian: GuardianIn | None = None
 
     def grant(self) -> dict[str, Any]:
         """Return the grant as the trust service takes it, without the customer id."""
-        value = self.model_dump(mode="json", exclude={"customer"})
+        value = self.model_dump(mode="json", exclude={"customer"}, exclude_none=True)
         return value | {
             name: sorted(value[name]) for name in ("purposes", "modalities", "vulnerabilities")
         }

@@ -7,56 +7,44 @@ Many grants at once are logged together, so that they share the log's group comm
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from audit.errors import ErasureHeld
 from audit.events import Event, EventKind, Value
 from audit.hold_book import HoldBook
 from audit.keystore import Keystore
-from audit.log import Draft, EvidenceLog
+from audit.log import EvidenceLog
 from consent.bell import Bell
+from consent.capture import check_captured
 from consent.errors import Conflict, NotFound, RequestInvalid
 from consent.ledger import Ledger
 from consent.officer import Officer
-from consent.receipt import receipt_of
+from consent.recorder import Person, Recorder, row_of
 from consent.records import (
     Act,
-    Deferred,
     Erased,
     Granted,
-    Invalidated,
     Objected,
     Record,
-    Refused,
     Requested,
     Restricted,
-    Revoked,
+    Unconfirmed,
     Withdrawn,
-    act_to_dict,
     standing_of,
 )
-from consent.settings import TrustSettings
 from consent.states import ConsentState, check_step, states_of
-from consent.tables import LedgerRow, NodeRow
-from consent.tokens import Randomness, new_token, token_hash
+from consent.tables import NodeRow
+from consent.tokens import token_hash
 from policies.canonical import digest
 from policies.clock import Clock
-from policies.vocabulary import Modality, NodeId, Purpose, SubjectId
+from policies.vocabulary import AgeBand, Modality, NodeId, Purpose, SubjectId
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Whom an act concerns, and the node it came through (None: by manage token)."""
-
-    company: str
-    subject: SubjectId
-    node: NodeId | None
+__all__ = ["Acts", "Person"]
+MOST_GUARDIAN_DAYS = 365
+"""How long a guardian's yes lasts at most: a child grows up."""
 
 
 class Acts:
@@ -71,8 +59,7 @@ class Acts:
         officer: Officer,
         bell: Bell,
         clock: Clock,
-        randomness: Randomness,
-        settings: TrustSettings,
+        recorder: Recorder,
         holds: HoldBook,
     ) -> None:
         self._ledger = ledger
@@ -81,8 +68,7 @@ class Acts:
         self._officer = officer
         self._bell = bell
         self._clock = clock
-        self._randomness = randomness
-        self._settings = settings
+        self._recorder = recorder
         self._holds = holds
         self._lock = threading.Lock()
         self._doomed: set[SubjectId] = set()
@@ -144,33 +130,89 @@ class Acts:
             EvidenceUnavailable, LedgerUnavailable: Nothing was granted.
         """
         with self._lock:
-            self._check_grants(node, wanted)  # 1
-            return self._record(
+            self._check_grants(node.company, wanted)  # 1
+            return self._recorder.write(
                 [
                     (Person(company=node.company, subject=who, node=NodeId(node.node)), granted)
                     for who, granted in wanted
                 ]
             )
 
-    def _check_grants(self, node: NodeRow, wanted: Sequence[tuple[SubjectId, Granted]]) -> None:
+    def await_confirmation(self, node: NodeRow, who: SubjectId, yes: Unconfirmed) -> dict[str, Any]:
+        """Record a yes that counts when its token comes back; errors as in `grant`."""
+        with self._lock:
+            self._check_grants(node.company, [(who, yes.granted)])  # 1
+            person = Person(company=node.company, subject=who, node=NodeId(node.node))
+            return self._recorder.write([(person, yes)])[0]
+
+    def complete(
+        self, person: Person, acts: Sequence[Act], check: Callable[[Sequence[Record]], None]
+    ) -> list[dict[str, Any]]:
+        """Record the acts that answer an earlier one, if `check` raises nothing on all records.
+
+        Raises:
+            Conflict, NotFound, RequestInvalid: As `check` says, or as in `grant`.
+            EvidenceUnavailable, LedgerUnavailable: Nothing happened.
+        """
+        with self._lock:
+            self._check_not_erased([person.subject])  # 1
+            records = self._ledger.records_of([person.subject]).get(person.subject, [])
+            check(records)
+            yes = [a.granted if isinstance(a, Unconfirmed) else a for a in acts]
+            granted = [(person.subject, one) for one in yes if isinstance(one, Granted)]
+            self._check_grants(person.company, granted)
+            for act in acts:
+                check_step(records, act, now=self._clock())
+            return self._recorder.write([(person, act) for act in acts])
+
+    def _check_grants(self, company: str, wanted: Sequence[tuple[SubjectId, Granted]]) -> None:
         for version in {granted.notice_version for _, granted in wanted}:
             self._officer.notice(version)
         subjects = [subject for subject, _ in wanted]
-        if set(self._ledger.owners(subjects).values()) - {node.company}:
+        if set(self._ledger.owners(subjects).values()) - {company}:
             raise Conflict("a pseudonym belongs to another company: it cannot be used here")
         self._check_not_erased(subjects)
-        for _, granted in wanted:
+        self._check_not_objected(wanted)
+        for subject, granted in wanted:
+            check_captured(granted.act, granted.shown, granted.capture)
             self._check_shown(granted)
+            _check_apart(granted)
+            _check_guardian(subject, granted)
+        self._check_proof_is_new(company, wanted)
 
     def _check_shown(self, granted: Granted) -> None:
         if granted.shown is None:
             return
-        texts = self._officer.notice(granted.notice_version).text_digests()
+        layer = granted.shown.layer
+        texts = self._officer.notice(granted.notice_version).text_digests(layer)
         if texts.get(granted.shown.language) != granted.shown.text_digest:
             raise RequestInvalid(
-                f"notice {granted.notice_version} has no text in that language with that digest: "
-                f"show one of {' '.join(texts)}, and send the digest of what was shown"
+                f"notice {granted.notice_version} has no {layer} text in that language with that "
+                f"digest: show one of {' '.join(texts) or 'none'}, and send the digest of what was "
+                "shown"
             )
+
+    def _check_proof_is_new(
+        self, company: str, wanted: Sequence[tuple[SubjectId, Granted]]
+    ) -> None:
+        """Return if no proof was used before: a yes of yesterday, brought again, is no yes."""
+        proofs = [
+            (granted.capture.evidence, purpose.value)
+            for _, granted in wanted
+            if granted.capture is not None and granted.confirms is None
+            for purpose in granted.purposes
+        ]
+        used = self._ledger.captured(company, sorted({evidence for evidence, _ in proofs}))
+        if used & set(proofs) or len(set(proofs)) < len(proofs):
+            raise Conflict("this proof of capture was used before: a new consent is a new act")
+
+    def _check_not_objected(self, wanted: Sequence[tuple[SubjectId, Granted]]) -> None:
+        """Return if nobody objected to what they would agree to: that closes it for good."""
+        records = self._ledger.records_of([subject for subject, _ in wanted])
+        for subject, granted in wanted:
+            acts = [record.act for record in records.get(subject, [])]
+            if any(granted.purposes & act.purposes for act in acts if isinstance(act, Objected)):
+                raise Conflict("a person objected to one of these purposes: that stays so")
 
     def _check_not_erased(self, subjects: Sequence[SubjectId]) -> None:
         for records in self._ledger.records_of(subjects).values():
@@ -210,7 +252,7 @@ class Acts:
             self._check_not_erased([person.subject])  # 1
             records = self._ledger.records_of([person.subject]).get(person.subject, [])
             check_step(records, act, now=self._clock())
-            return self._record([(person, act)])[0]
+            return self._recorder.write([(person, act)])[0]
 
     def states(self, person: Person) -> dict[Purpose, dict[Modality, ConsentState]]:
         """Return the state of each of a person's consents, now.
@@ -224,34 +266,7 @@ class Acts:
     def _act(self, person: Person, act: Act) -> dict[str, Any]:
         with self._lock:
             self._check_not_erased([person.subject])  # 1
-            return self._record([(person, act)])[0]
-
-    def _record(self, acts: Sequence[tuple[Person, Act]]) -> list[dict[str, Any]]:
-        at = self._clock()
-        records = [self._new_record(person, act, at) for person, act in acts]
-        tokens = [
-            new_token(self._randomness) if isinstance(record.act, Granted) else None
-            for record in records
-        ]
-        receipts = [
-            self._document(record, token) for record, token in zip(records, tokens, strict=True)
-        ]
-        indices = self._log.append_many(list(map(_draft, records, receipts)))  # 2
-        rows = map(_row, records, indices, tokens)
-        self._ledger.add(list(rows))  # 3
-        self._bell.ring(records[0].company)  # 4
-        return list(map(self._taken, records, receipts, indices, tokens))
-
-    def _new_record(self, person: Person, act: Act, at: float) -> Record:
-        return Record(
-            sequence=0,
-            record_id=self._randomness(16).hex(),
-            company=person.company,
-            subject=person.subject,
-            node=person.node,
-            at=at,
-            act=act,
-        )
+            return self._recorder.write([(person, act)])[0]
 
     def wake(self, company: str) -> None:
         """Let the company's nodes ask at once: something waits for them."""
@@ -268,8 +283,8 @@ class Acts:
         with self._lock:
             self._check_not_erased([person.subject])
             self._check_not_held(person)  # 0
-            record = self._new_record(person, Erased(), self._clock())
-            receipt = self._document(record, None)
+            record = self._recorder.new_record(person, Erased(), self._clock())
+            receipt = self._recorder.document(record, None)
             fields: dict[str, Value] = {
                 "record": record.record_id,
                 "receipt": digest(receipt),
@@ -277,11 +292,11 @@ class Acts:
             }
             event = Event(kind=EventKind.WITHDRAWAL_RECORDED, at=record.at, fields=fields)
             index = self._log.append(event)  # 1
-            self._ledger.erase(_row(record, index, None))  # 2
+            self._ledger.erase(row_of(record, index, None))  # 2
             self._doomed.add(person.subject)
             self._bell.ring(person.company)
             self._destroy_doomed_keys()  # 3
-        return self._taken(record, receipt, index, None)
+        return self._recorder.taken(record, receipt, index, None)
 
     def _check_not_held(self, person: Person) -> None:
         """Return if no legal hold covers the person; else restrict the person, and say why.
@@ -295,7 +310,7 @@ class Acts:
             records = self._ledger.records_of([person.subject]).get(person.subject, [])
             standing = standing_of(records, subject=person.subject, as_of=int(self._clock()))
             if not standing.restricted:
-                self._record([(person, Restricted(restricted=True))])
+                self._recorder.write([(person, Restricted(restricted=True))])
             raise
 
     def held(self, subject: SubjectId) -> str | None:
@@ -333,61 +348,31 @@ class Acts:
         fields: dict[str, Value] = {"reason": "erasure", "purpose": None, "count": count}
         self._log.append(Event(kind=EventKind.KEYS_DESTROYED, at=self._clock(), fields=fields))
 
-    # -- receipts -----------------------------------------------------------------------
 
-    def _document(self, record: Record, token: str | None) -> dict[str, Any]:
-        """Return the receipt as a document; its salt is in nobody's hands but the person's."""
-        act = record.act
-        notice = self._officer.notice(act.notice_version) if isinstance(act, Granted) else None
-        return receipt_of(
-            record,
-            notice=notice,
-            controller=self._settings.controller(record.company),
-            storage=self._settings.storage,
-            withdraw_at=self._settings.withdraw_at,
-            salt=self._randomness(16).hex(),
-            token_digest=None if token is None else token_hash(token),
-        )
+def _check_apart(granted: Granted) -> None:
+    """Return if recording is not asked in one breath with analysing (ePrivacy 5(1)).
 
-    def _taken(
-        self, record: Record, receipt: dict[str, Any], index: int, token: str | None
-    ) -> dict[str, Any]:
-        """Return what the person takes away; `consent.taken` verifies it offline."""
-        given = {} if token is None else {"manage_token": token}
-        return given | {
-            "record": record.record_id,
-            "receipt": receipt,
-            "log_index": index,
-            "leaf": base64.b64encode(self._log.entry(index).leaf).decode(),
-            "proof": self._log.receipt(index),
-        }
+    Raises:
+        RequestInvalid: It is: each needs an act of its own.
+    """
+    if Purpose.RECORDING in granted.purposes and len(granted.purposes) > 1:
+        raise RequestInvalid("recording is a consent of its own: send it apart, with its own act")
 
 
-def _draft(record: Record, receipt: dict[str, Any]) -> Draft:
-    kind = EventKind.WITHDRAWAL_RECORDED
-    fields: dict[str, Value] = {"record": record.record_id, "receipt": digest(receipt)}
-    if isinstance(record.act, Granted):
-        kind = EventKind.GRANT_RECORDED
-    elif isinstance(record.act, Requested | Deferred | Refused | Revoked | Invalidated):
-        kind, fields = EventKind.CONSENT_MOVED, fields | {"step": act_to_dict(record.act)["kind"]}
-    facts = {"subject": record.subject, "company": record.company, "node": record.node}
-    return Draft(
-        event=Event(kind=kind, at=record.at, fields=fields),
-        private=facts | act_to_dict(record.act),
-        subject=record.subject,
-    )
+def _check_guardian(subject: SubjectId, granted: Granted) -> None:
+    """Return if a minor's yes is said by a verified guardian, and nobody else's by one.
 
-
-def _row(record: Record, index: int, token: str | None) -> LedgerRow:
-    act = act_to_dict(record.act)
-    return LedgerRow(
-        record_id=record.record_id,
-        kind=act["kind"],
-        company=record.company,
-        subject=record.subject,
-        node=record.node,
-        at=record.at,
-        body=json.dumps(act),
-        token_hash=None if token is None else token_hash(token),
-        log_index=index,
-    )
+    Raises:
+        RequestInvalid: It is not.
+    """
+    guardian, minor = granted.guardian, granted.age is AgeBand.MINOR
+    if guardian is None:
+        if minor:
+            raise RequestInvalid("a minor's consent is given by a verified guardian (GDPR 8)")
+        return
+    if not minor:
+        raise RequestInvalid("a guardian says yes for a minor alone")
+    if guardian.subject == subject:
+        raise RequestInvalid("nobody is their own guardian")
+    if granted.valid_days > MOST_GUARDIAN_DAYS:
+        raise RequestInvalid(f"a guardian's consent lasts {MOST_GUARDIAN_DAYS} days at most")

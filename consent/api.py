@@ -8,7 +8,8 @@
     POST /v1/withdrawals             node, or {manage_token, purpose}; purpose null: everything
     POST /v1/objections              node, or {manage_token, purposes}
     POST /v1/restrictions            node, or {manage_token, restricted}
-    *    /v1/consent-requests, ...   `consent.choices_api`: asked, put off, refused, ended; states
+    *    /v1/refusals, ...           `consent.choices_api`: put off, refused, ended; states
+    *    /v1/invitations, ...        `consent.asking_api`: asked, confirmed, running out
     GET  /v1/standing                node         ?after=SEQ&wait_s=N; long poll
     POST /v1/acknowledgements        node
     POST /v1/decisions               node         {request}
@@ -54,7 +55,9 @@ from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX
 from consent import choices_api, wire
 from consent.acts import Person
+from consent.asking_api import asking_router
 from consent.bundle_api import bundle_router
+from consent.capture import Layer
 from consent.document_api import document_router
 from consent.errors import (
     Conflict,
@@ -109,6 +112,7 @@ def create_app(service: TrustService) -> FastAPI:
     _add_nodes(app, service)
     _add_witness(app, service)
     app.include_router(choices_api.router(service, partial(_signed_by_node, service)))
+    app.include_router(asking_router(service, partial(_signed_by_node, service)))
     add_rights(app, service, _signed_by_node)
     app.include_router(trace_router(service.log))
     operator = [only(StaffRole.OPERATOR)]
@@ -166,6 +170,8 @@ def _add_public(app: FastAPI, service: TrustService) -> None:
             "version": found.version,
             "texts": dict(found.texts),
             "digests": found.text_digests(),
+            "short": dict(found.short),
+            "short_digests": found.text_digests(Layer.SHORT),
             "material": found.material,
             "envelope": service.officer.envelope_of_notice(version),
         }

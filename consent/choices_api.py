@@ -1,13 +1,12 @@
 """The routes by which a consent moves other than by yes and withdrawal, and that tell its state.
 
-    POST /v1/consent-requests        node         a person was asked
     POST /v1/deferrals               node, or {manage_token, purposes}: they put it off
     POST /v1/refusals                node, or {manage_token, purposes}: their no (rule 18)
     POST /v1/revocations             officer, DPO the company stops relying on a consent
     POST /v1/invalidations           officer, DPO it was found never to have been good
     POST /v1/consent-states          node, or {manage_token}: DPV's state of each consent
 
-"node" is as in `consent.api`. Not here: grants and withdrawals.
+"node" is as in `consent.api`. Not here: grants and withdrawals, and asking (`consent.asking_api`).
 """
 
 from __future__ import annotations
@@ -21,26 +20,17 @@ from pydantic import Field
 
 from audit.staff import Staff, StaffRole, only
 from consent.acts import Person
-from consent.records import Deferred, Invalidated, Refused, Requested, Revoked
+from consent.records import Deferred, Invalidated, Refused, Revoked
 from consent.service import TrustService
 from consent.states import validity
 from consent.tables import NodeRow
 from consent.wire import OnSomeone, Pseudonym, Shape
-from policies.vocabulary import Modality, Purpose, SubjectId
+from policies.vocabulary import Purpose, SubjectId
 
 Purposes = Annotated[frozenset[Purpose], Field(min_length=1)]
 Signed = Callable[[Request], Awaitable[tuple[NodeRow, bytes]]]
 """Returns the node that signed a request, and its body."""
 _OFFICER_OR_DPO = only(StaffRole.OFFICER, StaffRole.DPO)
-
-
-class RequestIn(Shape):
-    """A person was asked for a consent."""
-
-    subject: Pseudonym
-    purposes: Purposes
-    modalities: Annotated[frozenset[Modality], Field(min_length=1)]
-    notice_version: Annotated[int, Field(ge=1)]
 
 
 class AnswerIn(OnSomeone):
@@ -82,20 +72,6 @@ def router(service: TrustService, signed: Signed) -> APIRouter:
 
 
 def _add_answers(routes: APIRouter, service: TrustService, signed: Signed) -> None:
-    @routes.post("/v1/consent-requests", status_code=201)
-    async def requests(request: Request) -> dict[str, Any]:
-        node, body = await signed(request)
-        said = RequestIn.read(body)
-        act = Requested(
-            purposes=said.purposes,
-            modalities=said.modalities,
-            notice_version=said.notice_version,
-        )
-        subject = SubjectId(said.subject)
-        return await run_in_threadpool(
-            lambda: service.acts.move(service.acts.newcomer(node, subject), act)
-        )
-
     @routes.post("/v1/deferrals", status_code=201)
     async def deferrals(request: Request) -> dict[str, Any]:
         said, node = await _answer(request, signed)

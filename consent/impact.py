@@ -21,6 +21,7 @@ _WHAT_FOR = {
     Purpose.AGGREGATE_REPORTING: "count privately over many people",
     Purpose.OFFERS: "hold an offer back, or make good what went wrong, by a person's approval",
     Purpose.RESEARCH: "study expressed cues under the person's own consent",
+    Purpose.RECORDING: "keep that the company may record, apart from analysing; nothing is read",
 }
 
 

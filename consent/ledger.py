@@ -26,7 +26,7 @@ from audit.together import Together
 from consent.errors import Conflict, LedgerUnavailable
 from consent.notice import DECREE_KINDS, Decree, decree_from_body
 from consent.records import Record, act_from_dict
-from consent.tables import ChallengeRow, CheckpointRow, LedgerRow, NodeRow
+from consent.tables import CapturedRow, ChallengeRow, CheckpointRow, LedgerRow, NodeRow
 from policies.vocabulary import NodeId, SubjectId
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -103,14 +103,27 @@ class Ledger:
 
     # -- acts ---------------------------------------------------------------------------
 
-    def add(self, rows: Sequence[LedgerRow]) -> None:
-        """Add acts in their order, all or none.
+    def add(self, rows: Sequence[LedgerRow], captured: Sequence[CapturedRow] = ()) -> None:
+        """Add acts in their order with their proofs of capture, all or none.
 
         Raises:
             LedgerUnavailable: Nothing was added.
         """
         with self._writing_session() as session:
             session.add_all(rows)
+            session.add_all(captured)
+
+    def captured(self, company: str, evidence: Sequence[str]) -> set[tuple[str, str]]:
+        """Return which of these proofs a company has used, each with its purpose."""
+        found: set[tuple[str, str]] = set()
+        with self._session() as session:
+            for start in range(0, len(evidence), _IN_ONE_QUERY):
+                query = select(CapturedRow.evidence, CapturedRow.purpose).where(
+                    CapturedRow.company == company,
+                    col(CapturedRow.evidence).in_(evidence[start : start + _IN_ONE_QUERY]),
+                )
+                found |= set(session.exec(query))
+        return found
 
     def erase(self, row: LedgerRow) -> None:
         """Put one erasure record in the place of all records of its subject.
@@ -160,6 +173,12 @@ class Ledger:
                 found |= {SubjectId(s or ""): c or "" for s, c in session.exec(query)}
         return found
 
+    def people(self, company: str) -> list[SubjectId]:
+        """Return everybody whom a company has recorded."""
+        with self._session() as session:
+            query = select(LedgerRow.subject).where(LedgerRow.company == company).distinct()
+            return [SubjectId(subject or "") for subject in session.exec(query)]
+
     def erased(self) -> list[SubjectId]:
         """Return everyone who was erased."""
         with self._session() as session:
@@ -168,9 +187,15 @@ class Ledger:
 
     def holder(self, token_hash: str) -> tuple[str, SubjectId] | None:
         """Return company and subject of a manage token's hash, or None."""
+        record = self.by_token(token_hash, kind="grant")
+        return None if record is None else (record.company, record.subject)
+
+    def by_token(self, token_hash: str, *, kind: str) -> Record | None:
+        """Return the record of that kind that came with a token, or None."""
+        query = select(LedgerRow).where(LedgerRow.token_hash == token_hash, LedgerRow.kind == kind)
         with self._session() as session:
-            row = session.exec(select(LedgerRow).where(LedgerRow.token_hash == token_hash)).first()
-        return None if row is None else (row.company or "", SubjectId(row.subject or ""))
+            row = session.exec(query).first()
+        return None if row is None else _record(row)
 
     def envelopes(self, *, until: float | None = None) -> list[tuple[float, str]]:
         """Return the officer's sealed envelopes with the time of recording, oldest first."""

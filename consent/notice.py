@@ -3,13 +3,15 @@
 The bodies of the sealed envelopes (kinds `notice`, `dpia`, `stop`); `issued_at` is the Unix
 time of sealing and keeps an old envelope from being sent again:
 
-    notice  {version, texts: {language: text}, material, issued_at}
+    notice  {version, texts: {language: text}, short: {language: text}, material, issued_at}
     dpia    {dpia, purposes, mitigations, approved_by, issued_at}
     stop    {stopped, by, issued_at}
 
-The first notice and each `material` one make consents under earlier versions insufficient
-(rule 5). A later envelope for the same `dpia` replaces the earlier one; no purposes left means
-withdrawn. `governance_of` folds all of them into the Governance that the rules read.
+A notice has a full text and may have a short one before it, its first layer, in the same
+languages; without one, `short` is left out. The first notice and each `material` one make
+consents under earlier versions insufficient (rule 5). A later envelope for the same `dpia`
+replaces the earlier one; no purposes left means withdrawn. `governance_of` folds all of them into
+the Governance that the rules read.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from consent.capture import Layer
 from consent.errors import RequestInvalid
 from policies.canonical import digest_bytes
 from policies.standing import Governance
@@ -36,6 +39,8 @@ NAMES_EMOTION = {
 """For each official language of the EU, how a text that names emotions must speak."""
 
 _NAME = re.compile(r"[^\W_][\w .'-]{0,99}")
+MOST_SHORT_SIGNS = 1_000
+"""What a first layer may hold: about what a telephone shows without much scrolling."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +51,16 @@ class Notice:
     texts: Mapping[str, str]
     material: bool
     issued_at: float
+    short: Mapping[str, str] = field(default_factory=dict)
 
-    def text_digests(self) -> dict[str, Digest]:
+    def text_digests(self, layer: Layer = Layer.FULL) -> dict[str, Digest]:
         """Return the SHA-256 of each language's UTF-8 text."""
-        return {lang: digest_bytes(text.encode()) for lang, text in sorted(self.texts.items())}
+        texts = self.layer(layer)
+        return {lang: digest_bytes(text.encode()) for lang, text in sorted(texts.items())}
+
+    def layer(self, layer: Layer) -> Mapping[str, str]:
+        """Return one layer's text by language."""
+        return self.short if layer is Layer.SHORT else self.texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +180,7 @@ def decree_to_body(decree: Decree) -> tuple[str, dict[str, Any]]:
                 "texts": dict(decree.texts),
                 "material": decree.material,
                 "issued_at": decree.issued_at,
-            }
+            } | ({"short": dict(decree.short)} if decree.short else {})
         case Dpia():
             return "dpia", {
                 "dpia": decree.dpia,
@@ -195,12 +206,21 @@ def as_word(name: str) -> str:
 def _check_notice(notice: Notice) -> None:
     if notice.version < 1 or not notice.texts:
         raise RequestInvalid("a notice needs a version from 1 on and a text in some language")
-    for language, text in notice.texts.items():
-        words = NAMES_EMOTION.get(language)
-        if words is None:
-            raise RequestInvalid(f"no notice can be checked in language {language!r} yet")
-        if not re.search(words, text, re.IGNORECASE):
-            raise RequestInvalid(f"the {language} notice does not name emotion analysis")
+    for layer in Layer:
+        for language, text in notice.layer(layer).items():
+            _check_text(language, text)
+    if notice.short and notice.short.keys() != notice.texts.keys():
+        raise RequestInvalid("a notice has both layers in each of its languages, or no short one")
+    if any(len(text) > MOST_SHORT_SIGNS for text in notice.short.values()):
+        raise RequestInvalid(f"a short layer has at most {MOST_SHORT_SIGNS} signs")
+
+
+def _check_text(language: str, text: str) -> None:
+    words = NAMES_EMOTION.get(language)
+    if words is None:
+        raise RequestInvalid(f"no notice can be checked in language {language!r} yet")
+    if not re.search(words, text, re.IGNORECASE):
+        raise RequestInvalid(f"the {language} notice does not name emotion analysis")
 
 
 def _check_name(field_name: str, value: str) -> None:
@@ -214,6 +234,7 @@ def _notice(body: Mapping[str, Any]) -> Notice:
         texts={str(language): str(text) for language, text in body["texts"].items()},
         material=_flag(body.get("material", False)),
         issued_at=float(body["issued_at"]),
+        short={str(language): str(text) for language, text in body.get("short", {}).items()},
     )
 
 

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from audit.portal.audience_api import FRAME, Audience, Row, Table, describe
 from audit.staff import Staff, StaffRole, only
 from audit.witnessing import PREFIX
-from consent import bundle_api, choices_api, document_api, rights_api, wire
+from consent import asking_api, bundle_api, choices_api, document_api, rights_api, wire
 
 OPEN_API = "/v1/openapi.json"
 _WITNESS = PREFIX + "/{rest:path}"
@@ -38,7 +38,15 @@ AUDIENCES: Table = {
     ("POST", "/v1/withdrawals"): Row(audience=Audience.SUBJECT, bodies=(wire.WithdrawalIn,)),
     ("POST", "/v1/objections"): Row(audience=Audience.SUBJECT, bodies=(wire.ObjectionIn,)),
     ("POST", "/v1/restrictions"): Row(audience=Audience.SUBJECT, bodies=(wire.RestrictionIn,)),
-    ("POST", "/v1/consent-requests"): Row(audience=Audience.NODE, bodies=(choices_api.RequestIn,)),
+    ("POST", "/v1/consent-requests"): Row(audience=Audience.NODE, bodies=(asking_api.RequestIn,)),
+    ("POST", "/v1/invitations"): Row(audience=Audience.NODE, bodies=(asking_api.InvitationIn,)),
+    ("POST", "/v1/unconfirmed-consents"): Row(
+        audience=Audience.NODE, bodies=(asking_api.UnconfirmedIn,)
+    ),
+    ("POST", "/v1/confirmations"): Row(
+        audience=Audience.HOLDER, bodies=(asking_api.ConfirmationIn,)
+    ),
+    ("GET", "/v1/expiring-consents"): Row(audience=Audience.NODE),
     ("POST", "/v1/consent-states"): Row(audience=Audience.SUBJECT, bodies=(choices_api.StatesIn,)),
     ("POST", "/v1/deferrals"): Row(audience=Audience.SUBJECT, bodies=(choices_api.AnswerIn,)),
     ("POST", "/v1/refusals"): Row(audience=Audience.SUBJECT, bodies=(choices_api.AnswerIn,)),

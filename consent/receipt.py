@@ -2,7 +2,9 @@
 
 Terms are those of the W3C Data Privacy Vocabulary, after its guide for 27560, profile
 `dpv-27560:receipt-eu-gdpr`. A receipt names the pseudonym, never the person, and carries no
-secret: the manage token and the log's proof lie beside it. Its shape is `receipt_schema_v1.json`.
+secret: the manage token and the log's proof lie beside it. Its shape is `receipt_schema_v2.json`;
+receipts of the first shape, which said nothing of channel and proof, verify as before. Who read
+a notice out is not in it: that is another person's data.
 
 The log's entry holds the SHA-256 of the receipt's canonical bytes. The salt, which the service
 does not keep, makes that digest say nothing to anybody but whoever has the receipt.
@@ -13,9 +15,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from consent.capture import Layer, Relation
 from consent.notice import Notice
 from consent.records import (
     DAY_S,
+    Act,
     Deferred,
     Erased,
     Granted,
@@ -26,12 +30,14 @@ from consent.records import (
     Requested,
     Restricted,
     Revoked,
+    Unconfirmed,
     Withdrawn,
 )
+from policies.law import LAW
 from policies.vocabulary import Modality, Purpose
 
 SCHEMA_VERSION = "dpv-27560:receipt-eu-gdpr"
-SCHEMA = "undertone-receipt/1"
+SCHEMA = "undertone-receipt/2"
 CONTEXT = {
     "ai": "https://w3id.org/dpv/ai#",
     "dct": "http://purl.org/dc/terms/",
@@ -49,6 +55,7 @@ RIGHTS = (
 _STATUS = {
     Granted: "dpv:ConsentGiven",
     Requested: "dpv:ConsentRequested",
+    Unconfirmed: "dpv:ConsentRequested",
     Deferred: "dpv:ConsentRequestDeferred",
     Refused: "dpv:ConsentRefused",
     Revoked: "dpv:ConsentRevoked",
@@ -59,6 +66,7 @@ _STATUS = {
 _EVENT = {
     Granted: "undertone:grant",
     Requested: "undertone:request",
+    Unconfirmed: "undertone:unconfirmed",
     Deferred: "undertone:deferral",
     Refused: "undertone:refusal",
     Revoked: "undertone:revocation",
@@ -67,6 +75,10 @@ _EVENT = {
     Objected: "undertone:objection",
     Restricted: "undertone:restriction",
     Erased: "undertone:erasure",
+}
+_GUARDIANS = {
+    Relation.PARENT: "dpv:ParentOfDataSubject",
+    Relation.GUARDIAN: "dpv:GuardianOfDataSubject",
 }
 
 
@@ -106,11 +118,7 @@ def receipt_of(
         "undertone:event": {
             "dct:type": _EVENT[type(record.act)],
             "dct:date": _iso(record.at),
-            "dpv:isIndicatedBy": (
-                "dpv:DataController"
-                if isinstance(record.act, Requested | Revoked | Invalidated)
-                else "dpv:DataSubject"
-            ),
+            "dpv:isIndicatedBy": _entity(record.act),
         },
     }
     if token_digest is not None:
@@ -120,58 +128,117 @@ def receipt_of(
     return document | _particulars(record, notice, withdraw_at)
 
 
+def _entity(act: Act) -> str:
+    """Return whose act it was (ISO/IEC TS 27560, event entity)."""
+    if isinstance(act, Requested | Revoked | Invalidated):
+        return "dpv:DataController"
+    granted = act.granted if isinstance(act, Unconfirmed) else act
+    guardian = granted.guardian if isinstance(granted, Granted) else None
+    return "dpv:DataSubject" if guardian is None else _GUARDIANS[guardian.relation]
+
+
 def _particulars(record: Record, notice: Notice | None, withdraw_at: str) -> dict[str, Any]:
     match record.act:
         case Granted():
             return _grant_particulars(record, record.act, notice, withdraw_at)
         case Withdrawn(purpose=purpose):
             return {"dpv:hasPurpose": [f"undertone:{purpose}"]}
-        case Invalidated(purposes=purposes, finding=finding):
-            return {"dpv:hasPurpose": _names(purposes), "undertone:finding": finding}
         case (
             Objected(purposes=purposes)
             | Requested(purposes=purposes)
+            | Unconfirmed(purposes=purposes)
             | Deferred(purposes=purposes)
             | Refused(purposes=purposes)
             | Revoked(purposes=purposes)
+            | Invalidated(purposes=purposes)
         ):
-            return {"dpv:hasPurpose": _names(purposes)}
+            return {"dpv:hasPurpose": _names(purposes)} | _more(record.act)
         case Restricted(restricted=restricted):
             return {"undertone:restricted": restricted}
         case Erased():
             return {"dpv:hasRightExercised": "eu-gdpr:A17"}
 
 
+def _more(act: Act) -> dict[str, Any]:
+    match act:
+        case Invalidated(finding=finding):
+            return {"undertone:finding": finding}
+        case Unconfirmed(until=until):
+            return {"undertone:until": _iso(until)}
+        case _:
+            return {}
+
+
 def _grant_particulars(
     record: Record, granted: Granted, notice: Notice | None, withdraw_at: str
 ) -> dict[str, Any]:
-    biometric = sorted(granted.modalities - {Modality.TEXT})
+    until = _iso(record.at + granted.valid_days * DAY_S)
+    return (
+        {
+            "dct:type": "dpv:ExplicitlyExpressedConsent",
+            "dpv:hasPurpose": _names(granted.purposes),
+            "dpv:hasDataSource": [f"undertone:{m}" for m in sorted(granted.modalities)],
+            "dpv:hasJurisdiction": granted.jurisdiction,
+            "dpv:hasRecipient": [record.company],
+            "dpv:hasDataTransfer": [],
+            "dpv:hasDuration": {"dct:valid": until, "undertone:days": granted.valid_days},
+            "dpv:hasIndicationMethod": granted.act,
+            "dpv:isProvidedBy": {"undertone:withdraw": withdraw_at, "undertone:steps": 1},
+            "dpv:hasNotice": _notice_particulars(granted, notice),
+        }
+        | (_of_recording() if granted.purposes == {Purpose.RECORDING} else _of_analysis(granted))
+        | _proof(granted)
+    )
+
+
+def _of_recording() -> dict[str, Any]:
+    """Return what recording does with which data; it is the company's, and analyses nothing."""
     return {
-        "dpv:hasPurpose": _names(granted.purposes),
+        "dpv:hasPersonalData": ["pd:VoiceCommunicationRecording"],
+        "dpv:hasProcessing": ["dpv:Record", "dpv:Store"],
+        "dpv:hasLegalBasis": "eu-gdpr:A6-1-a",
+        "dpv:hasTechnology": [],
+        "undertone:retention": {"undertone:copies": "undertone:keptByController"},
+    }
+
+
+def _of_analysis(granted: Granted) -> dict[str, Any]:
+    biometric = granted.modalities - {Modality.TEXT}
+    emotion_recognition = [
+        "ai:BiometricEmotionRecognition",
+        "eu-aiact:EmotionRecognitionSystem",
+        "eu-aiact:HighRiskAISystem-AnnexIII-1-c",
+    ]
+    return {
         "dpv:hasPersonalData": ["pd:Emotion"],
-        "dpv:hasDataSource": [f"undertone:{modality}" for modality in sorted(granted.modalities)],
         "dpv:hasProcessing": ["dpv:Infer", "dpv:Store", "dpv:Use"],
         "dpv:hasLegalBasis": "eu-gdpr:A9-2-a",
-        "dpv:hasTechnology": (
-            [
-                "ai:BiometricEmotionRecognition",
-                "eu-aiact:EmotionRecognitionSystem",
-                "eu-aiact:HighRiskAISystem-AnnexIII-1-c",
-            ]
-            if biometric
-            else []
-        ),
-        "dpv:hasJurisdiction": granted.jurisdiction,
-        "dpv:hasRecipient": [record.company],
-        "dpv:hasDataTransfer": [],
-        "dpv:hasDuration": {
-            "dct:valid": _iso(record.at + granted.valid_days * DAY_S),
-            "undertone:days": granted.valid_days,
+        "dpv:hasTechnology": emotion_recognition if biometric else [],
+        "undertone:retention": {
+            "undertone:copies": "undertone:untilConsentEnds",
+            "undertone:readingsHours": LAW.clocks.emotion_session_hours,
         },
-        "dpv:hasIndicationMethod": granted.act,
-        "dpv:isProvidedBy": {"undertone:withdraw": withdraw_at, "undertone:steps": 1},
-        "dpv:hasNotice": _notice_particulars(granted, notice),
     }
+
+
+def _proof(granted: Granted) -> dict[str, Any]:
+    """Return by which proof, through whom, and in answer to what the consent was given."""
+    found: dict[str, Any] = {}
+    capture, guardian = granted.capture, granted.guardian
+    if capture is not None:
+        kept = {"evidence": capture.evidence, "reference": capture.reference}
+        kept |= {"script": capture.script}
+        found["undertone:capture"] = {
+            f"undertone:{name}": of for name, of in kept.items() if of is not None
+        }
+    if guardian is not None:
+        found["undertone:guardian"] = {
+            "dct:identifier": guardian.subject,
+            "undertone:verified": guardian.verified.value,
+            "undertone:evidence": guardian.evidence,
+        }
+    completed = {"undertone:answers": granted.answers, "undertone:confirms": granted.confirms}
+    return found | {name: of for name, of in completed.items() if of is not None}
 
 
 def _notice_particulars(granted: Granted, notice: Notice | None) -> dict[str, Any]:
@@ -180,9 +247,12 @@ def _notice_particulars(granted: Granted, notice: Notice | None) -> dict[str, An
     if shown is not None:
         seen = {
             "dct:language": shown.language,
+            "undertone:layer": shown.layer.value,
             "undertone:shownDigest": shown.text_digest,
             "undertone:channel": shown.channel.value,
         }
+    if notice is not None and notice.short:
+        seen["undertone:shortDigest"] = notice.text_digests(Layer.SHORT)
     return seen | {
         "@type": "dpv:ConsentNotice",
         "dct:hasVersion": granted.notice_version,

@@ -4,21 +4,30 @@ A record is one act that concerns one person: their being asked, an answer put o
 grant, a withdrawal of one purpose, an objection, a restriction, an erasure; or the company's
 revocation, or an invalidation, of a consent. `standing_of` folds them, in the order of their
 sequence numbers, into the Standing that the rules read; `consent.states` into the states that
-DPV names. Nothing here stores, signs or decides.
+DPV names. How an answer was caught is `consent.capture`. Nothing here stores, signs or decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from consent.capture import (
+    Capture,
+    Channel,
+    Guardian,
+    Layer,
+    Relation,
+    Shown,
+    Verified,
+    is_sign,
+)
 from consent.errors import RequestInvalid
 from policies.standing import Grant, Standing
 from policies.vocabulary import (
     AgeBand,
-    Digest,
     Modality,
     NodeId,
     Purpose,
@@ -28,37 +37,17 @@ from policies.vocabulary import (
 )
 
 DAY_S = 86_400
-NOT_AN_ACT = frozenset(
-    {"none", "silence", "inactivity", "implied", "scrolling", "pre-ticked", "pre_ticked", "default"}
-)
-"""What recital 32 of the GDPR names as no consent at all."""
-
-
-class Channel(StrEnum):
-    """Where a person is asked, and answers."""
-
-    WEB = "web"
-    KIOSK = "kiosk"  # a code on a screen or poster, opened on the person's own telephone
-    IVR = "ivr"  # a digit pressed in a telephone menu
-    AGENT = "agent"  # read out by an agent from the notice
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What the person had before them: a language of the notice, by the digest of its text."""
-
-    language: str
-    text_digest: Digest
-    channel: Channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
     """Consent for purposes x modalities, by an affirmative act, under one notice.
 
-    `act` says how the person did it (`ticked_box`, `spoken_yes`); `informed` that the notice
-    was shown first, `shown` what of it (None where the node did not say); `valid_days` how long
-    it lasts from the record's time.
+    `act` says how the person did it (`consent.capture.Sign`); `informed` that the notice was
+    shown first, `shown` what of it and by which channel, `capture` the proof (both None where
+    the node did not say); `guardian` who said it for a minor; `answers` and `confirms` the
+    records of the request and of the unconfirmed yes that it completes; `valid_days` how long it
+    lasts from the record's time.
     """
 
     purposes: frozenset[Purpose]
@@ -72,6 +61,29 @@ class Granted:
     valid_days: int
     jurisdiction: str
     shown: Shown | None = None
+    capture: Capture | None = None
+    guardian: Guardian | None = None
+    answers: str | None = None
+    confirms: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """What is already known of the answer to a request that its person gives on a page.
+
+    Open until the Unix second `until`. With `confirm_hours` a yes counts only when it is
+    confirmed in that time, by a token that was sent elsewhere (`confirm_digest` is its SHA-256).
+    """
+
+    channel: Channel
+    until: int
+    valid_days: int
+    role: Role
+    age: AgeBand
+    vulnerabilities: frozenset[Vulnerability]
+    jurisdiction: str
+    confirm_hours: int | None = None
+    confirm_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +93,24 @@ class Requested:
     purposes: frozenset[Purpose]
     modalities: frozenset[Modality]
     notice_version: int
+    invitation: Invitation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unconfirmed:
+    """A yes that counts for nothing until its token comes back, by the Unix second `until`.
+
+    `confirm_digest` is the SHA-256 of a token that was given out before; None makes a new one.
+    """
+
+    granted: Granted
+    until: int
+    confirm_digest: str | None = None
+
+    @property
+    def purposes(self) -> frozenset[Purpose]:
+        """What it would be for."""
+        return self.granted.purposes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +173,7 @@ class Erased:
 Act = (
     Granted
     | Requested
+    | Unconfirmed
     | Deferred
     | Refused
     | Withdrawn
@@ -158,7 +189,7 @@ Ending = Withdrawn | Refused | Revoked | Invalidated
 
 def is_explicit(granted: Granted) -> bool:
     """Return whether the person did something to say yes (GDPR 4(11), recital 32)."""
-    return granted.act.strip().lower() not in NOT_AN_ACT
+    return is_sign(granted.act, None if granted.shown is None else granted.shown.channel)
 
 
 def purposes_ended(act: Act) -> frozenset[Purpose]:
@@ -204,7 +235,7 @@ def standing_of(records: Iterable[Record], *, subject: SubjectId, as_of: int) ->
 
 
 def _after(standing: Standing, record: Record) -> Standing:
-    if standing.erased or isinstance(record.act, Requested | Deferred):
+    if standing.erased or isinstance(record.act, Requested | Unconfirmed | Deferred):
         return standing
     match record.act:
         case Granted() as granted:
@@ -283,6 +314,7 @@ def _said_no(
 _KINDS: dict[str, type[Act]] = {
     "grant": Granted,
     "request": Requested,
+    "unconfirmed": Unconfirmed,
     "deferral": Deferred,
     "refusal": Refused,
     "withdrawal": Withdrawn,
@@ -304,30 +336,42 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "valid_days": int,
     "informed": bool,
     "restricted": bool,
-    "shown": lambda value: Shown(
-        language=str(value["language"]),
-        text_digest=Digest(value["text_digest"]),
-        channel=Channel(value["channel"]),
-    ),
+    "channel": Channel,
+    "layer": Layer,
+    "relation": Relation,
+    "verified": Verified,
+    "until": int,
+    "confirm_hours": int,
+    "shown": lambda value: Shown(**_read(value)),
+    "capture": lambda value: Capture(**_read(value)),
+    "guardian": lambda value: Guardian(**_read(value)),
+    "invitation": lambda value: Invitation(**_read(value)),
+    "granted": lambda value: Granted(**_read(value)),
 }
+
+
+def _read(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: _READERS.get(name, str)(of) for name, of in value.items()}
 
 
 def act_to_dict(act: Act) -> dict[str, Any]:
     """Return the act as JSON values, sets sorted, with its kind; what is None is left out."""
-    values = {field.name: getattr(act, field.name) for field in fields(act)}
-    return {"kind": _NAMES[type(act)]} | {
-        name: _as_json(value) for name, value in values.items() if value is not None
-    }
+    return {"kind": _NAMES[type(act)]} | _values(act)
+
+
+def _values(value: Any) -> dict[str, Any]:
+    given = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: _as_json(of) for name, of in given.items() if of is not None}
 
 
 def _as_json(value: object) -> object:
     match value:
         case frozenset():
             return sorted(value)
-        case Shown():
-            return {field.name: _as_json(getattr(value, field.name)) for field in fields(value)}
         case StrEnum():
             return value.value
+        case _ if is_dataclass(value):
+            return _values(value)
         case _:
             return value
 
@@ -342,7 +386,6 @@ def act_from_dict(value: dict[str, Any]) -> Act:
         kind = _KINDS.get(value["kind"])
         if kind is None:
             raise RequestInvalid(f"{value['kind']!r} is not a kind of consent record")
-        given = {n: _READERS.get(n, str)(v) for n, v in value.items() if n != "kind"}
-        return kind(**given)
+        return kind(**_read({name: of for name, of in value.items() if name != "kind"}))
     except (KeyError, TypeError, ValueError) as error:
         raise RequestInvalid(f"not a consent record: {type(error).__name__}") from error

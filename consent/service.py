@@ -33,6 +33,8 @@ from audit.staff import StaffRole
 from audit.witnessing import PREFIX, Answer, Witnessing
 from consent.acknowledgement import Acknowledgements
 from consent.acts import Acts, Person
+from consent.answers import Answers
+from consent.asking import Asking
 from consent.bell import Bell
 from consent.bundles import Bundles, RulesByNode
 from consent.challenge import Challenges, Sample
@@ -44,6 +46,7 @@ from consent.feed import Feed
 from consent.ledger import Ledger
 from consent.live_system import live_of
 from consent.officer import Assessed, Officer
+from consent.recorder import Recorder
 from consent.register_desk import RegisterDesk
 from consent.release_cards import ReleaseCards
 from consent.rights_desk import RightsDesk
@@ -130,8 +133,9 @@ class TrustService:
             ledger=self.ledger, log=self.log, clock=self._clock, bell=self.bell, key=officer_key
         )
         self._officer_key, self._officer_replay = officer_key, ReplayGuard()
+        rules = RulesByNode(self.bundles, self.engine.policy_digest)
         self.gate = Gate(
-            engine=RulesByNode(self.bundles, self.engine.policy_digest),
+            engine=rules,
             log=self.log,
             clock=self._clock,
             batch_key=self.key.derive("batch-commitments"),
@@ -154,6 +158,15 @@ class TrustService:
         self.cards = ReleaseCards(
             self.registers, coordinator=settings.coordinator, keys_of=self._keys_of
         )
+        recorder = Recorder(
+            ledger=self.ledger,
+            log=self.log,
+            officer=self.officer,
+            bell=self.bell,
+            clock=self._clock,
+            randomness=randomness,
+            settings=settings,
+        )
         self.acts = Acts(
             ledger=self.ledger,
             log=self.log,
@@ -161,9 +174,20 @@ class TrustService:
             officer=self.officer,
             bell=self.bell,
             clock=self._clock,
-            randomness=randomness,
-            settings=settings,
+            recorder=recorder,
             holds=self.holds,
+        )
+        self.answers = Answers(
+            acts=self.acts, ledger=self.ledger, officer=self.officer, clock=self._clock
+        )
+        self.asking = Asking(
+            acts=self.acts,
+            ledger=self.ledger,
+            officer=self.officer,
+            gate=self.gate,
+            rules=rules,
+            clock=self._clock,
+            randomness=randomness,
         )
         challenges = Challenges(
             ledger=self.ledger,
@@ -276,6 +300,10 @@ class TrustService:
         self.log.append(Event(kind=EventKind.SERVICE_STARTED, at=self._clock(), fields=fields))
         socket = self.settings.folder / "evidence.sock"
         opening.callback(Intake(self.log, socket, refusals=self.refusals).close)
+
+    def now(self) -> float:
+        """Return the Unix second by the service's clock."""
+        return self._clock()
 
     def close(self) -> None:
         """Finish what was begun and close all stores; more than once does nothing."""

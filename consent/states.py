@@ -33,6 +33,7 @@ from consent.records import (
     Refused,
     Requested,
     Revoked,
+    Unconfirmed,
     Withdrawn,
     is_explicit,
 )
@@ -149,6 +150,7 @@ _STEPS: Mapping[type[Act], Step] = MappingProxyType(
     {
         Granted: Step.GIVE,
         Requested: Step.REQUEST,
+        Unconfirmed: Step.REQUEST,
         Deferred: Step.DEFER,
         Refused: Step.REFUSE,
         Withdrawn: Step.WITHDRAW,
@@ -206,7 +208,15 @@ def purposes_of(act: Act) -> frozenset[Purpose]:
             return frozenset({purpose})
         case Erased():
             return frozenset(Purpose)
-        case Granted() | Requested() | Deferred() | Refused() | Revoked() | Invalidated():
+        case (
+            Granted()
+            | Requested()
+            | Unconfirmed()
+            | Deferred()
+            | Refused()
+            | Revoked()
+            | Invalidated()
+        ):
             return act.purposes
         case _:
             return frozenset()
@@ -229,6 +239,7 @@ def _moved(cell: Cell, record: Record, modality: Modality) -> Cell:
         if modality not in act.modalities or not is_explicit(act):
             return cell
         return cell.after(step, expires_at=int(record.at) + act.valid_days * DAY_S)
-    if isinstance(act, Requested) and modality not in act.modalities:
+    asked = act.granted if isinstance(act, Unconfirmed) else act
+    if isinstance(asked, Requested | Granted) and modality not in asked.modalities:
         return cell
     return cell.after(step) if (cell.state, step) in TRANSITIONS else cell

@@ -16,7 +16,7 @@ class Row(SQLModel, registry=registry()):
 
 
 class LedgerRow(Row, table=True):
-    """One act. `token_hash` is the SHA-256 of its manage token; the token is not kept."""
+    """One act. `token_hash` is the SHA-256 of its token (`consent.recorder`), which is not kept."""
 
     __tablename__ = "ledger"
 
@@ -30,6 +30,16 @@ class LedgerRow(Row, table=True):
     body: str
     token_hash: str | None = Field(default=None, unique=True)
     log_index: int
+
+
+class CapturedRow(Row, table=True):
+    """One proof of capture, which counts once for a purpose; it names nobody."""
+
+    __tablename__ = "captured"
+
+    company: str = Field(primary_key=True)
+    evidence: str = Field(primary_key=True)
+    purpose: str = Field(primary_key=True)
 
 
 class NodeRow(Row, table=True):

@@ -10,8 +10,18 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from audit.refusals import field_at
+from consent.capture import (
+    Capture,
+    Channel,
+    Guardian,
+    Layer,
+    Relation,
+    Shown,
+    Sign,
+    Verified,
+)
 from consent.errors import RequestInvalid
-from consent.records import NOT_AN_ACT, Channel, Granted, Shown
+from consent.records import Granted
 from policies.decision import UseRequest
 from policies.vocabulary import (
     AgeBand,
@@ -27,7 +37,8 @@ MOST_IN_BULK = 5_000
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Pseudonym = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-ActName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9 _-]{1,63}$")]
+Evidence = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 Jurisdiction = Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
 Token = Annotated[str, Field(min_length=43, max_length=43)]
 Index = Annotated[int, Field(ge=0, lt=2**53)]
@@ -64,24 +75,64 @@ class ShownIn(Shape):
     """What the person had before them when they said yes."""
 
     language: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
-    text_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    text_digest: Evidence
     channel: Channel
+    layer: Layer = Layer.FULL
 
     def shown(self) -> Shown:
         """Return it as a value."""
         return Shown(
-            language=self.language, text_digest=Digest(self.text_digest), channel=self.channel
+            language=self.language,
+            text_digest=Digest(self.text_digest),
+            channel=self.channel,
+            layer=self.layer,
+        )
+
+
+class CaptureIn(Shape):
+    """The proof of an answer: a digest of what the company keeps, never the thing itself."""
+
+    evidence: Evidence
+    reference: Reference | None = None
+    script: Reference | None = None
+    agent: Pseudonym | None = None
+
+    def capture(self) -> Capture:
+        """Return it as a value."""
+        return Capture(
+            evidence=Digest(self.evidence),
+            reference=self.reference,
+            script=self.script,
+            agent=None if self.agent is None else SubjectId(self.agent),
+        )
+
+
+class GuardianIn(Shape):
+    """Who says yes for a minor, under a pseudonym of their own."""
+
+    subject: Pseudonym
+    relation: Relation
+    verified: Verified
+    evidence: Evidence
+
+    def guardian(self) -> Guardian:
+        """Return it as a value."""
+        return Guardian(
+            subject=SubjectId(self.subject),
+            relation=self.relation,
+            verified=self.verified,
+            evidence=Digest(self.evidence),
         )
 
 
 class GrantIn(Shape):
-    """One person's consent."""
+    """One person's consent; whether its act is one of its channel, `consent.capture` says."""
 
     subject: Pseudonym
     purposes: Annotated[frozenset[Purpose], Field(min_length=1)]
     modalities: Annotated[frozenset[Modality], Field(min_length=1)]
     notice_version: Annotated[int, Field(ge=1)]
-    act: ActName
+    act: Sign
     role: Role = Role.CUSTOMER
     age: AgeBand = AgeBand.UNKNOWN
     vulnerabilities: frozenset[Vulnerability] = frozenset()
@@ -89,19 +140,18 @@ class GrantIn(Shape):
     valid_days: Annotated[int, Field(ge=1, le=730)]
     jurisdiction: Jurisdiction = "EU"
     shown: ShownIn | None = None
-
-    @model_validator(mode="after")
-    def _affirmative(self) -> GrantIn:
-        if self.act.lower() in NOT_AN_ACT:
-            raise ValueError("consent needs an affirmative act (GDPR recital 32)")
-        return self
+    capture: CaptureIn | None = None
+    guardian: GuardianIn | None = None
 
     def granted(self) -> tuple[SubjectId, Granted]:
         """Return the person and what they granted."""
-        plain = GrantIn.model_fields.keys() - {"subject", "shown"}
+        plain = GrantIn.model_fields.keys() - {"subject", "act", "shown", "capture", "guardian"}
         return SubjectId(self.subject), Granted(
             **{name: getattr(self, name) for name in plain},
+            act=self.act.value,
             shown=None if self.shown is None else self.shown.shown(),
+            capture=None if self.capture is None else self.capture.capture(),
+            guardian=None if self.guardian is None else self.guardian.guardian(),
         )
 
 

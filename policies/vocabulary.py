@@ -79,6 +79,7 @@ class Purpose(StrEnum):
     AGGREGATE_REPORTING = "aggregate_reporting"
     OFFERS = "offers"
     RESEARCH = "research"
+    RECORDING = "recording"  # apart from analysing (ePrivacy 5(1)): opens nothing at the gate
 
 
 class Modality(StrEnum):

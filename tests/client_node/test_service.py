@@ -28,7 +28,7 @@ CONSENT: dict[str, Any] = {
     "purposes": ["service"],
     "modalities": ["text"],
     "notice_version": 1,
-    "act": "ticked a box",
+    "act": "ticked_box",
     "informed": True,
     "valid_days": 30,
 }

@@ -134,6 +134,22 @@ def a_grant(subject: str, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def captured(world: World, channel: str, *, evidence: str = "a" * 64) -> dict[str, Any]:
+    """Return what a grant by a channel says of its act, of what was shown, and its proof."""
+    signs = {"web": "ticked_box", "kiosk": "ticked_box", "ivr": "pressed_digit"}
+    proof = {"evidence": evidence}
+    if channel in {"ivr", "agent"}:
+        proof |= {"reference": "call-1", "script": "s-1"}
+    if channel == "agent":
+        proof |= {"agent": "agent-7"}
+    shown = {
+        "language": "en",
+        "text_digest": world.service.officer.notice(1).text_digests()["en"],
+        "channel": channel,
+    }
+    return {"act": signs.get(channel, "spoken_yes"), "shown": shown, "capture": proof}
+
+
 def first(range_: range, size: int) -> list[int]:
     """Sample without chance: the first few."""
     return list(range_[:size])

@@ -21,12 +21,13 @@ from consent.errors import ReceiptInvalid
 from consent.records import _KINDS
 from consent.settings import Party
 from consent.taken import verify_taken
+from tests.consent.conftest import a_grant
 
 
 def everything_that_gives_a_receipt(world: Any) -> dict[str, dict[str, Any]]:
     """Do each kind of act once, and return what the person takes away by kind."""
     ask = {"modalities": ["text"], "notice_version": 1}
-    some = {"subject": "alice", "purposes": ["offers"]}
+    some = {"subject": "alice", "purposes": ["handover"]}
     acts: list[tuple[str, str, dict[str, Any]]] = [
         ("request", "/v1/consent-requests", some | ask),
         ("deferral", "/v1/deferrals", some),
@@ -37,7 +38,12 @@ def everything_that_gives_a_receipt(world: Any) -> dict[str, dict[str, Any]]:
     ]
     digest = world.service.officer.notice(1).text_digests()["en"]
     shown = {"language": "en", "text_digest": digest, "channel": "web"}
-    taken = {"grant": world.grant("alice", modalities=["text", "voice"], shown=shown).json()}
+    proof = {"evidence": "1" * 64}
+    voice = world.grant("alice", modalities=["text", "voice"], shown=shown, capture=proof)
+    taken = {"grant": voice.json()}
+    held = {"grant": a_grant("alice", purposes=["service"]), "confirm_hours": 1}
+    held = world.as_node("north", "POST", "/v1/unconfirmed-consents", held).json()
+    taken["unconfirmed"] = {n: held[n] for n in held if n not in {"confirmation_token", "until"}}
     for kind, path, body in acts:
         answer = world.as_node("north", "POST", path, body)
         assert answer.status_code == 201, answer.text
@@ -74,13 +80,14 @@ def named(make_world: Any) -> Any:
     party = Party(name="Acme Ltd", address="1 Main St", contact="p@acme.example", authority="DPC")
     world = make_world(parties={"acme": party})
     world.publish()
+    world.approve("service", "handover")
     world.enrol("north", "acme")
     return world
 
 
 def test_receipt_of_every_act_fits_the_schema_and_verifies(named: Any) -> None:
     """Whatever a person does, the receipt has the published shape and holds offline."""
-    schema = json.loads((files("consent") / "receipt_schema_v1.json").read_text())
+    schema = json.loads((files("consent") / "receipt_schema_v2.json").read_text())
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     taken = everything_that_gives_a_receipt(named)
@@ -94,7 +101,7 @@ def test_receipt_of_every_act_fits_the_schema_and_verifies(named: Any) -> None:
 
 def test_schema_refuses_a_receipt_that_lacks_what_27560_asks_for(named: Any) -> None:
     """Without notice, status, purpose, duration or controller a grant's receipt does not fit."""
-    schema = json.loads((files("consent") / "receipt_schema_v1.json").read_text())
+    schema = json.loads((files("consent") / "receipt_schema_v2.json").read_text())
     validator = jsonschema.Draft202012Validator(schema)
     receipt = named.grant("alice").json()["receipt"]
     assert validator.is_valid(receipt)

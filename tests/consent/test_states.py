@@ -18,7 +18,6 @@ from consent.errors import Conflict
 from consent.notice import Notice
 from consent.records import (
     DAY_S,
-    NOT_AN_ACT,
     Act,
     Deferred,
     Erased,
@@ -28,6 +27,7 @@ from consent.records import (
     Refused,
     Requested,
     Revoked,
+    Unconfirmed,
     Withdrawn,
     act_from_dict,
     act_to_dict,
@@ -45,6 +45,7 @@ from consent.states import (
 from policies.vocabulary import AgeBand, Modality, Purpose, Role, SubjectId
 
 ALICE = SubjectId("alice")
+NO_ACT = ("silence", "pre-ticked", "implied", "ticked a box", "")
 DPV = {
     "ConsentStatusValidForProcessing": {"ConsentGiven", "RenewedConsentGiven"},
     "ConsentStatusInvalidForProcessing": {
@@ -75,11 +76,12 @@ SERVICE = frozenset({Purpose.SERVICE})
 ACTS = st.one_of(
     st.builds(
         a_yes,
-        how=st.sampled_from(["ticked_box", "spoken_yes", *sorted(NOT_AN_ACT)]),
+        how=st.sampled_from(["ticked_box", "spoken_yes", *NO_ACT]),
         days=st.integers(1, 9),
         modality=st.sampled_from([Modality.TEXT, Modality.VOICE]),
     ),
     st.just(Requested(purposes=SERVICE, modalities=frozenset(Modality), notice_version=1)),
+    st.just(Unconfirmed(granted=a_yes(), until=1)),
     st.just(Deferred(purposes=SERVICE)),
     st.just(Refused(purposes=SERVICE)),
     st.just(Withdrawn(purpose=Purpose.SERVICE)),
@@ -198,20 +200,23 @@ def states(world: Any, subject: str = "alice") -> Any:
 
 def ask(world: Any, path: str, **body: Any) -> Any:
     """Send what a person answered through a node."""
-    return world.as_node("north", "POST", path, {"subject": "alice", "purposes": ["offers"]} | body)
+    return world.as_node(
+        "north", "POST", path, {"subject": "alice", "purposes": ["handover"]} | body
+    )
 
 
 def test_asked_put_off_refused_and_given_move_the_state_and_the_log(world: Any) -> None:
-    """Each step over the API is one row, one event, one receipt in DPV's word."""
+    """Each step is one event and one receipt in DPV's word; asking is decided before."""
     more: dict[str, Any] = {"modalities": ["text"], "notice_version": 1}
     walked = []
     for path, body in (("/v1/consent-requests", more), ("/v1/deferrals", {}), ("/v1/refusals", {})):
         size = world.service.log.size
         taken = ask(world, path, **body)
         assert taken.status_code == 201, taken.text
-        assert world.service.log.size == size + 1
+        decided = 1 if path == "/v1/consent-requests" else 0
+        assert world.service.log.size == size + decided + 1
         status = taken.json()["receipt"]["dpv:hasConsentStatus"]
-        assert states(world)["offers"]["text"]["state"] == status
+        assert states(world)["handover"]["text"]["state"] == status
         entry = world.service.log.entry(taken.json()["log_index"]).event
         walked.append((status, entry.kind.value, entry.fields["step"]))
     assert walked == [
@@ -219,25 +224,25 @@ def test_asked_put_off_refused_and_given_move_the_state_and_the_log(world: Any) 
         ("dpv:ConsentRequestDeferred", "consent-moved", "deferral"),
         ("dpv:ConsentRefused", "consent-moved", "refusal"),
     ]
-    assert states(world)["offers"]["text"]["validity"] == "dpv:ConsentStatusInvalidForProcessing"
+    assert states(world)["handover"]["text"]["validity"] == "dpv:ConsentStatusInvalidForProcessing"
 
 
 def test_refusal_of_a_newcomer_feeds_rule_18(world: Any) -> None:
     """The no of somebody who never said yes is in the next feed with its time."""
     assert ask(world, "/v1/refusals").status_code == 201
     standing = world.standing("alice")
-    assert standing["refused"] == [["offers", int(world.clock.now)]]
+    assert standing["refused"] == [["handover", int(world.clock.now)]]
     assert standing["grants"] == []
     assert standing["withdrawn"] == []
 
 
 def test_refusal_of_a_consent_in_force_ends_it_and_its_key(world: Any) -> None:
     """A no counts although nobody asked: grant gone, key named in the feed."""
-    world.grant("alice", purposes=["offers", "service"])
+    world.grant("alice", purposes=["handover", "service"])
     before = world.feed()["sequence"]
     assert ask(world, "/v1/refusals").status_code == 201
     page = world.feed(after=before)
-    assert page["withdrawn"] == [{"subject": "alice", "purpose": "offers"}]
+    assert page["withdrawn"] == [{"subject": "alice", "purpose": "handover"}]
     assert [g["purpose"] for g in page["standings"][0]["grants"]] == ["service"]
 
 
@@ -321,9 +326,12 @@ def test_what_was_shown_is_recorded_and_must_be_the_notice(world: Any) -> None:
     notice: Notice = world.service.officer.notice(1)
     digest = notice.text_digests()["en"]
     shown = {"language": "en", "text_digest": digest, "channel": "kiosk"}
-    seen = world.grant("alice", shown=shown).json()["receipt"]["dpv:hasNotice"]
+    proof = {"evidence": "1" * 64}
+    receipt = world.grant("alice", shown=shown, capture=proof).json()["receipt"]
+    seen = receipt["dpv:hasNotice"]
     assert (seen["dct:language"], seen["undertone:shownDigest"]) == ("en", digest)
     assert seen["undertone:channel"] == "kiosk"
     for wrong in ({"text_digest": "0" * 64}, {"language": "de"}, {"channel": "smoke"}):
-        assert world.grant("bob", shown=shown | wrong).status_code == 422
+        answer = world.grant("bob", shown=shown | wrong, capture={"evidence": "2" * 64})
+        assert answer.status_code == 422
     assert [s["subject"] for s in world.feed()["standings"]] == ["alice"]
