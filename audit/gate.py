@@ -109,7 +109,8 @@ class Gate:
             clock: Unix seconds.
             batch_key: 32 secret bytes, from which each batch's own key is derived.
             permit_ttl_s: Seconds for which a permit is good.
-            basis: What else a decision rests on, by digest, for `audit.trace`.
+            basis: What else a decision rests on, by digest, for `audit.trace`. Another caller's
+                thread may ask it: it takes no lock under which anybody asks the gate.
         """
         self._engine = engine
         self._log = log

@@ -38,7 +38,8 @@ class Together(Generic[Ask, Answer]):
 
         Args:
             serve: Returns one answer for each ask, or the error that is raised to its caller
-                alone. What it raises itself is raised to everybody in the group.
+                alone. What it raises itself is raised to everybody in the group. It runs in the
+                thread of any caller, and takes no lock that a caller holds while it asks.
         """
         self._serve = serve
         self._lock = threading.Lock()
