@@ -46,6 +46,11 @@ AUDIENCES: Table = {
     ("POST", "/v1/confirmations"): Row(
         audience=Audience.HOLDER, bodies=(asking_api.ConfirmationIn,)
     ),
+    **{
+        (method, f"/{page}/{{token}}"): Row(audience=Audience.HOLDER)
+        for method in ("GET", "POST")
+        for page in ("consent", "choices")
+    },
     ("GET", "/v1/expiring-consents"): Row(audience=Audience.NODE),
     ("POST", "/v1/consent-states"): Row(audience=Audience.SUBJECT, bodies=(choices_api.StatesIn,)),
     ("POST", "/v1/deferrals"): Row(audience=Audience.SUBJECT, bodies=(choices_api.AnswerIn,)),
