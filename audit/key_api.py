@@ -36,16 +36,19 @@ class RetireIn(BaseModel):
     compromised: bool = False
 
 
-def key_router(log: EvidenceLog, desk: KeyDesk, *, operator: Sequence[Any] = ()) -> APIRouter:
-    """Return the routes; `operator` are the dependencies that let an operator change keys."""
+def key_router(
+    log: EvidenceLog, desk: KeyDesk, *, operator: Sequence[Any] = (), reader: Sequence[Any] = ()
+) -> APIRouter:
+    """Return the routes; `operator` checks who changes keys, and `reader` who sees them."""
     router = APIRouter()
+    seen = [Depends(check) for check in reader]
     guarded = [Depends(check) for check in operator]
 
-    @router.get(PATH)
+    @router.get(PATH, dependencies=seen)
     def keys() -> dict[str, Any]:
         return {"log": log.origin, "keys": desk.list()}
 
-    @router.get(f"{PATH}/history")
+    @router.get(f"{PATH}/history", dependencies=seen)
     def history() -> PlainTextResponse:
         return PlainTextResponse(write_history(log, 0))
 

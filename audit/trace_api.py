@@ -2,7 +2,7 @@
 
 GET /v1/trace/{decision}   officer, DPO or auditor   the chain, each link with its receipt
 
-The coordinator, which knows no staff yet, guards it as its other routes.
+The coordinator, whose decisions are of no person, lets all its staff ask.
 """
 
 from __future__ import annotations

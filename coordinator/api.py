@@ -1,33 +1,34 @@
-"""The coordinator's two interfaces: people's (HTTP, loopback, bearer token) and the courier's.
+"""The coordinator's two interfaces: people's (HTTP, for staff by role) and the courier's.
 
-Thin: shapes in, shapes out. The courier's application is served on a Unix socket only and
-carries no token, because its callers are processes of the same user.
+Thin: shapes in, shapes out. Every route of people's says for which roles it is
+(`coordinator.staff`), or stands in `coordinator.open_api`. The courier's application is served
+on a Unix socket only and carries no token, because its callers are processes of the same user.
 """
 
 from __future__ import annotations
 
 import base64
-import hmac
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from audit.errors import EntryMissing, KeyChangeRefused, KeyInvalid
 from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
 from audit.key_api import key_router
+from audit.portal.frame import install_frame
 from audit.refusals import Refusals
 from audit.rotation import KeyDesk
 from audit.signing import VerifyKey
+from audit.staff import Staff, only
 from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX, Witnessing
 from coordinator.courier import CourierQueue
 from coordinator.errors import (
+    ApprovalForeign,
     BudgetRefused,
     CourierClosed,
     FlowerUnavailable,
@@ -43,9 +44,11 @@ from coordinator.errors import (
 )
 from coordinator.federation import fab_digest
 from coordinator.journal import EvaluationRecord, RoundRecord, RunRecord
+from coordinator.open_api import add_open_api
 from coordinator.plan import preview_to_dict
 from coordinator.registry import Published
 from coordinator.service import VERSION, CoordinatorService
+from coordinator.staff import EVERYBODY, OPERATORS, PLANNERS, STOPPERS, check_approver
 from models.private_evaluation import figures_of
 from models.update import weights_to_dict
 from policies.terms import Plan
@@ -70,9 +73,17 @@ STATUSES = {
     KeyChangeRefused: 409,
     ReleaseRejected: 409,
     ReleaseUnknown: 404,
+    ApprovalForeign: 403,
     FlowerUnavailable: 503,
     CourierClosed: 410,
 }
+
+
+_ANYBODY = [Depends(only(*EVERYBODY))]
+_OPERATOR = [Depends(only(*OPERATORS))]
+_PLANNER = [Depends(only(*PLANNERS))]
+_STOPPER = [Depends(only(*STOPPERS))]
+_Planner = Annotated[Staff, _PLANNER[0]]
 
 
 class _Body(BaseModel):
@@ -114,9 +125,19 @@ class Delivered(_Body):
     replies: dict[str, str]
 
 
-def create_app(service: CoordinatorService, *, admin_token: str) -> ASGIApp:
+def create_app(service: CoordinatorService, *, admin_token: str) -> FastAPI:
     """Return the application for people and the notebook SDK."""
-    app = FastAPI(title="Undertone coordinator", version=VERSION, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Undertone coordinator",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    install_frame(app, service.access(admin_token))
+    app.add_middleware(BodyLimit, limit_bytes=PLAN_BYTES)
+    app.add_middleware(RecordRefusals, refusals=service.refusals)
+    app.add_middleware(TraceRequests)
     install_error_handlers(app, STATUSES)
 
     @app.get("/healthz")
@@ -130,31 +151,34 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> ASGIApp:
             "governed": governed,
         }
 
-    guarded = [Depends(_bearer(admin_token))]
-    _add_plans_and_nodes(app, service, guarded)
+    _add_plans(app, service)
+    _add_nodes(app, service)
+    _add_runs(app, service)
+    _add_releases(app, service)
     desk = KeyDesk(service.log, clock=service.log.clock)
-    app.include_router(key_router(service.log, desk), dependencies=guarded)
-    _add_runs(app, service, guarded)
-    _add_releases(app, service, guarded)
-    app.include_router(trace_router(service.log, guarded=guarded))
-    limited = BodyLimit(app, limit_bytes=PLAN_BYTES)
-    return TraceRequests(RecordRefusals(limited, refusals=service.refusals))
+    everybody, operators = [only(*EVERYBODY)], [only(*OPERATORS)]
+    app.include_router(key_router(service.log, desk, operator=operators, reader=everybody))
+    app.include_router(trace_router(service.log, guarded=_ANYBODY))
+    add_open_api(app)
+    return app
 
 
-def _add_plans_and_nodes(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> None:
-    @app.post("/v1/plans", dependencies=guarded)
+def _add_plans(app: FastAPI, service: CoordinatorService) -> None:
+    @app.post("/v1/plans", dependencies=_PLANNER)
     def accept_plan(draft: dict[str, Any]) -> dict[str, Any]:
         """Check a plan and say what it costs."""
         return preview_to_dict(service.accept_plan(draft)) | {"fab_digest": fab_digest()}
 
-    @app.post("/v1/nodes", dependencies=guarded)
+
+def _add_nodes(app: FastAPI, service: CoordinatorService) -> None:
+    @app.post("/v1/nodes", dependencies=_OPERATOR)
     def register_node(new: NewNode) -> dict[str, Any]:
         """Admit a node; the same node again changes nothing."""
         key = VerifyKey.parse(new.vkey)
         node = service.register_node(NodeId(new.node), key, new.supernode_public_key.strip())
         return {"node": node.node, "registered": True}
 
-    @app.get("/v1/nodes", dependencies=guarded)
+    @app.get("/v1/nodes", dependencies=_ANYBODY)
     def nodes() -> dict[str, Any]:
         """List nodes, who is online, and which release each confirmed."""
         online, newest = service.online(), service.releases.latest()
@@ -166,26 +190,27 @@ def _add_plans_and_nodes(app: FastAPI, service: CoordinatorService, guarded: lis
             ]
         }
 
-    @app.get("/v1/checkpoint", dependencies=guarded)
+    @app.get("/v1/checkpoint", dependencies=_ANYBODY)
     def checkpoint() -> dict[str, Any]:
         """Return the log's newest signed checkpoint and the key that signs it."""
         return {"checkpoint": service.log.checkpoint(), "key": str(service.log.key.verify_key)}
 
-    @app.get("/v1/traffic", dependencies=guarded)
+    @app.get("/v1/traffic", dependencies=_ANYBODY)
     def traffic() -> dict[str, Any]:
         """Return how many bytes passed the gateway."""
         return asdict(service.traffic())
 
-    @app.get("/v1/processes", dependencies=guarded)
+    @app.get("/v1/processes", dependencies=_OPERATOR)
     def processes() -> dict[str, int]:
         """Return the process ids of the fleet, so that an operator can measure them."""
         return service.fleet.processes()
 
 
-def _add_runs(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> None:
-    @app.post("/v1/runs", status_code=202, dependencies=guarded)
-    def start_run(new: NewRun) -> dict[str, Any]:
+def _add_runs(app: FastAPI, service: CoordinatorService) -> None:
+    @app.post("/v1/runs", status_code=202)
+    def start_run(new: NewRun, planner: _Planner) -> dict[str, Any]:
         """Start a run; it goes on by itself."""
+        check_approver(planner, new.approved_by)
         run = service.start_run(
             Digest(new.plan_digest),
             approved_by=new.approved_by,
@@ -193,17 +218,17 @@ def _add_runs(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> 
         )
         return _run(service, service.journal.run(run))
 
-    @app.get("/v1/runs", dependencies=guarded)
+    @app.get("/v1/runs", dependencies=_ANYBODY)
     def runs() -> dict[str, Any]:
         """List all runs, oldest first."""
         return {"runs": [_summary(record) for record in service.journal.runs()]}
 
-    @app.get("/v1/runs/{run}", dependencies=guarded)
+    @app.get("/v1/runs/{run}", dependencies=_ANYBODY)
     def show_run(run: str) -> dict[str, Any]:
         """Return a run's state, its rounds and its bytes."""
         return _run(service, service.journal.run(RunId(run)))
 
-    @app.get("/v1/runs/{run}/weights", dependencies=guarded)
+    @app.get("/v1/runs/{run}/weights", dependencies=_ANYBODY)
     def weights(run: str, round: int) -> dict[str, Any]:  # noqa: A002 (the parameter's name)
         """Return the aggregate of one round, which is private already."""
         found = [r for r in service.rounds(RunId(run)) if r.number == round]
@@ -211,16 +236,17 @@ def _add_runs(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> 
             raise ReleaseRejected(f"round {round} of {run} has no aggregate")
         return weights_to_dict(found[0].weights) | {"digest": found[0].weights_digest}
 
-    @app.post("/v1/runs/{run}/stop", dependencies=guarded)
+    @app.post("/v1/runs/{run}/stop", dependencies=_STOPPER)
     def stop_run(run: str) -> dict[str, Any]:
         """Stop a run between or within rounds."""
         return _run(service, service.stop_run(RunId(run)))
 
 
-def _add_releases(app: FastAPI, service: CoordinatorService, guarded: list[Any]) -> None:
-    @app.post("/v1/releases", dependencies=guarded)
-    def publish(new: NewRelease) -> dict[str, Any]:
+def _add_releases(app: FastAPI, service: CoordinatorService) -> None:
+    @app.post("/v1/releases")
+    def publish(new: NewRelease, planner: _Planner) -> dict[str, Any]:
         """Publish a release by hand; nodes get it within seconds."""
+        check_approver(planner, new.approved_by)
         if (new.run is None) == (new.plan_digest is None):
             raise ReleaseRejected("name either the run to release or the plan to begin with")
         if new.run is not None:
@@ -233,12 +259,12 @@ def _add_releases(app: FastAPI, service: CoordinatorService, guarded: list[Any])
             )
         return _release(service, published)
 
-    @app.get("/v1/releases", dependencies=guarded)
+    @app.get("/v1/releases", dependencies=_ANYBODY)
     def releases() -> dict[str, Any]:
         """List all releases, oldest first."""
         return {"releases": [_release(service, r) for r in service.releases.all()]}
 
-    @app.get("/v1/releases/{release}", dependencies=guarded)
+    @app.get("/v1/releases/{release}", dependencies=_ANYBODY)
     def show_release(release: str) -> dict[str, Any]:
         """Return a release with its card, its proof and who has it."""
         published = service.releases.release(ReleaseId(release))
@@ -288,15 +314,6 @@ def _add_witness(app: FastAPI, witnessing: Witnessing) -> None:
         body, query = await request.body(), request.url.query
         answer = await run_in_threadpool(witnessing.answer, request.method, f"/{rest}", query, body)
         return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
-
-
-def _bearer(token: str) -> Callable[[str | None], None]:
-    def check(authorization: Annotated[str | None, Header()] = None) -> None:
-        given = (authorization or "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), token.encode()):
-            raise HTTPException(401, "the admin token is missing or wrong")
-
-    return check
 
 
 def _summary(record: RunRecord) -> dict[str, Any]:

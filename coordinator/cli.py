@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 
 from audit.key_cli import keys_app
+from audit.portal.cli import staff_app
 from coordinator.client import CoordinatorClient
 from coordinator.plan import read_draft
 from coordinator.settings import CoordinatorSettings
@@ -65,8 +66,9 @@ class _Refused:
 
 def _client(settings: Path) -> CoordinatorClient:
     loaded = CoordinatorSettings.load(settings)
-    token = loaded.admin_token_file.read_text(encoding="ascii").strip()
-    return CoordinatorClient(f"http://{loaded.host}:{loaded.port}", token=token)
+    token = (loaded.token_file or loaded.admin_token_file).read_text(encoding="ascii").strip()
+    scheme, ca = ("https", loaded.authority) if loaded.tls else ("http", None)
+    return CoordinatorClient(f"{scheme}://{loaded.host}:{loaded.port}", token=token, ca=ca)
 
 
 def _send(settings: Path, ca: Path | None, path: str, body: bytes | None) -> Any:
@@ -75,7 +77,16 @@ def _send(settings: Path, ca: Path | None, path: str, body: bytes | None) -> Any
         return client.log_keys(path, body)
 
 
+def _call(
+    url: str, path: str, *, ca: Path | None, body: bytes | None, headers: dict[str, str]
+) -> Any:
+    token = headers["Authorization"].removeprefix("Bearer ")
+    with _Refused(), CoordinatorClient(url, token=token, ca=ca) as client:
+        return client.log_keys(path, body)
+
+
 app.add_typer(keys_app(_send), name="keys")
+app.add_typer(staff_app(_call, url="http://127.0.0.1:8790"), name="staff")
 
 
 def _ask(

@@ -12,8 +12,10 @@ Every call returns the API's JSON values and raises ServiceUnavailable with its 
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,9 +34,20 @@ class CoordinatorClient:
     """A coordinator's API as methods."""
 
     def __init__(
-        self, url: str, *, token: str, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        *,
+        token: str,
+        ca: Path | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
+        """Open the connection; `ca` (PEM) vouches for a coordinator that speaks TLS.
+
+        Raises:
+            ServiceUnavailable: The authority cannot be read.
+        """
         self._http = httpx.Client(
+            verify=_trusting(ca),
             base_url=url,
             headers={"Authorization": f"Bearer {token}"},
             timeout=30.0,
@@ -179,3 +192,10 @@ class CoordinatorClient:
             said = [value.get("detail", ""), *value.get("reasons", ())]
             raise ServiceUnavailable(f"{value.get('title', 'refused')}: {': '.join(said)}")
         return value
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
+    try:
+        return True if ca is None else ssl.create_default_context(cafile=str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise ServiceUnavailable(f"{ca} is not a readable certificate") from error

@@ -16,6 +16,7 @@ CoordinatorError
 ├── AggregationRejected  updates that cannot be averaged
 ├── ReleaseRejected      a run that cannot be released
 ├── ReleaseUnknown       no release has that name
+├── ApprovalForeign      an approval in the name of somebody who is not signed in
 ├── CourierClosed        the courier's queue was shut while somebody waited
 ├── GovernanceRejected   an envelope of the trust service that does not count
 ├── TrustUnavailable     the trust service does not answer
@@ -86,6 +87,10 @@ class AggregationRejected(CoordinatorError):  # noqa: N818
 
 class ReleaseRejected(CoordinatorError):  # noqa: N818
     """Refuse to release what is not there to release."""
+
+
+class ApprovalForeign(CoordinatorError):  # noqa: N818
+    """Refuse an approval in the name of somebody else."""
 
 
 class ReleaseUnknown(CoordinatorError):  # noqa: N818

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-from audit.pki import check_certificate
+from audit.pki import check_certificate, server_context
 from coordinator.api import create_app, create_courier_app
 from coordinator.errors import SettingsInvalid
 from coordinator.service import CoordinatorService
@@ -45,7 +46,7 @@ def serve(service: CoordinatorService, *, on_ready: Callable[[], None]) -> None:
     _on_signals(_leave)
     try:
         service.start()
-        main = _server(create_app(service, admin_token=token))
+        main = _server(create_app(service, admin_token=token), tls=_tls(service))
         on_ready()
         main.run([people])
     finally:
@@ -66,7 +67,7 @@ def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handle
         signal.signal(number, handler)
 
 
-def _server(app: ASGIApp) -> uvicorn.Server:
+def _server(app: ASGIApp, *, tls: ssl.SSLContext | None = None) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -75,7 +76,16 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         lifespan="off",
         timeout_graceful_shutdown=5,
     )
+    config.load()
+    config.ssl = tls
     return uvicorn.Server(config)
+
+
+def _tls(service: CoordinatorService) -> ssl.SSLContext | None:
+    settings = service.settings
+    if not settings.tls:
+        return None
+    return server_context(settings.certificate, settings.private_key, now=time.time())
 
 
 def _listen(service: CoordinatorService) -> tuple[socket.socket, socket.socket]:

@@ -20,6 +20,7 @@ from audit.exchange import Peer
 from audit.gate import Gate
 from audit.intake import Intake
 from audit.log import EvidenceLog
+from audit.portal.access import Access
 from audit.refusals import Refusals
 from audit.signing import SigningKey, VerifyKey
 from coordinator.aggregation import candidate
@@ -58,6 +59,7 @@ from coordinator.release import (
 )
 from coordinator.rounds import Centre, Run, close_run, hold_run, refusal_line
 from coordinator.settings import CoordinatorSettings
+from coordinator.staff import open_access
 from coordinator.standard import read_standard
 from coordinator.tables import open_store
 from coordinator.traffic import Traffic, TrafficMeter
@@ -121,6 +123,7 @@ class CoordinatorService:
         self._key, self.log = _open_log(settings, clock)
         self.refusals = Refusals(self.log, clock=clock)
         self._intake: Intake | None = None
+        self._access: Access | None = None
         engine = open_store(settings.folder / "coordinator.db")
         self.registry = Registry(engine, clock=clock)
         self.journal = Journal(engine, clock=clock)
@@ -228,7 +231,26 @@ class CoordinatorService:
         if self._intake is not None:
             self._intake.close()
         self.refusals.close()
+        if self._access is not None:
+            self._access.close()
         self.log.close()
+
+    def access(self, admin_token: str) -> Access:
+        """Return how staff sign in; the admin token stands for whoever sets this up.
+
+        Raises:
+            AccountsUnavailable: The accounts cannot be opened.
+        """
+        with self._lock:
+            if self._access is None:
+                self._access = open_access(
+                    self.settings,
+                    log=self.log,
+                    key=self._key,
+                    clock=self._clock,
+                    admin_token=admin_token,
+                )
+            return self._access
 
     def governance(self) -> Governance | None:
         """Return what the organisation approved, as last heard; None where nothing was."""

@@ -13,6 +13,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from audit.portal.settings import PortalSettings
 from audit.settings import ServiceSettings
 from coordinator.errors import SettingsInvalid
 
@@ -28,6 +29,7 @@ _PATHS = (
     "socket",
     "trust_ca",
     "evaluation_set",
+    "token_file",
 )
 
 
@@ -44,7 +46,9 @@ class CoordinatorSettings(ServiceSettings):
     three, nothing is; `trust_poll_s` is the longest wait for its news. `flower` false leaves
     the Flower processes to another supervisor. No release is published whose calibration error
     or gap between groups is above `most_calibration_error` or `most_gap`, as its card states or
-    as measured on `evaluation_set` (`python -m models.evaluation_set` makes one).
+    as measured on `evaluation_set` (`python -m models.evaluation_set` makes one). `tls` serves
+    people's interface by the same certificate, as browsers need it to sign in; `portal` says how
+    staff sign in. `token_file` holds your own token for the commands; the admin token without it.
     """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_COORDINATOR_", extra="forbid")
@@ -73,6 +77,9 @@ class CoordinatorSettings(ServiceSettings):
     evaluation_set: Path | None = None
     most_calibration_error: float | None = Field(default=None, ge=0, le=1)
     most_gap: float | None = Field(default=None, ge=0, le=1)
+    tls: bool = False
+    portal: PortalSettings = PortalSettings()
+    token_file: Path | None = None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -104,6 +111,12 @@ class CoordinatorSettings(ServiceSettings):
         parts = (self.trust_url, self.trust_ca, self.trust_key)
         if None in parts and parts != (None, None, None):
             raise ValueError("trust_url, trust_ca and trust_key belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_beyond_the_machine(self) -> Self:
+        if not self.tls and self.host not in {"127.0.0.1", "localhost", "::1"}:
+            raise ValueError("host: set `tls` to serve people beyond this machine")
         return self
 
     @property

@@ -17,7 +17,7 @@ from fastapi import Request
 from audit.errors import NotSignedIn, SignInRefused
 from audit.events import EventKind
 from audit.log import EvidenceLog
-from audit.portal.accounts import Accounts
+from audit.portal.accounts import BOOTSTRAP, Accounts
 from audit.portal.diary import UNKNOWN, Diary
 from audit.portal.ledger import StaffLedger
 from audit.portal.passwords import Passwords
@@ -33,7 +33,6 @@ from audit.staff import Staff, StaffRole
 from policies.clock import Clock
 
 SESSION_COOKIE = "__Host-undertone-session"
-BOOTSTRAP = "bootstrap"
 _WRONG = "name, password and code do not belong together"
 
 

@@ -22,10 +22,13 @@ from audit.portal.tables import AccountRow, RecoveryRow, SessionRow, TokenRow
 from audit.staff import Staff, StaffRole
 from policies.clock import Clock
 
+OVERSEERS = (StaffRole.OFFICER.value, StaffRole.DPO.value)
+"""Roles that nobody gives alone: who has them oversees those who make accounts."""
+BOOTSTRAP = "bootstrap"
 FIRST_TOKEN_S = 72 * 3600.0
 RECOVERY_CODES = 10
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}")
-_TAKEN = frozenset({"bootstrap", "provider", "unknown"})
+_TAKEN = frozenset({BOOTSTRAP, "provider", "unknown"})
 """Words that stand in the log for somebody who is no account."""
 _WRONG = "name and one-time token do not belong together, or the token is too old"
 
@@ -63,6 +66,9 @@ class Accounts:
     def add(self, name: str, roles: Iterable[StaffRole], *, by: str) -> str:
         """Make an account; return its one-time token, which is good for three days.
 
+        The roles that oversee the others wait for a second person (`confirm`), unless it is
+        the bootstrap token that gives them and nobody has one yet.
+
         Raises:
             AccountInvalid: A name that is no lower-case word, or no role.
             AccountConflict: There is one of that name.
@@ -74,13 +80,62 @@ class Accounts:
         if self._ledger.account(name) is not None:
             raise AccountConflict("there is an account of that name already: choose another")
         token = new_secret(self._randomness)
-        self._diary.changed(name, "added", by=by, roles=list(wanted))
-        row = AccountRow(name=name, roles=" ".join(wanted), made_at=self._clock())
+        waiting = [] if self._may_begin(by) else [role for role in wanted if role in OVERSEERS]
+        given = [role for role in wanted if role not in waiting]
+        self._diary.changed(name, "added", by=by, roles=given)
+        if waiting:
+            self._diary.changed(name, "roles-asked", by=by, roles=waiting)
+        row = AccountRow(
+            name=name,
+            roles=" ".join(given),
+            asked_roles=" ".join(waiting),
+            asked_by=by if waiting else "",
+            made_at=self._clock(),
+        )
         self._ledger.put(self._fresh(row, token))
         return token
 
+    def confirm(self, name: str, *, by: str) -> list[str]:
+        """Give an account the roles that wait; return all that it has then.
+
+        The second person is an overseer who neither asked nor owns the account, and whoever owns
+        it has begun, so that the roles reach the person and not whoever holds the token.
+
+        Raises:
+            AccountUnknown: No account of that name.
+            AccountConflict: Nothing waits, its owner has not begun, or it needs somebody else.
+        """
+        row = self.known(name)
+        if not row.asked_roles:
+            raise AccountConflict("no role of this account waits for a second person")
+        if by in {row.asked_by, name}:
+            raise AccountConflict("it needs a second person: another officer or dpo confirms")
+        if not row.active or row.disabled:
+            raise AccountConflict("its owner has not begun, or it is closed: confirm afterwards")
+        roles = sorted({*row.roles.split(), *row.asked_roles.split()})
+        self._diary.changed(name, "roles-confirmed", by=by, roles=row.asked_roles.split())
+        given = " ".join(roles)
+        self._change(
+            name,
+            lambda found: _set(found, roles=given, asked_roles="", asked_by="", oversaw=True),
+            end_all=True,
+        )
+        return roles
+
+    def _may_begin(self, by: str) -> bool:
+        """Say whether the bootstrap token makes an overseer alone: until one has begun.
+
+        A place that was closed or reset is not free again, or closing one would be a way to it.
+        """
+        return by == BOOTSTRAP and not self._overseen()
+
+    def _overseen(self) -> bool:
+        return any(row.oversaw for row in self._ledger.accounts())
+
     def reset(self, name: str, *, by: str) -> str:
         """Take password, second factor, codes, sessions and tokens away; return a new token.
+
+        Whoever holds the new token could be anybody, so an overseer's roles wait again.
 
         Raises:
             AccountUnknown: No local account of that name.
@@ -89,7 +144,12 @@ class Accounts:
             raise AccountUnknown("that account signs in at the identity provider: reset it there")
         token = new_secret(self._randomness)
         self._diary.changed(name, "reset", by=by)
-        self._change(name, lambda row: self._fresh(row, token), end_all=True)
+        overseen = self._overseen()
+
+        def anew(row: AccountRow) -> AccountRow:
+            return self._fresh(_waiting(row, by) if overseen else row, token)
+
+        self._change(name, anew, end_all=True)
         return token
 
     def disable(self, name: str, *, by: str) -> None:
@@ -114,6 +174,7 @@ class Accounts:
             {
                 "name": row.name,
                 "roles": row.roles.split(),
+                "waiting": row.asked_roles.split(),
                 "state": state_of(row),
                 "signs_in": "here" if row.issuer is None else "identity provider",
             }
@@ -156,7 +217,16 @@ class Accounts:
             session.exec(delete(RecoveryRow).where(col(RecoveryRow.account) == name))
             session.add_all(RecoveryRow(code_hash=hash_of(c), account=name) for c in codes)
             found = session.get_one(AccountRow, name)
-            session.add(_set(found, active=True, first_token_hash=None, first_token_until=None))
+            oversees = bool(set(OVERSEERS) & set(found.roles.split()))
+            session.add(
+                _set(
+                    found,
+                    active=True,
+                    oversaw=found.oversaw or oversees,
+                    first_token_hash=None,
+                    first_token_until=None,
+                )
+            )
         return codes
 
     def enrolment(self, row: AccountRow) -> Enrolment:
@@ -231,6 +301,15 @@ def as_staff(row: AccountRow, roles: Iterable[str] | None = None) -> Staff:
     held = frozenset(StaffRole(word) for word in row.roles.split())
     wanted = held if roles is None else held & {StaffRole(word) for word in roles}
     return Staff(name=row.name, roles=wanted)
+
+
+def _waiting(row: AccountRow, by: str) -> AccountRow:
+    """Let an overseer's roles wait for a second person."""
+    asked = {*row.asked_roles.split(), *(set(OVERSEERS) & set(row.roles.split()))}
+    if not asked:
+        return row
+    kept = [role for role in row.roles.split() if role not in asked]
+    return _set(row, roles=" ".join(kept), asked_roles=" ".join(sorted(asked)), asked_by=by)
 
 
 def _set(row: AccountRow, **values: object) -> AccountRow:

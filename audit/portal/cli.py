@@ -75,6 +75,7 @@ def staff_app(call: Call, *, url: str) -> typer.Typer:
     change("disable", "Close an account; its sessions and tokens end at once.")
     change("enable", "Open a closed account again.")
     change("reset", "Let the owner begin anew with a new one-time token.")
+    change("confirm", "Give the roles that wait, as the second person: an officer or dpo.")
     change("sign-out", "End every session of an account.")
     return app
 

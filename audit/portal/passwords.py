@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import unicodedata
+from functools import cached_property
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -34,7 +35,11 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._nobodys = self._hasher.hash(_OF_NOBODY)
+
+    @cached_property
+    def _nobodys(self) -> str:
+        """Return what is compared where there is no account; made when somebody first signs in."""
+        return self._hasher.hash(_OF_NOBODY)
 
     def hash(self, password: str, *, name: str) -> str:
         """Check a new password by the rules and return its hash.
@@ -50,8 +55,9 @@ class Passwords:
     def fits(self, password: str, known: str | None) -> bool:
         """Say whether a password has this hash; without one it takes as long and is False."""
         with _AT_ONCE:
+            nobodys = self._nobodys  # before the choice, so that the first question tells nothing
             try:
-                fits = self._hasher.verify(known or self._nobodys, _normal(password)[:MOST])
+                fits = self._hasher.verify(known or nobodys, _normal(password)[:MOST])
             except (VerificationError, InvalidHashError):
                 return False
         return fits and known is not None

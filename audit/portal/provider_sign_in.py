@@ -167,6 +167,7 @@ class ProviderSignIn:
             issuer=identity.issuer,
             subject=identity.subject,
             active=True,
+            oversaw=bool(roles & {StaffRole.OFFICER, StaffRole.DPO}),
             made_at=self._clock(),
         )
         self._diary.changed(row.name, "added", by=METHOD, roles=words(roles))

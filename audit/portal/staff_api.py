@@ -4,6 +4,7 @@ POST /v1/staff                       operator    {name, roles}: a one-time token
 GET  /v1/staff                       operator, officer, dpo, auditor
 POST /v1/staff/{name}/STATE          operator    STATE disable, enable or reset
 POST /v1/staff/{name}/sign-out       operator    ends every session of the account
+POST /v1/staff/{name}/confirm        officer, dpo   gives the roles that wait for a second person
 POST /v1/activation                  the one-time token's holder   {name, token, password}
 POST /v1/activation/code             likewise    {name, token, code}: recovery codes
 POST /v1/tokens                      name, password and code       {..., roles, days}
@@ -27,6 +28,7 @@ _OVERSEER = Annotated[
     Staff,
     Depends(only(StaffRole.OPERATOR, StaffRole.OFFICER, StaffRole.DPO, StaffRole.AUDITOR)),
 ]
+_SECOND = Annotated[Staff, Depends(only(StaffRole.OFFICER, StaffRole.DPO))]
 _ANY = Annotated[Staff, Depends(only(*StaffRole))]
 _Text = Annotated[str, Field(max_length=512)]
 
@@ -82,7 +84,13 @@ def _add_accounts(router: APIRouter, access: Access) -> None:
     def add(new: NewStaff, operator: _OPERATOR) -> dict[str, Any]:
         """Make an account; its owner begins with the one-time token."""
         token = access.accounts.add(new.name, new.roles, by=operator.name)
-        return {"name": new.name, "roles": sorted(new.roles), "one_time_token": token}
+        made = access.accounts.known(new.name)
+        return {
+            "name": new.name,
+            "roles": made.roles.split(),
+            "waiting": made.asked_roles.split(),
+            "one_time_token": token,
+        }
 
     @router.get("/v1/staff")
     def accounts(_: _OVERSEER) -> list[dict[str, Any]]:
@@ -105,6 +113,11 @@ def _add_accounts(router: APIRouter, access: Access) -> None:
     def reset(name: str, operator: _OPERATOR) -> dict[str, Any]:
         """Let the owner begin anew: password, second factor, sessions and tokens go."""
         return {"name": name, "one_time_token": access.accounts.reset(name, by=operator.name)}
+
+    @router.post("/v1/staff/{name}/confirm")
+    def confirm(name: str, overseer: _SECOND) -> dict[str, Any]:
+        """Give an account the roles that wait, as the second person."""
+        return {"name": name, "roles": access.accounts.confirm(name, by=overseer.name)}
 
     @router.post("/v1/staff/{name}/sign-out")
     def sign_out(name: str, _: _OPERATOR) -> dict[str, Any]:

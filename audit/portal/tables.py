@@ -34,6 +34,7 @@ class AccountRow(Row, table=True):
     made_at: float
     asked_roles: str = ""  # roles that wait for a second person
     asked_by: str = ""
+    oversaw: bool = False  # was an officer or dpo once, whatever became of it
 
 
 class RecoveryRow(Row, table=True):

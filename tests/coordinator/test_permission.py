@@ -74,7 +74,7 @@ def expect_closed(centre: Centre, rule: str) -> None:
         centre.client.publish_release(plan_digest=plan, approved_by="jo")
     with pytest.raises(ServiceUnavailable, match=rule):
         centre.client.start_run(plan, approved_by="jo")
-    assert kinds(centre)[before:] == [EventKind.DECISION, EventKind.DECISION]
+    assert kinds(centre)[before:] == [EventKind.STAFF_ACTED, EventKind.DECISION] * 2
     assert (centre.client.releases(), centre.client.runs()) == ([], [])
 
 

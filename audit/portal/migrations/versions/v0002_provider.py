@@ -21,6 +21,12 @@ def upgrade() -> None:
         sa.Column("until", sa.Float, nullable=False),
     )
     for name in ("asked_roles", "asked_by"):
-        op.add_column(
-            "staff_account", sa.Column(name, sa.String, nullable=False, server_default="")
-        )
+        words = sa.Column(name, sa.String, nullable=False, server_default="")
+        op.add_column("staff_account", words)
+    oversaw = sa.Column("oversaw", sa.Boolean, nullable=False, server_default=sa.false())
+    op.add_column("staff_account", oversaw)
+    # whoever was an officer or dpo before this step was known is taken to have begun
+    op.execute(
+        "UPDATE staff_account SET oversaw = (1 = 1) WHERE active AND "
+        "(' ' || roles || ' ' LIKE '% officer %' OR ' ' || roles || ' ' LIKE '% dpo %')"
+    )
