@@ -6,7 +6,8 @@ The admin token stands for whoever sets the coordinator up, and works its comman
 from __future__ import annotations
 
 from audit.log import EvidenceLog
-from audit.portal.access import BOOTSTRAP, Access
+from audit.portal.access import Access
+from audit.portal.accounts import BOOTSTRAP
 from audit.signing import SigningKey
 from audit.staff import Staff, StaffRole
 from coordinator.errors import ApprovalForeign

@@ -165,8 +165,9 @@ def test_run_below_the_standard_is_not_published_and_that_is_on_record(tmp_path:
         with pytest.raises(ServiceUnavailable, match="above the limit of 0"):
             centre.client.publish_release(run=run, approved_by="jo")
         kinds = [log.entry(index).event.kind for index in range(before, log.size)]
-        assert kinds[:2] == [EventKind.DECISION, EventKind.RELEASE_REFUSED]
-        assert set(kinds[2:]) <= {EventKind.INPUT_REFUSED}  # the answer 4xx, counted
+        refused = [EventKind.STAFF_ACTED, EventKind.DECISION, EventKind.RELEASE_REFUSED]
+        assert kinds[:3] == refused
+        assert set(kinds[3:]) <= {EventKind.INPUT_REFUSED}  # the answer 4xx, counted
         assert [release["release"] for release in centre.client.releases()] == ["release-0"]
 
 

@@ -51,7 +51,7 @@ def test_an_overseer_needs_a_second_person(desk: Desk, role: StaffRole, by: str)
     assert _roles(desk, "eve") == ["operator"]
     assert desk.access.accounts.confirm("eve", by="ada") == sorted(["operator", role])
     changes = [e.event.fields for e in desk.log.entries(0, desk.log.size)]
-    last = [c for c in changes if c.get("staff") == "eve" and c["change"].startswith("roles-")]
+    last = [c for c in changes if c.get("staff") == "eve" and str(c["change"]).startswith("roles-")]
     assert [(c["change"], c["by"]) for c in last] == [
         ("roles-asked", by),
         ("roles-confirmed", "ada"),
