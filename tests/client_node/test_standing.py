@@ -112,6 +112,26 @@ def test_fresh_page_vouches_for_all_unless_another_page_waits(world: Any) -> Non
     cache.close()
 
 
+def test_governance_is_that_of_the_newest_page_and_as_old_as_what_vouches(world: Any) -> None:
+    """A stop counts with the page that brings it; its second is that of the last whole answer."""
+    cache = cache_of(world)
+    assert cache.governance is None
+    cache.apply(world.trust.envelope())
+    first = cache.governance
+    assert first is not None
+    world.trust.stopped = True
+    world.now += 30
+    cache.apply(world.trust.envelope(more=True))
+    held = cache.governance
+    cache.apply(world.trust.envelope())
+    fresh = cache.governance
+    assert held is not None
+    assert fresh is not None
+    assert [g.stopped for g in (first, held, fresh)] == [False, True, True]
+    assert (held.as_of, fresh.as_of) == (first.as_of, first.as_of + 30)
+    cache.close()
+
+
 def turn_of(world: Any, node: NodeService, customer: str = "c") -> str:
     """Send a turn and return its id."""
     said = {"customer": customer, "conversation": "x", "text": "this is terrible service"}

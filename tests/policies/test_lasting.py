@@ -80,6 +80,20 @@ def test_engine_answers_later_turns_as_if_it_had_never_been_asked(book: str) -> 
     assert {True, False} <= outcomes
 
 
+@pytest.mark.parametrize("effect", ["forbid", "permit"])
+def test_engine_refuses_every_turn_where_a_lasting_rule_fails(effect: str) -> None:
+    """A rule that breaks over a person breaks at each turn: that it broke is not forgotten."""
+    text = (
+        f'@id("x01-breaks") {effect} (principal, action, resource is Person) '
+        "when { resource.as_of * 9223372036854775807 > 0 };"
+    )
+    engine = PolicyEngine(RuleBook.shipped().tightened("breaking.cedar", text))
+    assert "x01-breaks" in engine._rules["infer"].lasting.rules
+    for now in (NOW, NOW, NOW + 1):
+        decision = engine.decide(INFER, STANDING, GOVERNANCE, now=now)
+        assert (decision.allowed, decision.rules) == (False, ("r00-engine-error",))
+
+
 def test_engine_asks_the_lasting_rules_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A later turn of one person asks Cedar about the rules that read the time, and no others."""
     engine, asked = PolicyEngine.load(), list[Any]()
