@@ -20,6 +20,7 @@ from audit.serve import serve as serve_app
 from audit.terminal import FAILED, CommandLine, emit
 from consent.api import create_app
 from consent.bundle_cli import bundles_app
+from consent.consent_cli import consent_app
 from consent.document_cli import documents_app
 from consent.errors import RequestInvalid, SettingsInvalid
 from consent.evidence_cli import add_commands as add_evidence
@@ -41,6 +42,7 @@ from policies.vocabulary import Purpose
 app = CommandLine(help="The consent and audit service.")
 for _name, _app in {
     "receipt": receipt_app,
+    "consent": consent_app,
     "key": key_app,
     "node": node_app,
     "staff": staff_app(call, url=LOCAL),

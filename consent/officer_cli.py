@@ -39,6 +39,9 @@ def notice_publish(
     version: Annotated[int, typer.Option("--version", min=1)],
     text: Annotated[list[str], typer.Option("--text", help="LANGUAGE=FILE; may be repeated.")],
     key: OfficerKey,
+    short: Annotated[
+        list[str] | None, typer.Option("--short", help="LANGUAGE=FILE: the first layer.")
+    ] = None,
     material: Annotated[bool, typer.Option(help="Earlier consents no longer do.")] = False,
     url: Url = LOCAL,
     ca: Ca = None,
@@ -47,8 +50,24 @@ def notice_publish(
     """Publish a notice; each text must name emotion analysis."""
     with misuse_is_told():
         texts = dict(_text(argument) for argument in text)
-    notice = Notice(version=version, texts=texts, material=material, issued_at=time.time())
+        layer = dict(_text(argument) for argument in short or [])
+    notice = Notice(
+        version=version, texts=texts, material=material, issued_at=time.time(), short=layer
+    )
     _decree(notice, key, url, ca, as_json=as_json)
+
+
+@notice_app.command("show")
+def notice_show(
+    *,
+    version: Annotated[int, typer.Option("--version", min=1)],
+    url: Url = LOCAL,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a published notice: both layers, languages and digests."""
+    with misuse_is_told():
+        emit(call(url, f"/v1/notices/{version}", ca=ca), as_json=as_json)
 
 
 def _text(argument: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from consent.answers import Ticks
 from consent.capture import Layer
+from consent.cli import app
 from consent.errors import Conflict, NotFound, RequestInvalid
 from consent.taken import verify_taken
 from policies.vocabulary import Purpose
@@ -201,3 +203,20 @@ def test_expiring_consents_are_listed_and_never_renewed_in_silence(world: World)
     assert states(world)["service"]["text"] == "dpv:RenewedConsentGiven"
     counts = world.service.asking.expiring_counts({"acme", "other"}, within_days=30)
     assert counts == [{"company": "acme", "purpose": "service", "consents": 1}]
+
+
+def test_consent_commands_answer_misuse_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token's file that is not there, a layer without a language: one line and exit 2."""
+    gone, key = str(tmp_path / "none"), str(tmp_path / "key")
+    publish = ["notice", "publish", "--version", "1", "--text", "en=x", "--key", key]
+    for arguments in (
+        ["consent", "confirm", "--token-file", gone],
+        ["consent", "expiring", "--token-file", gone],
+        [*publish, "--short", "x"],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            app(arguments)
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out, err.count("\n")) == (2, "", 1), err

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from tests.promises.town import Town
+from tests.promises.town import CONSENT, Town
 
 
 class Phone(HTMLParser):
@@ -106,3 +106,31 @@ def test_customer_grants_by_code_and_withdraws_in_no_more_steps(town: Town) -> N
 
     phone.open(f"/consent/{page['invitation_token']}")
     assert phone.answer.status_code == 409, "the code gives nothing back after the no"
+
+
+def test_no_identity_reaches_the_trust_service(town: Town) -> None:
+    """Customer, guardian and agent are known at the branch; no byte kept elsewhere names them."""
+    branch = town.branch()
+    node = branch.open()
+    api = branch.api(node)
+    digest = town.trust.service.officer.notice(1).text_digests()["en"]
+    names = ["anna.muster@mail.example", "berta-muster-0176-55501", "agent-carl-gustav"]
+    read_out = CONSENT | {
+        "customer": names[0],
+        "age": "minor",
+        "act": "spoken_yes",
+        "shown": {"language": "en", "text_digest": digest, "channel": "agent"},
+        "capture": {"evidence": "a" * 64, "reference": "c1", "script": "s1", "agent": names[2]},
+        "guardian": {
+            "customer": names[1], "relation": "parent", "verified": "account", "evidence": "b" * 64,
+        },
+    }  # fmt: skip
+    taken = api.post("/v1/consents", json=read_out)
+    assert taken.status_code == 201, taken.text
+    assert taken.json()["receipt"]["dpv:hasDataSubject"] == branch.subject(names[0])
+    files = [path for path in (town.folder / "trust").rglob("*") if path.is_file()]
+    kept = b"".join(path.read_bytes() for path in files)
+    assert branch.subject(names[0]).encode() in kept, "the ledger was not looked at"
+    for name in names:
+        assert name.encode() not in kept
+        assert name not in taken.text
