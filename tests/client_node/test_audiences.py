@@ -1,0 +1,63 @@
+"""The branch's interface: closed without a key, and with one nothing that is sent breaks it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi.routing import iter_route_contexts
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import openapi
+
+from tests.client_node.conftest import Api, World
+
+OPEN = ("/healthz", "/openapi.json", "/panel")
+"""What needs no key: health, the description, and the panel's page, which holds nothing itself."""
+
+
+def test_every_route_of_a_node_but_health_needs_a_key(world: World) -> None:
+    """Without a key, with a wrong one, or with another scheme nothing is shown or done."""
+    api = world.api(world.open())
+    judged = 0
+    for route in iter_route_contexts(api.app.routes):
+        path = (route.path or "").replace("{", "").replace("}", "")
+        for method in sorted(route.methods or ()):
+            if method == "HEAD" or (path.startswith(OPEN) and not path.startswith("/panel/api")):
+                continue
+            for given_ in ("", "Bearer wrong", f"Basic {api.headers['Authorization']}"):
+                stranger = Api(api.app, {"Authorization": given_} if given_ else {})
+                sent: dict[str, Any] = {} if method == "GET" else {"json": {}}
+                answer = asyncio.run(stranger._send(method, path, sent))
+                assert answer.status_code == 401, (method, path, given_)
+                judged += 1
+    assert judged > 50
+
+
+def test_no_generated_request_breaks_a_node(world: World) -> None:
+    """A few generated requests to each route, by key: answered or refused, never broken."""
+    api, answered = world.api(world.open()), 0
+    for result in openapi.from_dict(api.app.openapi()).get_all_operations():
+        operation = result.ok()  # type: ignore[union-attr]  # a broken description raises
+        if operation.path.endswith("/stream"):
+            continue  # answers until one leaves
+
+        @settings(
+            max_examples=3,
+            derandomize=True,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy())
+        def no_case_breaks(case: Any) -> None:
+            nonlocal answered
+            sent = case.as_transport_kwargs(base_url="http://node")
+            kept = {n: sent[n] for n in ("json", "params", "data", "content") if n in sent}
+            path = sent["url"].removeprefix("http://node")
+            answer = asyncio.run(api._send(case.method, path, kept))
+            assert answer.status_code != 500, (case.method, case.path, answer.text)
+            answered += 1
+
+        no_case_breaks()
+    assert answered > 50
