@@ -1,14 +1,10 @@
-"""What remains of a node's privacy budget, in figures and in people's words.
+"""What remains of a node's privacy budget: figures for its operator, and a state to tell others.
 
-Epsilon is a number for experts. What it means for one customer: whoever sees all that ever left
-the node and guesses whether this customer's messages were used is right at most so often in a
-hundred such guesses (e^epsilon + delta) / (1 + e^epsilon) (Kairouz, Oh & Viswanath 2015). Fifty
-is a coin; a hundred is certainty.
+The words are everybody's (`policies.budget`); the figures come from the ledger alone.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,12 +12,11 @@ from typing import Any
 from client_node.budget_ledger import BudgetLedger, Limits
 from client_node.errors import LedgerRolledBack
 from models.accounting import NOTHING_SPENT, RdpCurve, epsilon, within
+from policies.budget import NODES, BudgetState, right_percent, sentences
 from policies.clock import Clock
 from policies.vocabulary import Purpose
 
 DAY_S = 86_400
-NODES = 2
-"""For how many nodes that hold the same person the words give the composed bound."""
 _MOST = 10_000
 
 
@@ -36,6 +31,7 @@ class Remaining:
 
     epsilon_spent: float
     epsilon_limit: float
+    epsilon_at_nodes: float
     delta: float
     period_s: int
     entries: int
@@ -64,6 +60,7 @@ def remaining(ledger: BudgetLedger, limits: Limits, *, clock: Clock) -> Remainin
     return Remaining(
         epsilon_spent=used,
         epsilon_limit=limits.epsilon,
+        epsilon_at_nodes=doubled,
         delta=limits.delta,
         period_s=limits.period_s,
         entries=len(entries),
@@ -82,12 +79,42 @@ def remaining(ledger: BudgetLedger, limits: Limits, *, clock: Clock) -> Remainin
     )
 
 
+def state_of(found: Remaining, *, now: float) -> BudgetState:
+    """Return what may be told outside: whole days instead of seconds."""
+    returns = found.oldest_returns_at
+    return BudgetState(
+        day=_day(now),
+        period_days=max(1, round(found.period_s / DAY_S)),
+        delta=found.delta,
+        epsilon_spent=found.epsilon_spent,
+        epsilon_limit=found.epsilon_limit,
+        epsilon_at_nodes=found.epsilon_at_nodes,
+        by_purpose={Purpose(name): cost for name, cost in found.by_purpose.items()},
+        caps={Purpose(name): cap for name, cap in found.caps.items()},
+        more_like_the_last=found.more_like_the_last,
+        first_over_on=None if returns is None else _day(returns),
+    )
+
+
+def unknown_state(limits: Limits, *, now: float) -> BudgetState:
+    """Return what is told of a ledger that cannot be trusted: it counts as spent to the limit."""
+    return BudgetState(
+        day=_day(now),
+        period_days=max(1, round(limits.period_s / DAY_S)),
+        delta=limits.delta,
+        epsilon_spent=limits.epsilon,
+        epsilon_limit=limits.epsilon,
+        epsilon_at_nodes=NODES * limits.epsilon,
+        caps=dict(limits.caps),
+        readable=False,
+    )
+
+
 def words(found: Remaining | None, *, fault: str | None) -> list[str]:
     """Return sentences for an operator, or for a customer who asks."""
     if found is None:
         return [f"What was spent cannot be read: {fault}"]
-    days = max(1, round(found.period_s / DAY_S))
-    told = [*_spent_words(found, days), *_cap_words(found)]
+    told = sentences(state_of(found, now=0.0))  # no sentence names the day it is said
     if found.training != "ready":
         told.append(f"Nothing more can be computed here: {found.training}")
     return told
@@ -99,58 +126,8 @@ def to_dict(found: Remaining | None, *, fault: str | None) -> dict[str, Any]:
     return figures | {"words": words(found, fault=fault)}
 
 
-def _spent_words(found: Remaining, days: int) -> list[str]:
-    most = percent(right_percent(found.epsilon_limit, found.delta))
-    if found.epsilon_spent == 0:
-        nothing = (
-            "Nothing that was computed from customers' messages has left this node in the last "
-            f"{days} days. The limit lets a guess whether a certain customer's were used be right "
-            f"{most} times in 100 at most; a coin is right 50 times."
-        )
-        return [nothing]
-    here = (
-        f"Whoever sees all that left this node in the last {days} days, and guesses whether a "
-        "certain customer's messages were used, is right at most "
-        f"{percent(found.right_percent)} times in 100; a coin is right 50 times. The limit is "
-        f"{most}."
-    )
-    elsewhere = (
-        f"For a customer known at {NODES} such branches it is "
-        f"{percent(found.at_nodes_percent)}; branches are never linked to find out."
-    )
-    told = [here, elsewhere]
-    if found.more_like_the_last == 0:
-        told.append("The limit is reached: no further computation like the last one is answered.")
-    else:
-        told.append(f"There is room for {found.more_like_the_last} more like the last one.")
-    if found.oldest_returns_at is not None:
-        day = datetime.fromtimestamp(found.oldest_returns_at, tz=UTC).date()
-        told.append(f"What was spent first is over on {day.isoformat()}.")
-    return told
-
-
-def _cap_words(found: Remaining) -> list[str]:
-    """Return a sentence for each purpose that has a cap of its own."""
-    told = []
-    for purpose, cap in found.caps.items():
-        most = percent(right_percent(cap, found.delta))
-        so_far = percent(right_percent(found.by_purpose.get(purpose, 0.0), found.delta))
-        told.append(
-            f"From {purpose.replace('_', ' ')} alone such a guess may be right {most} times in 100 "
-            f"at most; so far it is {so_far}."
-        )
-    return told
-
-
-def right_percent(spent: float, delta: float) -> float:
-    """Return how often a guess between two equally likely worlds is right at most, in percent."""
-    return 100 * (1 + delta * math.exp(-spent)) / (1 + math.exp(-spent))
-
-
-def percent(value: float) -> str:
-    """Return a percentage rounded up: a bound is not rounded in its own favour."""
-    tenths = math.ceil(10 * value - 1e-9) / 10
-    return f"{tenths:.0f}" if tenths == round(tenths) else f"{tenths:.1f}"
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, tz=UTC).date().isoformat()
 
 
 def _more(spent: RdpCurve, last: RdpCurve, most: float, delta: float) -> int:

@@ -23,11 +23,11 @@ from audit.log import Entry, EvidenceLog
 from audit.signing import SigningKey
 from audit.statement import evaluation_of_batch, make_statement, round_of_batch
 from client_node.budget_ledger import BudgetLedger
-from client_node.budget_words import percent, right_percent
 from client_node.releases import Releases
 from client_node.round_answers import RoundAnswers
 from client_node.training import Training
 from models.accounting import NOTHING_SPENT, epsilon
+from policies.budget import percent, right_percent
 from policies.vocabulary import RunId, SubjectId
 
 _SAID = ("action", "purpose", "modality", "use", "allowed", "rules", "notice_version")

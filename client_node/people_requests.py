@@ -23,7 +23,6 @@ from audit.events import Event, EventKind, Value
 from audit.gate import Gate
 from audit.log import EvidenceLog
 from client_node.budget_ledger import BudgetLedger
-from client_node.budget_words import right_percent
 from client_node.corrections import Corrections
 from client_node.errors import LabelUnknown, LedgerRolledBack, TurnUnknown
 from client_node.labels import Labels
@@ -32,6 +31,7 @@ from client_node.training import Training
 from client_node.trust_client import TrustClient
 from client_node.vault import Kept, Vault
 from models.accounting import NOTHING_SPENT, epsilon
+from policies.budget import right_percent
 from policies.canonical import digest
 from policies.clock import Clock
 from policies.decision import UseRequest
