@@ -162,6 +162,15 @@ class BudgetLedger:
         spent = self.spent(purpose)
         return 0.0 if spent == NOTHING_SPENT else epsilon(spent, delta=self._limits.delta)
 
+    def head(self) -> str:
+        """Return the head of the chain: another after each entry.
+
+        Raises:
+            LedgerRolledBack: The file cannot be read.
+        """
+        entries = self._all()
+        return entries[-1].head if entries else GENESIS
+
     @staticmethod
     def curve_of(entry: BudgetEntry) -> RdpCurve:
         """Return what an entry cost."""

@@ -37,6 +37,7 @@ from audit.signing import SigningKey, VerifyKey
 from audit.witnessing import Witnessing
 from client_node.access import ApiKeys
 from client_node.budget_ledger import BudgetLedger
+from client_node.budget_report import BudgetReport
 from client_node.connections import ConnectionPolicy
 from client_node.conversations import Conversations
 from client_node.corrections import Corrections
@@ -430,6 +431,9 @@ def _make_ready(service: NodeService, rules: Current) -> None:
     logged = service.log.find(EventKind.BUDGET_SPENT, limit=1)
     with suppress(LedgerRolledBack):  # the ledger refuses from now on, and status says why
         service.ledger.verify(str(logged[0].event.fields["head"]) if logged else None)
+    service.keeper.budget = BudgetReport(
+        service.ledger, limits_of(service.policy), clock=service.log.clock
+    )
     _hear(service)
     service.witnesses.meet()  # before anything is added to a log that may have been put back
     require_notice(

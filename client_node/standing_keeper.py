@@ -82,6 +82,7 @@ class StandingKeeper:
         self._conversations, self._recalibration = conversations, recalibration
         self._clock, self._poll_s, self._also = clock, poll_s, also
         self.answering: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
+        self.budget: Callable[[], Mapping[str, Any] | None] = lambda: None
         self._adopt, self._hear_holds, self._learned = adopt, hear_holds, learned
         self._owed = Owed()
         self._destroyed = 0
@@ -213,6 +214,7 @@ class StandingKeeper:
                 "keys_destroyed": owed.keys_destroyed,
                 "erased": sorted(owed.erased),
                 "answers": [a for a in map(self._answer, owed.challenge) if a is not None],
+                "budget": self.budget(),
             }
         )
         self._owed = Owed()

@@ -16,6 +16,7 @@ from consent.errors import RequestInvalid
 from consent.ledger import Ledger
 from consent.tables import CheckpointRow, NodeRow
 from consent.wire import AcknowledgementIn
+from policies.budget import BudgetState
 from policies.clock import Clock
 from policies.vocabulary import NodeId
 
@@ -37,6 +38,16 @@ class Acknowledgements:
         self._log = log
         self._challenges = challenges
         self._clock = clock
+        self._budgets: dict[NodeId, BudgetState] = {}
+
+    def budgets(self, company: str | None = None) -> list[tuple[NodeRow, BudgetState | None]]:
+        """Return the nodes, of one company or all, with what each last said of its budget.
+
+        Kept in memory: a node says it with every acknowledgement, seconds apart, and one that
+        was not heard since this service started has said nothing.
+        """
+        nodes = (n for n in self._ledger.nodes() if company in {None, n.company})
+        return [(n, self._budgets.get(NodeId(n.node))) for n in sorted(nodes, key=_name)]
 
     def receive(self, node: NodeRow, said: AcknowledgementIn) -> dict[str, int]:
         """Take one acknowledgement; return `sequence` and how many answers disagreed.
@@ -53,6 +64,8 @@ class Acknowledgements:
             self._log.append(self._erased(node, said))  # 2
         if said.checkpoint not in {None, self._ledger.last_note(NodeId(node.node))}:
             self._keep(node, said, size)  # 3
+        if said.budget is not None:
+            self._budgets[NodeId(node.node)] = said.budget.state()
         disagreeing = self._challenges.judge(NodeId(node.node), said.answers)  # 4
         return {"sequence": said.sequence, "disagreeing": disagreeing}
 
@@ -85,3 +98,7 @@ class Acknowledgements:
                 shrunk=size < self._ledger.last_size(NodeId(node.node)),
             )
         )
+
+
+def _name(node: NodeRow) -> tuple[str, str]:
+    return node.company, node.node

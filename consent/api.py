@@ -48,6 +48,7 @@ from audit.errors import (
 )
 from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
 from audit.key_api import key_router
+from audit.portal.budget_page import budget_pages
 from audit.portal.frame import install_frame
 from audit.portal.rules_page import rules_page
 from audit.retention_api import retention_router
@@ -57,6 +58,7 @@ from audit.witnessing import MAX_BYTES, PREFIX
 from consent import choices_api, wire
 from consent.acts import Person
 from consent.asking_api import asking_router
+from consent.budgets import budget_sections
 from consent.bundle_api import bundle_router
 from consent.capture import Layer
 from consent.consent_page_api import consent_pages
@@ -69,6 +71,7 @@ from consent.errors import (
     RequestInvalid,
 )
 from consent.open_api import add_open_api
+from consent.privacy_centre.pages import add_privacy_centre
 from consent.register_api import registers_router
 from consent.reminder_api import reminder_router
 from consent.rights_api import add_rights
@@ -126,6 +129,8 @@ def create_app(service: TrustService) -> FastAPI:
     lifted = service.finish_held_erasures
     app.include_router(retention_router(service.retention, service.holds, lifted=lifted))
     app.include_router(bundle_router(service, _signed_by_node))
+    app.include_router(budget_pages(lambda: budget_sections(service.acknowledgements.budgets())))
+    add_privacy_centre(app, service)
     add_open_api(app)
     return app
 

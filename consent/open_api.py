@@ -16,6 +16,9 @@ _WITNESS = PREFIX + "/{rest:path}"
 
 AUDIENCES: Table = {
     **FRAME,
+    ("GET", "/my"): Row(audience=Audience.ANYONE),
+    ("POST", "/my"): Row(audience=Audience.HOLDER),
+    ("GET", "/my/privacy.css"): Row(audience=Audience.ANYONE),
     ("GET", "/healthz"): Row(audience=Audience.ANYONE),
     ("GET", "/v1/checkpoint"): Row(audience=Audience.ANYONE),
     ("GET", "/v1/log/{index}"): Row(audience=Audience.ANYONE),

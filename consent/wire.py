@@ -22,6 +22,7 @@ from consent.capture import (
 )
 from consent.errors import RequestInvalid
 from consent.records import Granted
+from policies.budget import BudgetState
 from policies.decision import UseRequest
 from policies.vocabulary import (
     AgeBand,
@@ -209,6 +210,30 @@ class AnswerIn(Shape):
     now: Annotated[float, Field(ge=0, lt=2**53)] | None = None
 
 
+Epsilon = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class BudgetIn(Shape):
+    """What a node says that remains of its privacy budget (`policies.budget.BudgetState`)."""
+
+    day: Day
+    period_days: Annotated[int, Field(ge=1, le=36_500)]
+    delta: Annotated[float, Field(ge=0, lt=1)]
+    epsilon_spent: Epsilon
+    epsilon_limit: Epsilon
+    epsilon_at_nodes: Epsilon
+    by_purpose: dict[Purpose, Epsilon] = {}
+    caps: dict[Purpose, Epsilon] = {}
+    more_like_the_last: Annotated[int, Field(ge=0, le=10_000)] = 0
+    first_over_on: Day | None = None
+    readable: Annotated[bool, Field(strict=True)] = True
+
+    def state(self) -> BudgetState:
+        """Return it as a value."""
+        return BudgetState(**{name: getattr(self, name) for name in BudgetIn.model_fields})
+
+
 class AcknowledgementIn(Shape):
     """What a node did with the standing it got, and its log's checkpoint."""
 
@@ -217,6 +242,7 @@ class AcknowledgementIn(Shape):
     keys_destroyed: Index = 0
     erased: tuple[Pseudonym, ...] = ()
     answers: Annotated[tuple[AnswerIn, ...], Field(max_length=1000)] = ()
+    budget: BudgetIn | None = None
 
 
 class DecisionIn(Shape):

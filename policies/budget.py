@@ -1,7 +1,7 @@
 """What remains of a privacy budget, told alike at node, portal and privacy centre.
 
 A `BudgetState` may leave a node: it is computed from public constants of plans and from the
-operator's policy, never from records, and its times are whole days (ADR 20). Epsilon is a number
+operator's policy, never from records, and its times are whole days (ADR 24). Epsilon is a number
 for experts. What it means for one customer: whoever sees all that ever left and guesses whether
 this customer's messages were used is right at most so often in a hundred such guesses
 (e^epsilon + delta) / (1 + e^epsilon) (Kairouz, Oh & Viswanath 2015). Fifty is a coin; a hundred
@@ -14,7 +14,7 @@ import math
 import string
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -54,6 +54,11 @@ class BudgetState:
     def epsilon_left(self) -> float:
         """What the whole still allows; none where the ledger cannot be read."""
         return max(0.0, self.epsilon_limit - self.epsilon_spent) if self.readable else 0.0
+
+
+def budget_to_dict(state: BudgetState) -> dict[str, Any]:
+    """Return the state as JSON values."""
+    return asdict(state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ HTTP = frozenset(
         "audit.http",
         "audit.staff",
         "audit.portal.*",
+        "consent.privacy_centre.*",
         "client_node.wires.*",
         "coordinator.gateway",
     }

@@ -1,0 +1,69 @@
+"""What remains of privacy budgets, for staff: in words, as numbers, and as a bar.
+
+    GET /budget    officer, DPO, auditor, data scientist    a section for each place
+
+A service says whose states it shows; nothing here computes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
+
+from audit.portal.frame import page
+from audit.staff import Staff, StaffRole, only
+from policies.budget import BudgetState, Share, percent, purpose_name, sentences, shares
+from policies.words import Language
+
+_READER = Annotated[
+    Staff,
+    Depends(only(StaffRole.OFFICER, StaffRole.DPO, StaffRole.AUDITOR, StaffRole.DATA_SCIENTIST)),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One place and what it last said; None where it was not heard."""
+
+    name: str
+    of: str
+    state: BudgetState | None
+
+
+def budget_pages(read: Callable[[], Sequence[Section]]) -> APIRouter:
+    """Return the route of the page over what a service knows."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/budget")
+    def budget(request: Request, _: _READER) -> HTMLResponse:
+        return page(request, "budget.html", sections=[_shown(each) for each in read()])
+
+    return router
+
+
+def _shown(section: Section) -> dict[str, Any]:
+    state = section.state
+    return {
+        "name": section.name,
+        "of": section.of,
+        "day": None if state is None else state.day,
+        "days": None if state is None else state.period_days,
+        "words": [] if state is None else sentences(state),
+        "rows": [] if state is None else [_row(each) for each in shares(state)],
+    }
+
+
+def _row(share: Share) -> dict[str, str]:
+    purpose = share.purpose
+    return {
+        "what": "all purposes" if purpose is None else purpose_name(purpose, Language.ENGLISH),
+        "spent": f"{share.epsilon_spent:.3f}",
+        "limit": f"{share.epsilon_limit:.3f}",
+        "left": f"{share.epsilon_left:.3f}",
+        "right": percent(share.right_percent),
+        "most": percent(share.most_percent),
+    }
