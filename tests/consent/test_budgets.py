@@ -47,7 +47,7 @@ def portal(world: World) -> str:
         world.service.access.accounts.known("ada"), method="test"
     )
     answer = world.send("GET", "/budget", headers={"Cookie": f"{SESSION_COOKIE}={session}"})
-    assert answer.status_code == 200
+    assert answer.status_code == 200, answer.text
     return answer.text
 
 
@@ -94,7 +94,7 @@ def test_a_customer_reads_what_remains_in_their_language(world: World, language:
     says(world)
     says(world, "rival", epsilon_spent=0.5)
     answer = centre(world, code, language.value)
-    assert answer.status_code == 200
+    assert answer.status_code == 200, answer.text
     page = answer.text
     assert f'<html lang="{language.value}">' in page
     assert percent(right_percent(1.234, 1e-5), language) in page
