@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from audit.errors import EntryMissing, KeyChangeRefused, KeyInvalid
 from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
 from audit.key_api import key_router
+from audit.portal.budget_page import budget_pages
 from audit.portal.frame import install_frame
 from audit.refusals import Refusals
 from audit.rotation import KeyDesk
@@ -26,6 +27,7 @@ from audit.signing import VerifyKey
 from audit.staff import Staff, only
 from audit.trace_api import trace_router
 from audit.witnessing import MAX_BYTES, PREFIX, Witnessing
+from coordinator.budgets import budget_sections
 from coordinator.courier import CourierQueue
 from coordinator.errors import (
     ApprovalForeign,
@@ -135,6 +137,8 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> FastAPI:
         openapi_url=None,
     )
     install_frame(app, service.access(admin_token))
+    told = (service.ledger, service.journal, service.registry)
+    app.include_router(budget_pages(lambda: budget_sections(*told, clock=service.log.clock)))
     app.add_middleware(BodyLimit, limit_bytes=PLAN_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)

@@ -47,6 +47,11 @@ class CentralLedger:
         self._ceiling = Spent(epsilon=epsilon_ceiling, delta=delta_ceiling)
         self._lock = threading.Lock()
 
+    @property
+    def ceiling(self) -> Spent:
+        """What all runs together may reserve."""
+        return self._ceiling
+
     def spent(self) -> Spent:
         """Return the sum over all runs."""
         with Session(self._engine) as session:

@@ -20,6 +20,8 @@ from audit.portal.passwords import Passwords
 from audit.staff import StaffRole
 from coordinator.api import create_app
 from coordinator.open_api import AUDIENCES
+from policies.vocabulary import RunId
+from tests.coordinator.fleet import make_plan
 from tests.coordinator.test_service import TOKEN, Centre, centre
 
 __all__ = ["centre"]
@@ -156,3 +158,20 @@ def test_no_generated_request_breaks_the_coordinator(centre: Centre) -> None:
 
         no_case_breaks()
     assert answered > 50
+
+
+def test_staff_read_what_the_centre_has_set_aside(centre: Centre) -> None:
+    """Nothing at first; after a reservation its epsilon, what is left, and the words."""
+    client = TestClient(_app(centre), base_url="https://centre")
+    centre.enrol_all()
+    empty = client.get("/budget", headers=_headers(centre, "officer")).text
+    assert "No run was ever begun here" in empty
+    centre.service.ledger.reserve_run(RunId("run-1"), make_plan(epsilon=0.5))
+    page = client.get("/budget", headers=_headers(centre, "officer")).text
+    left = centre.service.ledger.ceiling.epsilon - 0.5
+    assert "was ever asked of nodes" in page
+    assert (
+        f"<td>0.500</td><td>{centre.service.ledger.ceiling.epsilon:.3f}</td><td>{left:.3f}</td>"
+        in page
+    )
+    assert "nothing is given back" in page
