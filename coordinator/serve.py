@@ -74,6 +74,7 @@ def _server(app: ASGIApp, *, tls: ssl.SSLContext | None = None) -> uvicorn.Serve
         access_log=False,
         server_header=False,
         lifespan="off",
+        ws="none",
         timeout_graceful_shutdown=5,
     )
     config.load()
