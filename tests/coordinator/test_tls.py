@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from audit.pki import create_authority, issue_server, server_context
+from coordinator.api import create_app
 from coordinator.client import CoordinatorClient
 from coordinator.errors import ServiceUnavailable, SettingsInvalid
 from coordinator.serve import _server
 from coordinator.settings import CoordinatorSettings
-from tests.coordinator.test_service import TOKEN, Centre, centre, create_app
+from tests.coordinator.test_service import TOKEN, Centre, centre
 
 __all__ = ["centre"]
 
