@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ def browser() -> Iterator[Any]:
     """Return a real Chromium: this machine's, or the one that Playwright brought."""
     with playwright.sync_playwright() as started:
         if SYSTEM_CHROMIUM is None and not Path(started.chromium.executable_path).exists():
-            pytest.skip("no Chromium here: run `playwright install chromium`")
+            missing = "no Chromium here: run `playwright install chromium`"
+            (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
         opened = started.chromium.launch(executable_path=SYSTEM_CHROMIUM, args=["--no-sandbox"])
         yield opened
         opened.close()
