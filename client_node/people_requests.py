@@ -36,6 +36,7 @@ from policies.canonical import digest
 from policies.clock import Clock
 from policies.decision import UseRequest
 from policies.errors import Refused, UndertoneError
+from policies.permit import Permit
 from policies.vocabulary import Action, NodeId, Provenance, Purpose, SubjectId
 
 _RIGHTS = "access portability rectification erasure restriction objection review"
@@ -184,8 +185,8 @@ class PeopleRequests:
         return (COMPLETE if decisions or kept else NOTHING_HERE), report
 
     def _portable(self, subject: SubjectId) -> Report:
-        """Return what the person gave: words as they were kept, and their own labels' origin."""
-        names = ("turn", "at", "purpose", "text", "label_from")
+        """Return what the person gave: words as they were kept, and their own labels."""
+        names = ("turn", "at", "purpose", "text", "own_label", "label_from")
         kept = [{n: row[n] for n in names if n in row} for row in self._kept(subject)]
         return (COMPLETE if kept else NOTHING_HERE), {"node": self.node, "kept": kept}
 
@@ -199,22 +200,31 @@ class PeopleRequests:
             "purpose": row.purpose,
             "label_from": row.provenance,
         }
-        if row.purpose != Purpose.SERVICE:
-            return found | {"what": "figures computed from the words, without the words"}
         try:
+            if row.purpose != Purpose.SERVICE:
+                return found | self._learnt_from(subject, row)
             return found | self._opened(subject, row.turn)
         except Refused as error:
             return found | {"kept_shut_by": list(error.decision.rules)}
         except TurnUnknown:
             return found | {"what": "over: deleted with the next clearing"}
 
+    def _learnt_from(self, subject: SubjectId, row: Kept) -> dict[str, Any]:
+        """Say what is kept to learn from, with the label that the person gave themselves."""
+        what: dict[str, Any] = {"what": "figures computed from the words, without the words"}
+        if row.purpose != Purpose.TRAINING or row.provenance is None:
+            return what
+        permit = self._permit(subject, Action.LABEL, Purpose.TRAINING)
+        label = self.vault.own_label(row.turn, permit=permit, now=self.clock())
+        return what | {"own_label": label}
+
+    def _permit(self, subject: SubjectId, action: Action, purpose: Purpose) -> Permit:
+        request = UseRequest(node=self.node, action=action, purpose=purpose, subject=subject)
+        return self.gate.open(request, self.cache.standing(subject), self.cache.governance)
+
     def _opened(self, subject: SubjectId, turn: str) -> dict[str, Any]:
         """Open a reading under the gate's permit; a cue is expressed, not a truth (rule 26)."""
-        request = UseRequest(
-            node=self.node, action=Action.INFER, purpose=Purpose.SERVICE, subject=subject
-        )
-        standing = self.cache.standing(subject)
-        permit = self.gate.open(request, standing, self.cache.governance)
+        permit = self._permit(subject, Action.INFER, Purpose.SERVICE)
         copy = json.loads(
             self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
         )

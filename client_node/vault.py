@@ -144,6 +144,26 @@ class Vault:
             record.provenance = provenance.value
             self._write([record])
 
+    def own_label(self, turn: str, *, permit: Permit, now: float) -> str | None:
+        """Return the label that the customer gave the turn; None where they gave none.
+
+        Raises:
+            PermitInvalid, TurnUnknown, VaultError: As in `open`.
+        """
+        purpose = Purpose.TRAINING
+        record = self._find(turn, purpose)
+        subject = SubjectId(record.subject)
+        permit.cover(action=Action.LABEL, purpose=purpose, subject=subject, now=now)
+        if record.label is None:
+            return None
+        context = _context(turn, purpose) + b"/label"
+        try:
+            return self._keystore.open(subject, purpose, record.label, context=context).decode()
+        except KeyDestroyed as error:
+            raise TurnUnknown("the turn was erased") from error
+        except KeystoreError as error:
+            raise VaultError(f"a label cannot be opened: {type(error).__name__}") from error
+
     def correct(self, turn: str, plaintext: bytes, *, permit: Permit, now: float) -> None:
         """Put another service copy in the place of the turn's, as old as that was.
 

@@ -172,6 +172,7 @@ def test_rectification_reaches_the_branch_that_holds_the_turn(
     kept = _kept(town, given, here, there)
     own = {row["purpose"]: row for row in kept if row["turn"] == turn}
     assert own["training"]["label_from"] == "consented_correction"
+    assert own["training"]["own_label"] == "pleased"
     assert own["service"]["expressed_cues_of"] == "pleased"
     assert own["service"]["corrected_by"] == "the person"
     recorded = here.log.find(EventKind.LABEL_RECORDED)[0].event.fields
@@ -221,6 +222,8 @@ def test_portability_gives_what_the_person_gave_in_a_common_format(
     found = _done(town, asked)
     rows = [row for row in found["branch-1"]["kept"] if row["turn"] == turn]
     assert {row.get("text") for row in rows} == {"this is terrible", None}
+    rated = [row["own_label"] for row in found["branch-1"]["kept"] if "own_label" in row]
+    assert rated == ["frustrated"], "their own rating is theirs to take along"
     assert "expressed_cues_of" not in json.dumps(found)
     assert found["trust-service"]["records"][0]["kind"] == "grant"
 
