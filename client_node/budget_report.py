@@ -1,7 +1,7 @@
 """What this node tells its trust service of its budget, with each acknowledgement.
 
 Computed anew only when the ledger has another entry or another day has begun: between those
-nothing changes that is told. It holds nothing that rests on records (ADR 24).
+nothing changes that is told. It holds nothing that rests on records (ADR 25).
 """
 
 from __future__ import annotations

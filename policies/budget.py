@@ -1,7 +1,7 @@
 """What remains of a privacy budget, told alike at node, portal and privacy centre.
 
 A `BudgetState` may leave a node: it is computed from public constants of plans and from the
-operator's policy, never from records, and its times are whole days (ADR 24). Epsilon is a number
+operator's policy, never from records, and its times are whole days (ADR 25). Epsilon is a number
 for experts. What it means for one customer: whoever sees all that ever left and guesses whether
 this customer's messages were used is right at most so often in a hundred such guesses
 (e^epsilon + delta) / (1 + e^epsilon) (Kairouz, Oh & Viswanath 2015). Fifty is a coin; a hundred
