@@ -16,25 +16,21 @@ from audit.requests import sign_request
 from audit.signing import SigningKey, seal
 from audit.terminal import MISUSE, complain, emit
 from consent.errors import SettingsInvalid
+from consent.options_cli import LOCAL, AsJson, Ca, OfficerKey, Url
 from consent.remote import call
 from policies.analysis import rules_in
 from policies.bundle import Bundle, admit, bundle_from_dict
 from policies.rollout import NO_VERSION, Stage
 from policies.rulebook import RuleBook
 
-LOCAL = "https://127.0.0.1:8443"
 _STATUS = "/v1/officer/bundles"
 
 bundles_app = typer.Typer(help="The organisation's own rules.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 File = Annotated[Path, typer.Argument(help="The bundle, as JSON.")]
 Name = Annotated[str, typer.Argument(help="The bundle's name.")]
 Version = Annotated[int, typer.Option("--version", min=1)]
 By = Annotated[str, typer.Option("--by", help="Who decides it.")]
-OfficerKey = Annotated[Path, typer.Option("--key", help="The officer's signing key file.")]
-Url = Annotated[str, typer.Option("--url", help="The service's address.")]
-Ca = Annotated[Path | None, typer.Option("--ca", help="Authority of its certificate.")]
 
 
 @contextmanager

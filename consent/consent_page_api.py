@@ -17,11 +17,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from audit.portal.frame import csrf_of
-from audit.portal.rules_page import preferred
 from consent.answers import Question, Ticks
 from consent.capture import Layer
 from consent.consent_page import choices_page, question_page, told_page
 from consent.errors import Conflict, NotFound
+from consent.privacy_centre.frame import language_of
 from consent.service import TrustService
 from policies.vocabulary import AgeBand, Purpose
 from policies.words import Language
@@ -60,7 +60,7 @@ def _add_choices(router: APIRouter, service: TrustService) -> None:
 def _asked(
     service: TrustService, request: Request, token: str, chosen: str, wrong: str = ""
 ) -> HTMLResponse:
-    language = _language(request, chosen)
+    language = language_of(request, chosen)
     try:
         question = service.answers.question(token)
     except (NotFound, Conflict) as error:
@@ -83,7 +83,7 @@ def _answered(
     service: TrustService, request: Request, token: str, form: dict[str, list[str]]
 ) -> HTMLResponse:
     chosen = form.get("language", [""])[-1]
-    language = _language(request, chosen)
+    language = language_of(request, chosen)
     yes, adult = form.get("answer") == ["yes"], form.get("adult") == ["yes"]
     given = set(form.get("purpose", [])) if yes else set()
     ticked = frozenset(purpose for purpose in Purpose if purpose.value in given)
@@ -106,7 +106,7 @@ def _answered(
 def _choices(
     service: TrustService, request: Request, token: str, chosen: str, said: str = ""
 ) -> HTMLResponse:
-    language = _language(request, chosen)
+    language = language_of(request, chosen)
     try:
         person = service.acts.holder(token)
     except NotFound as error:
@@ -127,7 +127,7 @@ def _withdrawn(
         if wanted in set(Purpose):
             service.acts.withdraw(person, Purpose(wanted))
     except (NotFound, Conflict) as error:
-        return _refused(error, _language(request, chosen))
+        return _refused(error, language_of(request, chosen))
     said = "withdrawn" if wanted in set(Purpose) else ""
     return _choices(service, request, token, chosen, said)
 
@@ -144,12 +144,6 @@ def _shown(service: TrustService, question: Question, language: Language) -> tup
 def _refused(error: NotFound | Conflict, language: Language) -> HTMLResponse:
     name, status = ("unknown", 404) if isinstance(error, NotFound) else ("over", 409)
     return HTMLResponse(told_page(language, name), status_code=status)
-
-
-def _language(request: Request, chosen: str) -> Language:
-    if chosen in set(Language):
-        return Language(chosen)
-    return preferred(request.headers.get("accept-language", ""))
 
 
 def _form(body: bytes) -> dict[str, list[str]]:

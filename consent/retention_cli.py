@@ -17,7 +17,8 @@ from audit.receipt import checkpoint_in
 from audit.retention_policy import load_retention, policy_to_dict
 from audit.terminal import FAILED, MISUSE, Known, complain, emit, progress_bar
 from consent.errors import SettingsInvalid
-from consent.staff_call import LOCAL, staff_call
+from consent.options_cli import LOCAL, AsJson, Ca, Token, Url
+from consent.staff_call import staff_call
 
 retention_app = typer.Typer(help="How long what lies beside the log is kept.")
 archive_app = typer.Typer(help="Old entries, sealed in a folder of their own.")
@@ -25,10 +26,6 @@ hold_app = typer.Typer(help="Legal holds: placed by two, lifted by two.")
 lift_app = typer.Typer(help="Lift a hold: one proposes, another confirms.")
 hold_app.add_typer(lift_app, name="lift")
 
-Token = Annotated[Path, typer.Option("--token-file", help="Your own staff token.")]
-Url = Annotated[str, typer.Option("--url", help="The service's address.")]
-Ca = Annotated[Path | None, typer.Option("--ca", help="Authority of its certificate.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Folder = Annotated[Path, typer.Option("--archive", help="The archive's folder, or a copy.")]
 Key = Annotated[str, typer.Option("--key", help="The log's verify key.")]

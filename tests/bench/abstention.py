@@ -18,8 +18,7 @@ where they are honest, no ranking by confidence does better.
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +43,7 @@ from policies.vocabulary import NEGATIVE, Emotion
 from tests.bench.encoded import encoded
 from tests.bench.federate import federate
 from tests.bench.learning_tasks import load_task
+from tests.bench.personal import shown
 from tests.bench.private_learning import setting_at
 
 COVERAGE, AIM, EPSILON, FOLDS, DRAWS = 0.8, 1 / 3, 2.0, 5, 500
@@ -321,22 +321,13 @@ def _rows(data: Path) -> Iterator[Row]:
     yield raters(data)
 
 
-def _shown(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows, each told on stderr as it comes."""
-    made = []
-    for row in rows:
-        print(row.value, row.unit, row.name, file=sys.stderr, flush=True)
-        made.append(row)
-    return made
-
-
 def main() -> None:
     """Read the arguments, measure, and print the rows."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.abstention")
     parser.add_argument("--data", type=Path, required=True, help="folder with text/*.csv.gz")
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     asked = parser.parse_args()
-    rows = _shown(_rows(asked.data))
+    rows = shown(_rows(asked.data))
     if asked.json:
         print(rows_to_json(rows))
         return

@@ -138,7 +138,7 @@ def _gain(what: str, found: Sequence[Read], *, shares: Sequence[float]) -> tuple
     return Row(name=f"{what}, gain", value=round(gain, 4), unit=f"{nil}, {taken}"), float(high)
 
 
-def _shown(rows: Iterable[Row]) -> list[Row]:
+def shown(rows: Iterable[Row]) -> list[Row]:
     """Return the rows, each told on stderr as it comes."""
     made = []
     for row in rows:
@@ -158,7 +158,7 @@ def main() -> None:
     rows = [
         row
         for name in asked.tasks
-        for row in _shown(measure(load_task(name, asked.data), draws=asked.draws))
+        for row in shown(measure(load_task(name, asked.data), draws=asked.draws))
     ]
     if asked.json:
         print(rows_to_json(rows))
