@@ -41,6 +41,8 @@ class Listener:
     """An app and where it listens: on `unix_socket` if given, else on `host` and `port`.
 
     Port 0 takes a free one. With `certificate` and `private_key` (PEM files) it speaks TLS.
+    `leaving` is called once when serving ends, before open requests are waited for: an app with
+    streams ends them there, since nothing else would.
     """
 
     app: ASGIApp
@@ -49,6 +51,7 @@ class Listener:
     certificate: Path | None = None
     private_key: Path | None = None
     unix_socket: Path | None = None
+    leaving: Callable[[], None] = lambda: None
 
 
 def serve(
@@ -107,9 +110,7 @@ def serve_all(
     try:
         for listener in listeners:
             sockets.append(_bind(listener))  # noqa: PERF401 (those bound so far are closed below)
-        servers = [
-            _server(listener.app, tls) for listener, tls in zip(listeners, contexts, strict=True)
-        ]
+        servers = [_server(*pair) for pair in zip(listeners, contexts, strict=True)]
         addresses = [_address(row, bound) for row, bound in zip(listeners, sockets, strict=True)]
         with _stopping(servers):
             asyncio.run(_run(servers, sockets, lambda: on_ready and on_ready(addresses), stop))
@@ -123,6 +124,14 @@ def serve_all(
 
 class _Server(uvicorn.Server):
     """Uvicorn without its own signals: several in one loop would take each other's handlers."""
+
+    def __init__(self, config: uvicorn.Config, *, leaving: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leaving()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -176,9 +185,9 @@ def _stopping(servers: Sequence[_Server]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> _Server:
+def _server(listener: Listener, tls: ssl.SSLContext | None) -> _Server:
     config = uvicorn.Config(
-        app,
+        listener.app,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -192,7 +201,7 @@ def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> _Server:
     )
     config.load()
     config.ssl = tls
-    return _Server(config)
+    return _Server(config, leaving=listener.leaving)
 
 
 def _context(listener: Listener, *, now: float) -> ssl.SSLContext | None:

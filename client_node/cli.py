@@ -30,8 +30,9 @@ from client_node.budget_words import remaining, to_dict
 from client_node.connections import ConnectionGuard, ConnectionPolicy, install
 from client_node.evidence_cli import add_commands as add_evidence
 from client_node.internal_api import create_internal_app
+from client_node.parts import Parts
 from client_node.personal_cli import personal_app
-from client_node.service import Parts, open_node
+from client_node.service import open_node
 from client_node.settings import NodeSettings, load_policy, load_signing_key
 from client_node.training import limits_of
 from policies.terms import node_policy_to_dict
@@ -70,6 +71,7 @@ def serve(settings: SettingsFile) -> None:
                     port=loaded.port,
                     certificate=loaded.certificate,
                     private_key=loaded.private_key,
+                    leaving=node.leave,
                 ),
                 Listener(app=create_internal_app(node), unix_socket=loaded.socket_path),
             ],

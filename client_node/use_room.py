@@ -6,6 +6,7 @@ not on this machine.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -85,6 +86,7 @@ class UseRoom:
     live: Live
     queues: Queues
     panels: PanelSessions
+    leaving: threading.Event
 
     def described(self) -> list[Described]:
         """Return what every use here is for."""
@@ -155,6 +157,7 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         live=Live(),
         queues=Queues(clock=doors.clock),
         panels=PanelSessions(clock=doors.clock),
+        leaving=threading.Event(),
     )
 
 

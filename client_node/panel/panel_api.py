@@ -14,10 +14,7 @@ the operator names (`panel_frames`), else by nobody.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import queue
-from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from importlib.resources import files
 from typing import Annotated, Any
@@ -28,14 +25,13 @@ from fastapi.responses import Response, StreamingResponse
 from client_node import wire
 from client_node.alerts import Alert
 from client_node.approvals_api import PersonIn
+from client_node.event_stream_api import event_stream, next_event
 from client_node.live import Told
 from client_node.panel.sessions import PanelSessions
 from client_node.queues import view_to_dict
 from client_node.service import NodeService
 from client_node.uses.frustration import alert_to_dict
 
-LOOK_S = 0.1
-ALIVE_S = 15.0
 PAGES = {
     "/panel": ("panel.html", "text/html; charset=utf-8"),
     "/panel/queues": ("queues.html", "text/html; charset=utf-8"),
@@ -147,40 +143,16 @@ def _add_views(router: APIRouter, service: NodeService) -> None:
         held = ExitStack()
         alerts = held.enter_context(service.pipeline.conversations.alerts.watch())
         turns = held.enter_context(service.room.live.watch())
-        headers = {"Cache-Control": "no-store"}
-        told = events(alerts, turns, held)
-        return StreamingResponse(told, media_type="text/event-stream", headers=headers)
+
+        def find() -> str | None:
+            return next_event(turns, _turn) or next_event(alerts, _alert)
+
+        return event_stream(find, held, service.room.leaving)
 
 
-async def events(
-    alerts: queue.Queue[Alert | None], turns: queue.Queue[Told | None], held: ExitStack
-) -> AsyncIterator[str]:
-    """Yield turns and alerts as they come, until the page leaves or is behind."""
-    quiet_s = 0.0
-    with held:
-        yield ": watching\n\n"
-        while True:
-            found = _next(turns) or _next(alerts)
-            if found is None:
-                await asyncio.sleep(LOOK_S)
-                quiet_s += LOOK_S
-                if quiet_s >= ALIVE_S:
-                    yield ": alive\n\n"
-                    quiet_s = 0.0
-                continue
-            yield found
-            if found.startswith("event: behind"):
-                return
+def _turn(told: Told) -> str:
+    return f"event: turn\ndata: {json.dumps(told)}\n\n"
 
 
-def _next(told: queue.Queue[Alert | None] | queue.Queue[Told | None]) -> str | None:
-    """Return the next event of a queue; None where nothing is new."""
-    try:
-        found = told.get_nowait()
-    except queue.Empty:
-        return None
-    if found is None:
-        return "event: behind\ndata: {}\n\n"
-    if isinstance(found, Alert):
-        return f"event: alert\ndata: {json.dumps(alert_to_dict(found))}\n\n"
-    return f"event: turn\ndata: {json.dumps(found)}\n\n"
+def _alert(alert: Alert) -> str:
+    return f"event: alert\ndata: {json.dumps(alert_to_dict(alert))}\n\n"

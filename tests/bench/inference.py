@@ -38,7 +38,7 @@ from pathlib import Path
 from client_node.start import ALLOCATIONS
 gc.set_threshold(ALLOCATIONS)
 import client_node.cli
-from client_node.service import Parts, load_models
+from client_node.parts import Parts, load_models
 gc.freeze()
 imported = time.perf_counter()
 encoder, redactor = load_models(None, Parts(), graphs=Path(sys.argv[1]))

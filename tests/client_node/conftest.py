@@ -32,9 +32,10 @@ from audit.signing import SigningKey, seal, verify_request
 from client_node.api import create_app
 from client_node.connections import ConnectionPolicy
 from client_node.internal_api import create_internal_app
+from client_node.parts import Parts
 from client_node.pseudonym import pseudonym
 from client_node.redaction import Redactor
-from client_node.service import NodeService, Parts, open_node
+from client_node.service import NodeService, open_node
 from client_node.settings import NodeSettings
 from models.encoder import Encoder
 from models.features import FEATURES, FEATURES_DIGEST

@@ -242,7 +242,7 @@ def served(node: NodeService) -> Iterator[str]:
             found.extend(addresses)
             ready.set()
 
-        serve_all([Listener(app=create_app(node))], on_ready=here, stop=stop)
+        serve_all([Listener(app=create_app(node), leaving=node.leave)], on_ready=here, stop=stop)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -273,3 +273,19 @@ def test_alerts_arrive_as_server_sent_events(world: Any) -> None:
             assert next(line for line in lines if line) == "event: ended"
         denied = client.get("/v1/alerts/stream", headers={"Authorization": "Bearer x"})
         assert denied.status_code == 401
+
+
+def test_open_stream_ends_with_the_node(world: Any) -> None:
+    """A node that stops tells its watchers so; nothing waits for a grace to be over."""
+    node = angry_node(world, *HELP)
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    with ExitStack() as running, ExitStack() as watching:
+        url = running.enter_context(served(node))
+        client = watching.enter_context(httpx.Client(base_url=url, headers=headers, timeout=30))
+        stream = watching.enter_context(client.stream("GET", "/v1/alerts/stream"))
+        lines = stream.iter_lines()
+        assert next(lines) == ": watching"
+        stopping = threading.Thread(target=running.close)
+        stopping.start()
+        assert [line for line in lines if line] == ["event: leaving", "data: {}"]
+        stopping.join()

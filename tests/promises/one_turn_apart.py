@@ -35,7 +35,8 @@ from client_node.connections import (  # noqa: E402
     install,
 )
 from client_node.errors import ConnectionForbidden  # noqa: E402
-from client_node.service import Parts, open_node  # noqa: E402
+from client_node.parts import Parts  # noqa: E402
+from client_node.service import open_node  # noqa: E402
 from consent.api import create_app  # noqa: E402
 from tests.promises.town import Branch, Town, consents, says  # noqa: E402
 

@@ -25,7 +25,8 @@ from audit.receipt import open_receipt
 from audit.signing import SigningKey, VerifyKey
 from audit.witnessing import Witnessing, origin_hash
 from client_node.errors import StartRefused
-from client_node.service import NodeService, Parts
+from client_node.parts import Parts
+from client_node.service import NodeService
 from consent.api import create_app
 from consent.service import TrustService
 from coordinator.api import create_courier_app

@@ -23,7 +23,8 @@ from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.signing import SigningKey
 from client_node.federation import Round, Work
-from client_node.service import NodeService, Parts
+from client_node.parts import Parts
+from client_node.service import NodeService
 from consent.api import create_app
 from consent.service import TrustService
 from consent.settings import TrustSettings

@@ -1,0 +1,78 @@
+"""What must hold before a node opens anything: secrets, policy, certificate, models.
+
+From step 2 on nothing but the policy's connections can be opened. The steps are those of
+`client_node.service`, which goes on from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audit.pki import check_certificate
+from audit.signing import SigningKey
+from client_node.access import ApiKeys
+from client_node.errors import StartRefused
+from client_node.outside import trust_client
+from client_node.parts import Parts, load_models
+from client_node.pseudonym import KEY_BYTES
+from client_node.redaction import Redacts
+from client_node.settings import (
+    NodeSettings,
+    check_private,
+    load_policy,
+    load_signing_key,
+    read_secret,
+)
+from client_node.trust_client import TrustClient
+from models.encoder import Encoder
+from policies.terms import NodePolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What held."""
+
+    settings: NodeSettings
+    policy: NodePolicy
+    keys: ApiKeys
+    key: SigningKey = field(repr=False)
+    pseudonym_key: bytes = field(repr=False)
+    encoder: Encoder
+    redactor: Redacts
+    client: TrustClient
+
+
+def check(settings: NodeSettings, parts: Parts) -> Checked:
+    """Check in this order, and load the models.
+
+    Raises:
+        StartRefused, NodeError, AuditError, ModelError: What does not hold.
+    """
+    key = load_signing_key(settings.signing_key)  # 1
+    keys = ApiKeys.load(settings.api_keys_file)
+    pseudonym_key = _pseudonym_key(settings.pseudonym_key_file)
+    policy = load_policy(settings)  # 2
+    if settings.certificate is not None:  # 3
+        check_certificate(settings.certificate, parts.clock())
+        check_private(settings.private_key or settings.certificate)
+    encoder, redactor = load_models(
+        settings.encoder_path, parts, graphs=settings.folder / "graphs"
+    )  # 4, 5
+    return Checked(
+        settings=settings,
+        policy=policy,
+        keys=keys,
+        key=key,
+        pseudonym_key=pseudonym_key,
+        encoder=encoder,
+        redactor=redactor,
+        client=trust_client(settings, policy, key, parts),
+    )
+
+
+def _pseudonym_key(path: Path) -> bytes:
+    key = read_secret(path)
+    if len(key) < KEY_BYTES:
+        raise StartRefused(f"pseudonym key {path}: expected {KEY_BYTES} bytes or more")
+    return key
