@@ -229,6 +229,18 @@ class Accounts:
             )
         return codes
 
+    def change_password(self, name: str, password: str) -> None:
+        """Set another password for an owner who has just signed in again.
+
+        All sessions and tokens end: who changes a password may have lost the old one.
+
+        Raises:
+            PasswordRefused: The rules refuse it.
+        """
+        hashed = self._passwords.hash(password, name=name)
+        self._diary.changed(name, "password-changed", by=name)
+        self._change(name, lambda found: _set(found, password_hash=hashed), end_all=True)
+
     def enrolment(self, row: AccountRow) -> Enrolment:
         """Return an account's second factor."""
         make = self._second_factor

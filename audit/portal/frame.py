@@ -31,7 +31,7 @@ _HERE = Path(__file__).parent
 _HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'; object-src 'none'",
-    "strict-transport-security": "max-age=63072000",
+    "strict-transport-security": "max-age=63072000; includeSubDomains",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     # `no-referrer` would make browsers send `Origin: null` with our own forms.
@@ -47,11 +47,13 @@ _templates = Environment(
 
 def install_frame(app: FastAPI, access: Access) -> None:
     """Let staff sign in to an app; call it before its body limit is added."""
-    from audit.portal.pages import sign_in_pages  # noqa: PLC0415 (pages are drawn by this module)
+    from audit.portal.account_pages import account_pages  # noqa: PLC0415 (drawn by this module)
+    from audit.portal.pages import sign_in_pages  # noqa: PLC0415 (likewise)
 
     app.state.admit, app.state.note = access.admit, access.note
     app.include_router(staff_routes(access))
     app.include_router(sign_in_pages(access))
+    app.include_router(account_pages(access))
     app.add_exception_handler(NotSignedIn, _to_sign_in)
     app.add_middleware(_OwnForms)
     app.add_middleware(_SecurityHeaders)

@@ -173,6 +173,12 @@ class StaffLedger:
             found = session.exec(query).first()
         return None if found is None else (found[0], found[1])
 
+    def sessions(self, name: str) -> list[SessionRow]:
+        """Return the sessions of an account, the one used last first."""
+        query = select(SessionRow).where(SessionRow.account == name)
+        with self._session() as session:
+            return list(session.exec(query.order_by(col(SessionRow.seen_at).desc())))
+
     def touch(self, id_hash: str, *, now: float) -> None:
         """Remember that a session was used."""
         statement = update(SessionRow).where(col(SessionRow.id_hash) == id_hash)

@@ -159,6 +159,7 @@ def _add_account(router: APIRouter, access: Access) -> None:
             await run_in_threadpool(access.sessions.end, request.cookies.get(SESSION_COOKIE, ""))
         where = await run_in_threadpool(_provider_exit, request, access, staff.name)
         answer = page(request, "signed_out.html", provider=where)
+        answer.headers["clear-site-data"] = '"cache", "storage"'
         answer.delete_cookie(SESSION_COOKIE, secure=True, httponly=True, samesite="lax")
         return answer
 

@@ -85,6 +85,35 @@ class Sessions:
             self._diary.write(EventKind.SIGNED_OUT, staff=name, everywhere=False)
             self._ledger.end_session(found[0].id_hash)
 
+    def of(self, name: str, *, here: str) -> list[dict[str, Any]]:
+        """Return where an account is signed in: how, since when, last seen, and which is `here`.
+
+        Each has the hash of its id as its name, which signs nobody in.
+        """
+        oldest, own = self._clock() - self._settings.absolute_s, hash_of(here)
+        return [
+            {
+                "id": row.id_hash,
+                "method": row.method,
+                "since": row.made_at,
+                "seen": row.seen_at,
+                "here": row.id_hash == own,
+            }
+            for row in self._ledger.sessions(name)
+            if row.made_at > oldest and row.seen_at > self._clock() - self._settings.idle_s
+        ]
+
+    def end_other(self, name: str, id_hash: str) -> None:
+        """End one of an account's own sessions.
+
+        Raises:
+            AccountUnknown: The account has no such session.
+        """
+        if id_hash not in {row.id_hash for row in self._ledger.sessions(name)}:
+            raise AccountUnknown("that session is over already")
+        self._diary.write(EventKind.SIGNED_OUT, staff=name, everywhere=False)
+        self._ledger.end_session(id_hash)
+
     def end_all(self, name: str) -> None:
         """Sign an account out of every session."""
         self._diary.write(EventKind.SIGNED_OUT, staff=name, everywhere=True)

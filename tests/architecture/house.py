@@ -82,6 +82,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "joserfc": frozenset({"audit.portal.oidc"}),  # Authlib's own tokens and keys
     "httpx2": frozenset({"audit.portal.oidc"}),  # Authlib's own client
     "pyotp": frozenset({"audit.portal.second_factor"}),
+    "zxcvbn": frozenset({"audit.portal.passwords"}),
     "jinja2": frozenset({"audit.portal.*", "consent.privacy_centre.*"}),
     # learning
     "torch": frozenset({"models.*", "coordinator.aggregation"}),

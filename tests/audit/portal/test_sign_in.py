@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,8 @@ def test_a_token_has_no_more_than_its_owner(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "password",
     ["short", "x" * 129, "password1234", "Password!2026", "123456789012", "aaaaaaaaaaaa",
-     "ada.lovelace1843", "abcdefghijklm", "qwertyuiop[]12", "passwordpassword"],
+     "ada.lovelace1843", "abcdefghijklm", "qwertyuiop[]12", "passwordpassword", "zaq12wsxcde34",
+     "Willkommen2026!", "undertone2026", "drowssapdrowssap", "p@ssw0rdp@ssw0rd"],
 )  # fmt: skip
 def test_a_password_tried_first_is_refused(password: str) -> None:
     """Short, endless, on every list, a row of keys, or the own name."""
@@ -286,3 +288,43 @@ def test_a_page_for_staff_sends_a_person_to_sign_in(desk: Desk) -> None:
     """A browser is sent to the form and comes back to where it was going."""
     answer = desk.browser().get("/account", headers={"Accept": "text/html"})
     assert answer.headers["location"] == "/sign-in?next=/account"
+
+
+def test_signing_out_leaves_nothing_in_the_browser(desk: Desk) -> None:
+    """What the browser cached and stored of the pages is cleared with the session."""
+    browser = desk.sign_in("ada")
+    answer = browser.post("/sign-out", data={"csrf": _csrf(browser)})
+    assert answer.headers["clear-site-data"] == '"cache", "storage"'
+
+
+def test_a_session_is_seen_and_ended_from_another(desk: Desk) -> None:
+    """The page lists where one is signed in; ending the other leaves this one."""
+    here, other = desk.sign_in("ada"), desk.sign_in("ada")
+    desk.staff("bea", StaffRole.AUDITOR)
+    foreign = desk.sign_in("bea")
+    shown = here.get("/account/sessions").text
+    assert shown.count("this browser") == 1
+    (named,) = re.findall(r'name="session" value="([0-9a-f]{64})"', shown)
+    said = {"csrf": _csrf(foreign), "session": named}
+    assert foreign.post("/account/sessions", data=said).status_code == 404
+    assert other.get("/account").status_code == 200, "another's session is not hers to end"
+    here.post("/account/sessions", data=said | {"csrf": _csrf(here)})
+    assert [b.get("/account").status_code for b in (here, other)] == [200, 401]
+
+
+def test_a_password_changes_with_the_old_one_and_a_code(desk: Desk) -> None:
+    """Neither alone is enough; afterwards every session ends and the old one opens nothing."""
+    browser, other = desk.sign_in("ada"), desk.sign_in("ada")
+    said = {"csrf": _csrf(browser), "password": PASSWORD, "new": "seven grey geese land"}
+    for wrong in ({"code": "000000"}, {"password": "not hers at all"}, {"new": "short"}):
+        form = {**said, "code": desk.code("ada"), **wrong}
+        assert browser.post("/account/password", data=form).status_code == 422
+    assert other.get("/account").status_code == 200
+    done = browser.post("/account/password", data=said | {"code": desk.code("ada")})
+    assert done.status_code == 200
+    assert desk.kinds()[-1] == "staff-changed"
+    assert [b.get("/account").status_code for b in (browser, other)] == [401, 401]
+    again = desk.browser()
+    assert again.post("/sign-in", data=desk.form(again, "ada")).status_code == 401
+    form = desk.form(again, "ada", password=said["new"])
+    assert again.post("/sign-in", data=form).status_code == 303

@@ -1,0 +1,74 @@
+"""What staff do about their own account: see where they are signed in, change the password."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse, Response
+
+from audit.errors import PasswordRefused, SignInRefused, TooManyAttempts
+from audit.portal.access import SESSION_COOKIE, Access, Attempt
+from audit.portal.frame import form_of, page
+from audit.staff import Staff, StaffRole, only
+
+_ANY = Annotated[Staff, Depends(only(*StaffRole))]
+
+
+def account_pages(access: Access) -> APIRouter:
+    """Return the pages over one's own account."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/account/sessions")
+    def sessions(request: Request, staff: _ANY) -> Response:
+        return page(request, "sessions.html", sessions=_sessions(request, access, staff))
+
+    @router.post("/account/sessions")
+    async def end(request: Request, staff: _ANY) -> Response:
+        form = await form_of(request)
+        await run_in_threadpool(access.sessions.end_other, staff.name, form.get("session", ""))
+        return RedirectResponse("/account/sessions", status_code=303)
+
+    @router.get("/account/password")
+    def ask(request: Request, _: _ANY) -> Response:
+        return page(request, "password.html", wrong="")
+
+    @router.post("/account/password")
+    async def change(request: Request, staff: _ANY) -> Response:
+        form = await form_of(request)
+        attempt = Attempt(
+            name=staff.name,
+            password=form.get("password", ""),
+            code=form.get("code", ""),
+            address=request.client.host if request.client else "",
+        )
+        try:
+            await run_in_threadpool(_change, access, attempt, form.get("new", ""))
+        except (SignInRefused, TooManyAttempts, PasswordRefused) as error:
+            status = 429 if isinstance(error, TooManyAttempts) else 422
+            return page(request, "password.html", status=status, wrong=str(error))
+        answer = page(request, "signed_out.html", provider=None)
+        answer.delete_cookie(SESSION_COOKIE, secure=True, httponly=True, samesite="lax")
+        return answer
+
+    return router
+
+
+def _change(access: Access, attempt: Attempt, new: str) -> None:
+    """Let the owner sign in once more, then change what they sign in with."""
+    access.sign_in(attempt)
+    access.accounts.change_password(attempt.name, new)
+
+
+def _sessions(request: Request, access: Access, staff: Staff) -> list[dict[str, Any]]:
+    here = request.cookies.get(SESSION_COOKIE, "")
+    return [
+        session | {"since": _when(session["since"]), "seen": _when(session["seen"])}
+        for session in access.sessions.of(staff.name, here=here)
+    ]
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
