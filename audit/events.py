@@ -81,6 +81,7 @@ class EventKind(StrEnum):
     KEY_INTRODUCED = "key-introduced"
     KEY_RETIRED = "key-retired"
     APPROVAL_STEP = "approval-step"
+    REVIEW_STEP = "review-step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         ),
         EventKind.STANDING_APPLIED: _shape("sequence envelope_digest", "approvals"),
         EventKind.KEYS_DESTROYED: _shape("reason purpose count", "sequence"),
-        EventKind.TURN_SEALED: _shape("turn decision_id", "purpose release"),
+        EventKind.TURN_SEALED: _shape("turn decision_id", "purpose release read_by"),
         EventKind.LABEL_RECORDED: _shape("turn provenance decision_id"),
         EventKind.TERMS_PUBLISHED: _shape("run round terms_digest", "asks"),
         EventKind.TERMS_ANSWERED: _shape("run round terms_digest answer"),
@@ -169,6 +170,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.HOLD_STEP: _shape("hold step by", "reason since until kinds person review"),
         EventKind.KEY_INTRODUCED: _shape("origin key from_size until by signature accepted"),
         EventKind.APPROVAL_STEP: _shape("approval use step by", "decision_id hasty"),
+        EventKind.REVIEW_STEP: _shape("request decision outcome step"),
         EventKind.KEY_RETIRED: _shape("origin key_id last_size reason by signature"),
     }
 )

@@ -16,6 +16,7 @@
     POST /v1/consents/batch      many people's: all are recorded or none
     POST /v1/withdrawals         a person's withdrawal, in one step
     POST /v1/requests            a person's request: access, erasure, and the other rights
+    GET  /v1/reviews             what people decided on looking at our decisions again
     POST /v1/pseudonyms          the name under which anything of a customer is kept
     GET  /v1/trace/{decision}    staff: what a decision rests on (`audit.trace_api`)
     POST /v1/own/...             a person's own questions (`client_node.own_data_api`)
@@ -229,6 +230,10 @@ def _add_people(router: APIRouter, service: NodeService) -> None:
     @router.post("/requests", status_code=201)
     def requests(said: wire.RequestIn) -> dict[str, Any]:
         return service.people.request(said.customer, said.model_dump(exclude={"customer"}))
+
+    @router.get("/reviews")
+    def reviews() -> dict[str, Any]:
+        return {"reviews": service.room.reviews.every()}
 
     @router.post("/pseudonyms")
     def pseudonyms(said: wire.CustomerIn) -> dict[str, str]:

@@ -32,6 +32,8 @@ class Housekeeping:
         self.personalisation.hear(feed)
         less = {s.subject for s in feed.standings if s.erased or s.withdrawn}
         withdrawn = less | {subject for subject, _ in feed.withdrawn}
+        gone = {subject for subject, purpose in feed.withdrawn if purpose is None}
+        self.room.reviews.drop(gone | {s.subject for s in feed.standings if s.erased})
         self.room.approvals.drop(withdrawn)
         if withdrawn:
             self.room.replays.forget()

@@ -8,6 +8,9 @@ no key of the person is left.
 A reading is opened only under the gate's permit, like everywhere: where the rules refuse it
 (restricted, objected, expired) the report says that the copy is kept, and by which rules it stays
 shut. Where keys are destroyed there is nothing to open.
+
+What a person decided on review comes back the same way, and is answered once it is in force here
+(`client_node.reviews`).
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from client_node.budget_ledger import BudgetLedger
 from client_node.corrections import Corrections
 from client_node.errors import LabelUnknown, LedgerRolledBack, TurnUnknown
 from client_node.labels import Labels
+from client_node.reviews import Outcome, Reviews, Verdict
 from client_node.standing_cache import StandingCache
 from client_node.training import Training
 from client_node.trust_client import TrustClient
@@ -37,9 +41,9 @@ from policies.clock import Clock
 from policies.decision import UseRequest
 from policies.errors import Refused, UndertoneError
 from policies.permit import Permit
-from policies.vocabulary import Action, NodeId, Provenance, Purpose, SubjectId
+from policies.vocabulary import Action, DecisionId, NodeId, Provenance, Purpose, SubjectId
 
-_RIGHTS = "access portability rectification erasure restriction objection review"
+_RIGHTS = "access portability rectification erasure restriction objection review verdict"
 KNOWN = frozenset(_RIGHTS.split())
 """What this version can answer; anything else waits for a later one."""
 COMPLETE, NOTHING_HERE = "complete", "nothing-here"
@@ -64,6 +68,7 @@ class PeopleRequests:
     vault: Vault
     labels: Labels
     corrections: Corrections
+    reviews: Reviews
     training: Training
     ledger: BudgetLedger
     delta: float
@@ -87,7 +92,7 @@ class PeopleRequests:
             raise failed
 
     def _answer(self, task: Mapping[str, Any]) -> None:
-        done = self._do(str(task["right"]), SubjectId(task["subject"]), task["about"])  # 1
+        done = self._do(task)  # 1
         if done is None:
             return
         (outcome, report), extra = done
@@ -103,24 +108,31 @@ class PeopleRequests:
             str(task["request"]), {"report": report} | self._proof(index)
         )  # 3
 
-    def _do(
-        self, right: str, subject: SubjectId, about: Mapping[str, Any]
-    ) -> tuple[Report, dict[str, Value]] | None:
+    def _do(self, task: Mapping[str, Any]) -> tuple[Report, dict[str, Value]] | None:
         """Return report and further fields of its entry; None where it is too early."""
-        if right in {"restriction", "objection"}:
-            standing = self._standing(right, subject)
-            return None if standing is None else (standing, {})
+        right, subject = str(task["right"]), SubjectId(task["subject"])
+        if right == "erasure":
+            return self._erasure(subject)
+        found = self._report(right, subject, task)
+        return None if found is None else (found, {})
+
+    def _report(self, right: str, subject: SubjectId, task: Mapping[str, Any]) -> Report | None:
+        about: Mapping[str, Any] = task["about"]
+        found: Report | None
         match right:
-            case "erasure":
-                return self._erasure(subject)
+            case "restriction" | "objection":
+                found = self._standing(right, subject)
             case "access":
-                return self._access(subject), {}
+                found = self._access(subject)
             case "portability":
-                return self._portable(subject), {}
+                found = self._portable(subject)
             case "rectification":
-                return self._rectification(subject, about), {}
+                found = self._rectification(subject, about)
+            case "verdict":
+                found = self._verdict(str(task["request"]), subject, about)
             case _:
-                return self._review(subject, about), {}
+                found = self._review(subject, about)
+        return found
 
     # -- erasure ------------------------------------------------------------------------
 
@@ -225,9 +237,8 @@ class PeopleRequests:
     def _opened(self, subject: SubjectId, turn: str) -> dict[str, Any]:
         """Open a reading under the gate's permit; a cue is expressed, not a truth (rule 26)."""
         permit = self._permit(subject, Action.INFER, Purpose.SERVICE)
-        copy = json.loads(
-            self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
-        )
+        sealed = self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
+        copy = self.reviews.sees([subject], turn, json.loads(sealed))
         names = ("conversation", "text", "confidence", "release", "read_at")
         cue = {"expressed_cues_of": copy["label"], "family": copy["emotion"]}
         if copy.get("corrected"):
@@ -259,6 +270,22 @@ class PeopleRequests:
         index = found[0]["entry"]
         shown = {"facts": self.log.payload(index), "decision": found[0], **self._proof(index)}
         return COMPLETE, {"node": self.node} | shown
+
+    def _verdict(self, request: str, subject: SubjectId, about: Mapping[str, Any]) -> Report:
+        """Put what a person decided in force; what rests on the reading in memory goes."""
+        verdict = Verdict(
+            request=request,
+            subject=subject,
+            decision=DecisionId(about["decision"]),
+            outcome=Outcome(about["outcome"]),
+            decided_at=float(about["decided_at"]),
+        )
+        told = {"node": self.node, "decision": verdict.decision, "verdict": verdict.outcome.value}
+        if not self.reviews.take(verdict):
+            return NOTHING_HERE, told
+        if verdict.outcome is not Outcome.UPHELD:
+            self.corrections.conversations.drop([subject])
+        return COMPLETE, told
 
     def _rectification(self, subject: SubjectId, about: Mapping[str, Any]) -> Report:
         """Put the person's own word in the place of what was read, and of what follows from it.

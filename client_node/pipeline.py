@@ -246,7 +246,7 @@ class Pipeline:
         copies = [(may.keep, service), (train, _bytes(known.features))]
         kept = [(permit, copy) for permit, copy in copies if permit is not None]
         self.vault.seal(turn_id, kept, subject=turn.subject, now=self.clock())
-        self.log.append_many([self._sealed(turn_id, permit, known.reading) for permit, _ in kept])
+        self.log.append_many([self._sealed(turn_id, permit, may.read, known) for permit, _ in kept])
         return tuple(permit.purpose for permit, _ in kept)
 
     def _follow(
@@ -263,12 +263,13 @@ class Pipeline:
             now=self.clock(),
         )
 
-    def _sealed(self, turn_id: str, permit: Permit, reading: Reading | None) -> Draft:
+    def _sealed(self, turn_id: str, permit: Permit, read: Permit | None, known: Known) -> Draft:
         fields: dict[str, Value] = {
             "turn": turn_id,
             "decision_id": permit.decision_id,
             "purpose": permit.purpose.value,
-            "release": None if reading is None else reading.release_id,
+            "release": None if known.reading is None else known.reading.release_id,
+            "read_by": None if read is None else read.decision_id,
         }
         return Draft(Event(kind=EventKind.TURN_SEALED, at=self.clock(), fields=fields))
 

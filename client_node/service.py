@@ -343,6 +343,7 @@ def _people_requests(service: NodeService) -> PeopleRequests:
         vault=service.vault,
         labels=service.labels,
         corrections=service.corrections,
+        reviews=service.room.reviews,
         training=service.training,
         ledger=service.ledger,
         delta=limits_of(service.policy).delta,

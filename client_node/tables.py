@@ -1,8 +1,8 @@
 """The rows a node keeps, as SQLModel tables in SQLite files, one for each owner.
 
-`records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`. No row holds
-text, names or customer ids: people stand under their pseudonym, and everything about them is
-sealed bytes.
+`records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`. No
+row holds text, names or customer ids: people stand under their pseudonym, and everything about
+them is sealed bytes.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
 """
 
@@ -120,6 +120,24 @@ class ApprovalRow(Row, table=True):
     decided_by: str | None = None
     decided_at: float | None = None
     hasty: bool = False
+
+
+class ReviewRow(Row, table=True):
+    """What a person decided on review of one decision of this node's, and what that was about."""
+
+    __tablename__ = "review"
+
+    request: str = Field(primary_key=True)
+    subject: str = Field(index=True)
+    decision: str
+    outcome: str
+    decided_at: float
+    action: str
+    use: str | None = None
+    allowed: bool
+    read_at: int | None = None
+    made_at: float
+    turn: str | None = None
 
 
 class CalmPassRow(Row, table=True):

@@ -33,6 +33,7 @@ from client_node.redress import load_redress
 from client_node.replays import Replays
 from client_node.replies import ReplyTexts, shipped_replies, signed_replies
 from client_node.reply_model import LONGEST_S, ReplyModel, check_local
+from client_node.reviews import Reviews
 from client_node.settings import NodeSettings, parse_key, read_secret
 from client_node.standing_cache import StandingCache
 from client_node.uses.asked import Uses
@@ -78,6 +79,7 @@ class UseRoom:
 
     uses: Uses
     desk: UseDesk
+    reviews: Reviews
     approvals: Approvals
     proposals: Proposals
     customers: CustomerDesk
@@ -107,6 +109,8 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
     lasts_s = settings.approval_s
     approvals = Approvals(settings.folder / "approvals.db", clock=doors.clock, lasts_s=lasts_s)
     opened.callback(approvals.close)
+    reviews = Reviews(settings.folder / "reviews.db", log=doors.log, clock=doors.clock)
+    opened.callback(reviews.close)
     compensation = Compensation(currency=table.currency, calm_passed_at=approvals.calm_passed_at)
     uses = Uses(
         node=doors.node,
@@ -114,6 +118,7 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         engine=doors.engine,
         cache=doors.cache,
         clock=doors.clock,
+        reviews=reviews,
         built=built_uses(_assist(settings, guard, doors), compensation),
     )
     desk = UseDesk(
@@ -122,6 +127,7 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         cache=doors.cache,
         vault=doors.vault,
         uses=uses,
+        reviews=reviews,
         clock=doors.clock,
     )
     reply = Reply(
@@ -149,6 +155,7 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
     return UseRoom(
         uses=uses,
         desk=desk,
+        reviews=reviews,
         approvals=approvals,
         proposals=proposals,
         customers=customers,

@@ -54,6 +54,7 @@ class EvidenceKind(StrEnum):
     STANDING_RECORDED = "standing-recorded"  # the gate closes by it
     KEYS_DESTROYED = "keys-destroyed"  # the trust service's own
     HUMAN_DECIDED = "human-decided"  # by a named person
+    VERDICT_APPLIED = "verdict-applied"  # what they decided is in force, by the node's own log
     DELIVERED = "delivered"  # the person has the answer
 
 
@@ -149,7 +150,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A request as its steps have made it. `about` is what it concerns, by id alone."""
+    """A request as its steps have made it. `about` is what it concerns, by id alone.
+
+    `verdict_returns`: what is decided on review goes back to the node; requests of earlier
+    versions ended at the desk.
+    """
 
     case: str
     right: Right
@@ -159,6 +164,7 @@ class Case:
     jurisdiction: str
     received_at: float
     about: Mapping[str, Any]
+    verdict_returns: bool = False
     identity: Identity | None = None
     asked_at: float | None = None
     paused_s: float = 0.0
@@ -187,6 +193,14 @@ class Case:
     def answered(self) -> frozenset[NodeId]:
         """Return the nodes that answered, completely or not."""
         return frozenset(shown.node for shown in self.evidence if shown.node is not None)
+
+    def obeying(self) -> frozenset[NodeId]:
+        """Return the nodes in which what was decided on review has still to be put in force."""
+        if not self.verdict_returns or self.decided() is None:
+            return frozenset()
+        gave = {e.node for e in self.evidence if _is_answer(e) and e.outcome == COMPLETE}
+        done = {e.node for e in self.evidence if e.kind is EvidenceKind.VERDICT_APPLIED}
+        return frozenset(node for node in gave - done if node is not None)
 
 
 def case_of(steps: Iterable[Step]) -> Case:
@@ -223,8 +237,15 @@ def after(case: Case | None, step: Step) -> Case:
 
 def missing(case: Case) -> tuple[str, ...]:
     """Return in words what must be shown before the request can be closed as done."""
-    answers = {e.node: e.outcome for e in case.evidence if e.kind is EvidenceKind.NODE_ANSWERED}
-    kinds = sorted(REQUIRED[case.right] - {EvidenceKind.NODE_ANSWERED})
+    told = () if case.has(EvidenceKind.DELIVERED) else (f"no evidence: {EvidenceKind.DELIVERED}",)
+    waiting = (f"node {node}: the decision is not in force" for node in sorted(case.obeying()))
+    return (*ungathered(case), *told, *waiting)
+
+
+def ungathered(case: Case) -> tuple[str, ...]:
+    """Return in words what must be there before the person can be answered."""
+    answers = {e.node: e.outcome for e in case.evidence if _is_answer(e)}
+    kinds = sorted(REQUIRED[case.right] - _ALWAYS)
     lacking = [
         *(["the identity is not confirmed"] if case.identity is None else []),
         *(f"no evidence: {kind}" for kind in kinds if not case.has(kind)),
@@ -253,6 +274,10 @@ def due(case: Case, *, now: float) -> date:
     return period_end(start, months=months, jurisdiction=case.jurisdiction)
 
 
+def _is_answer(shown: Evidence) -> bool:
+    return shown.kind is EvidenceKind.NODE_ANSWERED
+
+
 def _opened(step: Step) -> Case:
     if step.kind is not StepKind.OPENED:
         raise Conflict("a request begins by being opened")
@@ -267,6 +292,7 @@ def _opened(step: Step) -> Case:
         jurisdiction=str(told["jurisdiction"]),
         received_at=step.at,
         about=dict(told.get("about", {})),
+        verdict_returns=bool(told.get("verdict_returns", False)),
         identity=None if identity is None else Identity(identity),
     )
 
@@ -310,7 +336,9 @@ def _evidence(case: Case, step: Step) -> Case:
         raise Conflict("the identity is not confirmed: nothing is done before")
     if shown.node is not None and shown.node not in case.nodes:
         raise Conflict(f"node {shown.node} was not asked")
-    if shown.node is not None and shown.node in case.answered():
+    if shown.kind is EvidenceKind.VERDICT_APPLIED and shown.node not in case.obeying():
+        raise Conflict("nothing decided waits for that node")
+    if _is_answer(shown) and shown.node in case.answered():
         raise Conflict(f"node {shown.node} has answered")
     if shown.kind is EvidenceKind.HUMAN_DECIDED:
         _check_decision(case, shown)

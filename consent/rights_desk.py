@@ -29,6 +29,7 @@ from consent.rights import (
     StepKind,
     due,
     missing,
+    ungathered,
 )
 from consent.rights_answers import Answers
 from consent.rights_nodes import NodeTasks
@@ -115,6 +116,7 @@ class RightsDesk:
             "nodes": sorted(nodes),
             "jurisdiction": jurisdiction,
             "about": dict(about),
+            "verdict_returns": True,
             "method": None if method is None else method.value,
         }
         with self._steps.lock:
@@ -157,6 +159,7 @@ class RightsDesk:
             kind = EvidenceKind.HUMAN_DECIDED
             case = self._steps.evidence(case, kind, by=by, outcome=outcome, shown=digest(said))
             self._answers.keep(case, DECISION, said)
+            self.own.wake(case)
             return case
 
     def deliver(self, request: str, *, by: str, way: str) -> Case:
@@ -226,7 +229,7 @@ class RightsDesk:
         """
         if case.outcome is not None:
             raise Conflict(f"request {case.case} is closed, and what was gathered is destroyed")
-        lacking = [m for m in missing(case) if EvidenceKind.DELIVERED not in m]
+        lacking = ungathered(case)
         if lacking:
             raise Conflict(f"request {case.case} is not complete yet: {'; '.join(lacking)}")
         return self._package(case)

@@ -1,7 +1,8 @@
 """What requests ask of nodes, and how their answers are taken: never on a node's word alone.
 
 A task goes with the standing that nodes fetch anyway (`consent.feed`), again and again until each
-has answered; a node that is away answers when it is back.
+has answered; a node that is away answers when it is back. What a person decided on review goes to
+the node whose decision it was, which shows by its own log that it is in force there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from consent.tables import NodeRow
 from policies.canonical import digest
 from policies.vocabulary import NodeId
 
+VERDICT = "verdict"
+"""The task, and the word in the node's log, of what a person decided on review."""
+
 
 class NodeTasks:
     """Hands tasks out and takes answers in."""
@@ -40,34 +44,37 @@ class NodeTasks:
     ) -> None:
         self._steps, self._answers, self._own = steps, answers, own
         self._keys_of = keys_of
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str, str]] = set()
 
     def tasks(self, node: NodeRow) -> list[dict[str, Any]]:
         """Return what is asked of a node and not answered, to go out with its standing."""
         if not self._pending(node):
             return []  # the rule by far: a hundred nodes do not wait for one another
         with self._steps.lock:
-            wanted = [case for case in self._pending(node) if not self._overtaken(case)]
-            self._told |= {(case.case, node.node) for case in wanted}
+            wanted = [one for one in self._pending(node) if not self._overtaken(one[0])]
+            self._told |= {(case.case, node.node, what) for case, what in wanted}
         return [
             {
                 "request": case.case,
-                "right": case.right.value,
+                "right": what,
                 "subject": case.subject,
-                "about": dict(case.about),
+                "about": dict(case.about) | (_verdict(case) if what == VERDICT else {}),
             }
-            for case in wanted
+            for case, what in wanted
         ]
 
     def has_news(self, node: NodeRow) -> bool:
         """Return whether there is a task that the node has not heard of yet."""
-        return any((case.case, node.node) not in self._told for case in self._pending(node))
+        return any(
+            (case.case, node.node, what) not in self._told for case, what in self._pending(node)
+        )
 
     def receive(self, node: NodeRow, request: str, said: Mapping[str, Any]) -> Case:
         """Take a node's answer, with the entry of its own log that it stands by.
 
         1. the entry is in the node's log, by its own key; 2. it is about this request and
-        commits to this report; 3. an erasure left no key; 4. sealed and recorded.
+        commits to this report; 3. an erasure left no key; 4. sealed and recorded. What was decided
+        on review is in force by an entry that commits to that decision.
 
         Raises:
             RequestInvalid: The entry does not show what the node says.
@@ -78,11 +85,15 @@ class NodeTasks:
             if NodeId(node.node) not in case.nodes:
                 raise NotFound("no such request")
             report, fields = dict(said["report"]), _shown(node, said, self._keys_of)  # 1
-            told = {"request": case.case, "right": case.right.value, "digest": digest(report)}
+            obeys = NodeId(node.node) in case.obeying()
+            right = VERDICT if obeys else case.right.value
+            told = {"request": case.case, "right": right, "digest": digest(report)}
             if any(fields.get(name) != value for name, value in told.items()):  # 2
                 raise RequestInvalid("the log entry is not of this request and this report")
             if case.right is Right.ERASURE and fields.get("keys_left") != 0:  # 3
                 raise RequestInvalid("the log entry does not show that no key is left")
+            if obeys:
+                return self._obeyed(node, case, report, fields)
             self._answers.keep(
                 case, node.node, report | {"leaf": said["leaf"], "receipt": said["receipt"]}
             )
@@ -95,13 +106,30 @@ class NodeTasks:
                 shown=str(fields["digest"]),
             )
 
-    def _pending(self, node: NodeRow) -> list[Case]:
-        mine = NodeId(node.node)
-        return [
-            case
-            for case in self._steps.store.requests()
-            if case.identity is not None and mine in case.nodes and mine not in case.answered()
-        ]
+    def _obeyed(
+        self, node: NodeRow, case: Case, report: Mapping[str, Any], fields: Mapping[str, Value]
+    ) -> Case:
+        decided = case.decided() or {}
+        if report.get("verdict") != decided.get("outcome"):
+            raise RequestInvalid("the node put in force what was not decided")
+        return self._steps.evidence(
+            case,
+            EvidenceKind.VERDICT_APPLIED,
+            by=node.node,
+            node=NodeId(node.node),
+            outcome=str(fields["outcome"]),
+            shown=str(fields["digest"]),
+        )
+
+    def _pending(self, node: NodeRow) -> list[tuple[Case, str]]:
+        """Return what a node has not answered, with the word for it."""
+        mine, found = NodeId(node.node), list[tuple[Case, str]]()
+        for case in self._steps.store.requests():
+            if case.identity is not None and mine in case.nodes and mine not in case.answered():
+                found.append((case, case.right.value))
+            elif mine in case.obeying():
+                found.append((case, VERDICT))
+        return found
 
     def _overtaken(self, case: Case) -> bool:
         """Close a request whose person has since had everything erased; say whether it was."""
@@ -111,6 +139,12 @@ class NodeTasks:
         self._steps.take(case.case, StepKind.CLOSED, OWN, details)
         self._answers.destroy(case)
         return True
+
+
+def _verdict(case: Case) -> dict[str, Any]:
+    """Return what was decided, without the reasons, which are words for the person."""
+    decided = case.decided() or {}
+    return {"outcome": decided["outcome"], "decided_at": decided["at"]}
 
 
 def _shown(

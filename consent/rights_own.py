@@ -56,8 +56,12 @@ class OwnPart:
                 case = self._steps.evidence(case, EvidenceKind.OWN_RECORDS, by=OWN, shown=shown)
             case Right.RECTIFICATION | Right.REVIEW:
                 pass
-        self._acts.wake(case.company)
+        self.wake(case)
         return case
+
+    def wake(self, case: Case) -> None:
+        """Let the nodes of the company ask at once."""
+        self._acts.wake(case.company)
 
     def resume(self, subject: SubjectId) -> None:
         """Go on with the erasures of a person whom a legal hold no longer keeps."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from audit.gate import Gate
+from client_node.reviews import Reviews
 from client_node.standing_cache import StandingCache
 from client_node.turn import Ruling, UseAnswer
 from client_node.uses.use import AskedUse, BuiltUse, Described
@@ -32,6 +33,7 @@ class Uses:
     engine: Decides
     cache: StandingCache
     clock: Clock
+    reviews: Reviews
     built: Mapping[Use, BuiltUse]
 
     def ask(self, asked: AskedUse) -> UseAnswer:
@@ -47,12 +49,16 @@ class Uses:
     def through(self, use: BuiltUse, asked: AskedUse) -> UseAnswer:
         """Take one use through the gate.
 
-        1. the use states its facts; 2. the gate; 3. the act, under the permit.
+        0. no person let it fall on review; 1. the use states its facts; 2. the gate; 3. the act,
+        under the permit.
 
         Raises:
             TurnInvalid: What the use needs is missing.
             PolicyUnavailable, EvidenceUnavailable: The gate could not answer: not done.
         """
+        fallen = self.reviews.against(asked)  # 0
+        if fallen is not None:
+            return replace(fallen, emotion=asked.emotion)
         request = self._request(asked, use)  # 1
         standing, governance = self.cache.standing(asked.subject), self.cache.governance
         try:

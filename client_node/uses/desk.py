@@ -12,6 +12,7 @@ from typing import Any
 
 from audit.gate import Gate
 from client_node.hints import Step
+from client_node.reviews import Reviews
 from client_node.standing_cache import StandingCache
 from client_node.turn import UseAnswer
 from client_node.uses.asked import Uses, refusal
@@ -34,6 +35,7 @@ class UseDesk:
     cache: StandingCache
     vault: Vault
     uses: Uses
+    reviews: Reviews
     clock: Clock
 
     def ask(
@@ -93,11 +95,10 @@ class UseDesk:
         return self.gate.open(request, self.cache.standing(subject), self.cache.governance)
 
     def open(self, turn: str, permit: Permit) -> dict[str, Any]:
-        """Return what was sealed of a turn for service.
+        """Return what was sealed of a turn for service, without a reading that fell on review.
 
         Raises:
             PermitInvalid, TurnUnknown, VaultError: It is not opened.
         """
         copy = self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
-        kept: dict[str, Any] = json.loads(copy)
-        return kept
+        return self.reviews.sees(permit.subjects, turn, json.loads(copy))

@@ -44,6 +44,7 @@ STORES = frozenset(
         "audit.portal.throttle",
         "audit.portal.accounts",
         "client_node.approvals",
+        "client_node.reviews",
         "client_node.vault",
         "client_node.standing_cache",
         "client_node.releases",

@@ -261,6 +261,9 @@ def test_a_named_person_reviews_a_decision_and_another_its_contest(
     assert _desk(town).post(f"{path}/decision", json=verdict).status_code == 201
     again = _desk(town).post(f"{path}/decision", json=verdict | {"outcome": "upheld"})
     assert again.status_code == 409
+    _not_yet(town, asked, "node branch-1: the decision is not in force")
+    for node in (here, there):
+        node.keeper.poll()
     found = _done(town, asked)
     assert found["decision"] == verdict | {"by": "dora"}
     steps = [e.event.fields for e in town.trust.service.log.find(EventKind.REQUEST_STEP)]
