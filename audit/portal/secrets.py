@@ -1,6 +1,6 @@
 """Random secrets that staff carry: session ids, tokens, recovery codes; kept as a hash only.
 
-All have 80 random bits or more, so the plain SHA-256 needs no salt and no slow function.
+All have 120 random bits or more, so the plain SHA-256 needs no salt and no slow function.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Randomness = Callable[[int], bytes]
 """Return that many random bytes; `secrets.token_bytes` outside tests."""
 
 _SECRET_BYTES = 32
-_CODE_BYTES = 10
+_CODE_BYTES = 15  # 112 bits or more may be kept as a plain hash (OWASP ASVS 6.5.2)
 
 
 def new_secret(randomness: Randomness) -> str:
@@ -23,7 +23,7 @@ def new_secret(randomness: Randomness) -> str:
 
 
 def new_code(randomness: Randomness) -> str:
-    """Return a recovery code for people: 80 random bits, as four groups of four letters."""
+    """Return a recovery code for people: 120 random bits, as six groups of four letters."""
     text = base64.b32encode(randomness(_CODE_BYTES)).decode().lower()
     return "-".join(text[start : start + 4] for start in range(0, len(text), 4))
 

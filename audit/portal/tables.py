@@ -1,7 +1,7 @@
 """The rows of who may sign in, as SQLModel tables; `audit.portal.migrations` creates them.
 
 No secret is here that opens anything: passwords as Argon2id, tokens, session ids and recovery
-codes as SHA-256 of 80 random bits or more, and of a second factor only the salt from which the
+codes as SHA-256 of 120 random bits or more, and of a second factor only the salt from which the
 service's key makes it (`audit.portal.second_factor`).
 """
 

@@ -263,7 +263,12 @@ def test_pages_forbid_foreign_content_and_frames(desk: Desk) -> None:
     for path in ("/sign-in", "/v1/staff", "/portal.css", "/none"):
         headers = browser.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'self';")
+        assert "object-src 'none'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] in {"same-origin", "no-referrer"}
+        assert headers["strict-transport-security"] == "max-age=63072000; includeSubDomains"
+        assert not [name for name in headers if name.startswith("access-control-")]
     shown = browser.get("/sign-in")
     assert shown.headers["cache-control"] == "no-store"
     assert "<script" not in shown.text
