@@ -14,7 +14,8 @@
     POST /v1/journeys, /v1/moments                           (`client_node.customers_api`)
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
-    POST /v1/withdrawals         a person's withdrawal, in one step
+    POST /v1/withdrawals         a person's withdrawal, in one step: 202 where it is yet to be told
+    GET  /v1/withdrawals/{record}   where it stands, with the receipt, for a week
     POST /v1/requests            a person's request: access, erasure, and the other rights
     GET  /v1/reviews             what people decided on looking at our decisions again
     POST /v1/pseudonyms          the name under which anything of a customer is kept
@@ -33,7 +34,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from audit.batch import Membership, verify_batch_proof
@@ -54,12 +55,14 @@ from client_node.errors import (
     Overloaded,
     RecalibrationRefused,
     TooManyWatchers,
+    TrustRefused,
     TrustUnavailable,
     TurnEmpty,
     TurnInvalid,
     TurnTooLong,
     TurnUndecodable,
     TurnUnknown,
+    WithdrawalUnknown,
 )
 from client_node.idempotency_api import Idempotency
 from client_node.load import shed
@@ -68,6 +71,7 @@ from client_node.panel.panel_api import opening_router, pages_router, panel_rout
 from client_node.service import VERSION, NodeService
 from client_node.training import limits_of
 from client_node.uses_api import uses_router
+from client_node.withdrawals import WithdrawalState, withdrawal_to_dict
 from policies.errors import MessageBlocked, PermitInvalid, PolicyInvalid, UndertoneError
 from policies.vocabulary import RunId, Use
 
@@ -82,6 +86,8 @@ STATUSES: dict[type[UndertoneError], int] = {
     TurnUnknown: 404,
     EntryMissing: 404,
     TrustUnavailable: 502,
+    TrustRefused: 409,
+    WithdrawalUnknown: 404,
     TooManyWatchers: 429,
     Overloaded: 429,
     RecalibrationRefused: 409,
@@ -224,8 +230,15 @@ def _add_people(router: APIRouter, service: NodeService) -> None:
         return {"receipts": service.people.consent_many(grants)}
 
     @router.post("/withdrawals", status_code=201)
-    def withdrawals(said: wire.WithdrawalIn) -> dict[str, Any]:
-        return service.people.withdraw(said.customer, said.purpose)
+    def withdrawals(said: wire.WithdrawalIn, response: Response) -> dict[str, Any]:
+        given = service.people.withdraw(said.customer, said.purpose)
+        if given.state is WithdrawalState.WAITING:
+            response.status_code = 202
+        return withdrawal_to_dict(given)
+
+    @router.get("/withdrawals/{record}")
+    def withdrawal(record: str) -> dict[str, Any]:
+        return withdrawal_to_dict(service.people.withdrawing.book.find(record))
 
     @router.post("/requests", status_code=201)
     def requests(said: wire.RequestIn) -> dict[str, Any]:

@@ -15,6 +15,8 @@ NodeError
 ├── NodeUnreachable         a running node that does not answer its command line, or says no
 ├── NodeProblem             a node that says no to its client, or does not answer it
 ├── TrustUnavailable        the trust service cannot be reached or answers wrongly
+│   └── TrustRefused        it answered, and says no
+├── WithdrawalUnknown       no withdrawal of that name is kept here
 ├── StandingRejected        an envelope of standing that may not be applied
 ├── VaultError              a sealed record that cannot be opened or stored
 ├── LedgerRolledBack        the budget ledger is older than the log says (promise 6)
@@ -99,6 +101,14 @@ class NodeProblem(NodeError):  # noqa: N818
 
 class TrustUnavailable(NodeError):  # noqa: N818
     """Report that the trust service cannot be reached or answers wrongly."""
+
+
+class TrustRefused(TrustUnavailable):
+    """Report that the trust service answered and said no: sent again, it says no again."""
+
+
+class WithdrawalUnknown(NodeError):  # noqa: N818
+    """Report that no withdrawal of that name is kept here, or not any more."""
 
 
 class StandingRejected(NodeError):  # noqa: N818

@@ -5,6 +5,7 @@ Everything that is opened is closed with the node, or when its start is refused.
 
 from __future__ import annotations
 
+import secrets
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -26,6 +27,7 @@ from client_node.settings import NodeSettings, parse_key
 from client_node.standing_cache import StandingCache
 from client_node.training import limits_of
 from client_node.vault import Vault
+from client_node.withdrawals import Withdrawals
 from policies.clock import Clock
 from policies.terms import NodePolicy
 
@@ -56,6 +58,7 @@ class Foundation:
     cache: StandingCache
     ledger: BudgetLedger
     answers: RoundAnswers
+    withdrawals: Withdrawals
 
 
 def open_foundation(
@@ -100,6 +103,12 @@ def open_foundation(
             opened, BudgetLedger(folder / "budget.db", limits=limits_of(policy), clock=clock)
         ),
         answers=closing(opened, RoundAnswers(folder / "rounds.db")),
+        withdrawals=closing(
+            opened,
+            Withdrawals(
+                folder / "withdrawals.db", clock=clock, new_id=lambda: secrets.token_hex(16)
+            ),
+        ),
     )
 
 

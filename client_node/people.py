@@ -1,8 +1,8 @@
 """A person's own acts, carried to the trust service under their pseudonym.
 
-The customer id stays here: it becomes a pseudonym before anything leaves. After a withdrawal
-the node asks for standing at once, so that it counts at the next use (promise 11); a consent
-comes with the long poll that is always waiting.
+The customer id stays here: it becomes a pseudonym before anything leaves. A withdrawal counts
+here at once, with or without the line (`client_node.withdrawing`, promise 11); a consent comes with
+the long poll that is always waiting.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from client_node.errors import TurnInvalid
 from client_node.pseudonym import pseudonym
 from client_node.standing_keeper import StandingKeeper
 from client_node.trust_client import TrustClient
+from client_node.withdrawals import Withdrawal
+from client_node.withdrawing import Withdrawing
 from policies.errors import UndertoneError
 from policies.vocabulary import Purpose, SubjectId
 
@@ -27,6 +29,7 @@ class People:
     key: bytes = field(repr=False)
     client: TrustClient
     keeper: StandingKeeper
+    withdrawing: Withdrawing
 
     def subject(self, customer: str) -> SubjectId:
         """Return the pseudonym of a customer.
@@ -57,11 +60,12 @@ class People:
         return value
 
     def consent(self, customer: str, grant: Mapping[str, Any]) -> dict[str, Any]:
-        """Record a consent; return its receipt.
+        """Record a consent, after every withdrawal that waits; return its receipt.
 
         Raises:
             TrustUnavailable: It was not recorded.
         """
+        self.withdrawing.forward()
         return self.client.grant(self.named(customer, grant))
 
     def consent_many(self, grants: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -70,19 +74,18 @@ class People:
         Raises:
             TrustUnavailable: None was recorded.
         """
+        self.withdrawing.forward()
         named = [self.named(customer, grant) for customer, grant in grants]
         return self.client.grant_many(named)
 
-    def withdraw(self, customer: str, purpose: Purpose | None) -> dict[str, Any]:
-        """Record a withdrawal, of everything where there is no purpose; return its receipt.
+    def withdraw(self, customer: str, purpose: Purpose | None) -> Withdrawal:
+        """Withdraw one purpose, or everything where there is none; it is in force on return.
 
         Raises:
-            TrustUnavailable: It was not recorded.
+            TurnInvalid: As in `subject`.
+            TrustRefused, VaultError, EvidenceUnavailable: As in `client_node.withdrawing`.
         """
-        said = {"subject": self.subject(customer), "purpose": purpose and purpose.value}
-        receipt = self.client.withdraw(said)
-        self._hear()
-        return receipt
+        return self.withdrawing.give(self.subject(customer), purpose)
 
     def request(self, customer: str, said: Mapping[str, Any]) -> dict[str, Any]:
         """Open a customer's request (access, erasure, ...); return its state and token.

@@ -52,6 +52,7 @@ from client_node.trust_client import TrustClient
 from client_node.use_room import Doors, UseRoom, open_uses
 from client_node.uses.frustration import EarlyFrustration
 from client_node.vault import Vault
+from client_node.withdrawing import Withdrawing
 from client_node.witnesses import Witnesses
 from models.encoder import Encoder
 from models.errors import ModelError
@@ -175,6 +176,8 @@ def _assemble(checked: Checked, parts: Parts, opened: ExitStack) -> NodeService:
     )
     room = open_uses(settings, _doors(checked, found, judgement, parts), opened)
     keeper = _keeper(checked, found, witnesses, judgement, room)
+    keeper.withdrawing = withdrawing = _withdrawing(client, found, keeper)
+    withdrawing.resume()
     service = NodeService(
         node=policy.node,
         settings=settings,
@@ -190,7 +193,9 @@ def _assemble(checked: Checked, parts: Parts, opened: ExitStack) -> NodeService:
         releases=judgement.releases,
         client=client,
         keeper=keeper,
-        people=People(key=checked.pseudonym_key, client=client, keeper=keeper),
+        people=People(
+            key=checked.pseudonym_key, client=client, keeper=keeper, withdrawing=withdrawing
+        ),
         pipeline=_pipeline(checked, found, judgement, room, parts),
         labels=_labels(policy, found, judgement.gate),
         room=room,
@@ -253,6 +258,18 @@ def _keeper(
         adopt=judgement.rules.adopt,
         hear_holds=found.holds.hear,
         learned=housekeeping.forget,
+    )
+
+
+def _withdrawing(client: TrustClient, found: Foundation, keeper: StandingKeeper) -> Withdrawing:
+    return Withdrawing(
+        book=found.withdrawals,
+        cache=found.cache,
+        keeper=keeper,
+        client=client,
+        holds=found.holds,
+        log=found.log,
+        clock=found.clock,
     )
 
 
@@ -320,6 +337,7 @@ def _make_ready(service: NodeService, rules: Current) -> None:
         service.ledger, limits_of(service.policy), clock=service.log.clock
     )
     _hear(service)
+    service.people.withdrawing.finish()
     service.witnesses.meet()  # before anything is added to a log that may have been put back
     require_notice(
         service.client, service.cache.governance, service.settings.folder / "notice.version"

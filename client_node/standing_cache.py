@@ -34,7 +34,14 @@ from client_node.tables import StandingEntry, StandingEnvelope, open_store
 from policies.canonical import digest_bytes
 from policies.clock import Clock
 from policies.rollout import Assignment, assignment_from_dict
-from policies.standing import Governance, Standing, governance_from_dict, standing_from_dict
+from policies.standing import (
+    Governance,
+    Standing,
+    erased,
+    governance_from_dict,
+    standing_from_dict,
+    without,
+)
 from policies.vocabulary import Digest, NodeId, Purpose, SubjectId
 
 KIND = "standing"
@@ -81,6 +88,7 @@ class StandingCache:
         self._governance: Governance | None = None
         self._newest: Feed | None = None
         self._vouched_at = 0
+        self._held_back: dict[SubjectId, frozenset[Purpose] | None] = {}
         try:
             self._engine = open_store(path, [StandingEnvelope, StandingEntry])
             self._load()
@@ -118,9 +126,28 @@ class StandingCache:
         with self._lock:
             found = self._vouched.get(subject)
             if found is None and (standing := self._standings.get(subject)) is not None:
-                found = dataclasses.replace(standing, as_of=self._vouched_at)
+                found = self._less(dataclasses.replace(standing, as_of=self._vouched_at))
                 self._vouched[subject] = found
             return found
+
+    def hold_back(self, withdrawn: Sequence[tuple[SubjectId, Purpose | None]]) -> None:
+        """Let these withdrawals, purpose None for everything, count here before they are heard.
+
+        They stand in the place of those before; a standing says less by them, never more.
+        """
+        held: dict[SubjectId, frozenset[Purpose] | None] = {}
+        for subject, purpose in withdrawn:
+            before = held.get(subject, frozenset())
+            held[subject] = None if purpose is None or before is None else before | {purpose}
+        with self._lock:
+            self._held_back = held
+            self._vouched.clear()
+
+    def _less(self, standing: Standing) -> Standing:
+        purposes = self._held_back.get(standing.subject, frozenset())
+        if purposes is None:
+            return erased(standing.subject, standing.as_of)
+        return without(standing, purposes) if purposes else standing
 
     def standings(self) -> tuple[Standing, ...]:
         """Return everybody's standing, as in `standing`."""

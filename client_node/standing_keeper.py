@@ -1,11 +1,12 @@
 """Hears withdrawals and obeys them: polls the trust service, destroys keys, says so.
 
-One page of the feed: 1. the gate closes (the standing is in memory); 2. what is in memory of
-their conversations, or was made with their labels, is dropped, keys of withdrawn purposes and
-erased people are destroyed, their evidence forgotten; 3. the page is on disk; 4. both are
-logged; 5. the trust service gets an acknowledgement with the log's checkpoint and the answers
-to its challenge; 6. what people asked is answered. Runs in a thread of its own; whatever fails,
-the service goes on and standing ages until the rules close the gate (promise 11).
+One page of the feed: 0. what was withdrawn at this node is told first; 1. the gate closes (the
+standing is in memory); 2. what is in memory of their conversations, or was made with their labels,
+is dropped, keys of withdrawn purposes and erased people are destroyed, their evidence forgotten;
+3. the page is on disk; 4. both are logged; 5. the trust service gets an acknowledgement with the
+log's checkpoint and the answers to its challenge; 6. what people asked is answered. Runs in a
+thread of its own; whatever fails, the service goes on and standing ages until the rules close the
+gate (promise 11).
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from audit.errors import AuditError
 from audit.events import Event, EventKind
 from audit.hold import Hold
 from audit.log import EvidenceLog
 from client_node.conversations import Conversations
+from client_node.errors import TrustUnavailable
 from client_node.recalibration import Recalibration
 from client_node.standing_cache import Feed, StandingCache
 from client_node.trust_client import TrustClient
@@ -28,7 +30,7 @@ from client_node.vault import Vault
 from policies.clock import Clock
 from policies.errors import UndertoneError
 from policies.rollout import Assignment
-from policies.vocabulary import Purpose, SubjectId
+from policies.vocabulary import Digest, Purpose, SubjectId
 
 LONGEST_PAUSE_S = 30.0
 
@@ -40,6 +42,22 @@ class Owed:
     keys_destroyed: int = 0
     erased: set[SubjectId] = field(default_factory=set)
     challenge: tuple[int, ...] = ()
+
+
+class GivenHere(Protocol):
+    """Withdrawals that were given at this node (`client_node.withdrawing`)."""
+
+    def forward(self) -> None:
+        """Tell the trust service what waits; raises `TrustUnavailable`."""
+        ...
+
+    def answered(self) -> list[str]:
+        """Return what was answered and not heard yet."""
+        ...
+
+    def heard(self, records: Sequence[str]) -> None:
+        """Let the feed speak for these from now on."""
+        ...
 
 
 class StandingKeeper:
@@ -82,6 +100,7 @@ class StandingKeeper:
         self._conversations, self._recalibration = conversations, recalibration
         self._clock, self._poll_s, self._also = clock, poll_s, also
         self.answering: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
+        self.withdrawing: GivenHere | None = None
         self.budget: Callable[[], Mapping[str, Any] | None] = lambda: None
         self._adopt, self._hear_holds, self._learned = adopt, hear_holds, learned
         self._owed = Owed()
@@ -108,6 +127,7 @@ class StandingKeeper:
             TrustUnavailable, StandingRejected, VaultError, EvidenceUnavailable: The page does
                 not count, or is not acknowledged; poll again.
         """
+        told = self._tell()  # 0
         before = self._cache.sequence
         data = self._client.standing(after=before, wait_s=wait_s)
         with self._applying:
@@ -122,9 +142,46 @@ class StandingKeeper:
                     approvals=list(feed.approvals),
                 )  # 4
             self._owed.challenge = feed.challenge
+            if not feed.more and self.withdrawing is not None:
+                self.withdrawing.heard(told)
             self._acknowledge(feed)  # 5
             self._answer_requests(feed)  # 6
         return feed.more
+
+    def _tell(self) -> list[str]:
+        """Tell what was given here; return what the page that follows must know of."""
+        if self.withdrawing is None:
+            return []
+        with suppress(TrustUnavailable):
+            self.withdrawing.forward()
+        return self.withdrawing.answered()
+
+    def withdraw_here(self, subject: SubjectId, purpose: Purpose | None) -> None:
+        """Destroy what a withdrawal that was given here would have destroyed by the feed.
+
+        An erasure leaves the evidence of past decisions, which a legal hold may cover.
+
+        Raises:
+            VaultError, EvidenceUnavailable: Not all of it; it is destroyed with the feed.
+        """
+        governance = self._cache.governance
+        if governance is None:
+            return  # nothing was heard, so nobody was ever read
+        feed = Feed(
+            sequence=self._cache.sequence,
+            after=None,
+            issued_at=int(self._clock()),
+            governance=governance,
+            standings=(),
+            withdrawn=((subject, purpose),),
+            more=False,
+            challenge=(),
+            digest=Digest(""),
+        )
+        with self._applying:
+            self._learned(feed)
+            for one in Purpose if purpose is None else (purpose,):
+                self._destroy_for({subject}, one, feed)
 
     def _answer_requests(self, feed: Feed) -> None:
         """Answer people's requests; one that fails is asked again with the next page."""

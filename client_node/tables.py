@@ -1,8 +1,8 @@
 """The rows a node keeps, as SQLModel tables in SQLite files, one for each owner.
 
-`records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`. No
-row holds text, names or customer ids: people stand under their pseudonym, and everything about
-them is sealed bytes.
+`records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`,
+`withdrawals.db`. No row holds text, names or customer ids: people stand under their pseudonym, and
+everything about them is sealed bytes, or says what they withdrew.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
 """
 
@@ -138,6 +138,22 @@ class ReviewRow(Row, table=True):
     read_at: int | None = None
     made_at: float
     turn: str | None = None
+
+
+class WithdrawalRow(Row, table=True):
+    """One withdrawal given here; `record` and `salt` are what the trust service makes of it."""
+
+    __tablename__ = "withdrawal"
+
+    number: int | None = Field(default=None, primary_key=True)
+    record: str = Field(unique=True)
+    salt: str
+    subject: str = Field(index=True)
+    purpose: str | None
+    state: str = Field(index=True)
+    given_at: float
+    heard: bool = False
+    receipt: str | None = None
 
 
 class CalmPassRow(Row, table=True):

@@ -16,13 +16,15 @@ import httpx
 
 from audit.signing import SigningKey, sign_request
 from client_node.connections import ConnectionPolicy
-from client_node.errors import ConnectionForbidden, TrustUnavailable
+from client_node.errors import ConnectionForbidden, TrustRefused, TrustUnavailable
 from client_node.gateway_client import carry
 from policies.clock import Clock
 
 TIMEOUT_S = 10.0
 BULK_TIMEOUT_S = 60.0
 MAX_ANSWER_BYTES = 17 * 2**20
+REFUSALS = frozenset({400, 403, 404, 409, 410, 413, 422})
+"""Answers that are the same however often it is asked."""
 
 
 class TrustClient:
@@ -182,6 +184,8 @@ class TrustClient:
             raise TrustUnavailable(
                 f"the trust service did not answer ({type(error).__name__})"
             ) from error
+        if answer.status_code in REFUSALS:
+            raise TrustRefused(f"the trust service refused ({answer.status_code})")
         if not answer.is_success:
             raise TrustUnavailable(f"the trust service answered {answer.status_code}")
         if len(answer.content) > MAX_ANSWER_BYTES:

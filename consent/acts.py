@@ -219,16 +219,34 @@ class Acts:
             if any(isinstance(record.act, Erased) for record in records):
                 raise Conflict("a pseudonym was erased: it stays so, and cannot be used again")
 
-    def withdraw(self, person: Person, purpose: Purpose | None) -> dict[str, Any]:
+    def withdraw(
+        self, person: Person, purpose: Purpose | None, *, once: tuple[str, str] | None = None
+    ) -> dict[str, Any]:
         """Withdraw one purpose, or (None) erase the person; return the receipt.
 
+        Args:
+            person: Whose consent.
+            purpose: Which; None erases.
+            once: The record's name and the receipt's salt, where a node gave them: the same
+                name again is answered as it was, and recorded once.
+
         Raises:
-            Conflict: A purpose of someone who was erased.
+            Conflict: A purpose of someone who was erased, or a name that is another record's.
             EvidenceUnavailable, LedgerUnavailable, KeystoreUnavailable: Try again.
         """
-        if purpose is None:
-            return self._erase(person)
-        return self._act(person, Withdrawn(purpose=purpose))
+        act: Act = Erased() if purpose is None else Withdrawn(purpose=purpose)
+        with self._lock:
+            if once is not None and (found := self._ledger.recorded(once[0])) is not None:
+                self._check_same(found[0], person, act)
+                return self._recorder.again(found, once)
+            if isinstance(act, Erased):
+                return self._erase(person, once)
+            self._check_not_erased([person.subject])  # 1
+            return self._recorder.write([(person, act)], once=once)[0]
+
+    def _check_same(self, found: Record, person: Person, act: Act) -> None:
+        if (found.company, found.subject, found.act) != (person.company, person.subject, act):
+            raise Conflict("a record of that name is about something else: take a new name")
 
     def object_to(self, person: Person, purposes: frozenset[Purpose]) -> dict[str, Any]:
         """Record an objection; errors as in `withdraw`."""
@@ -274,28 +292,29 @@ class Acts:
 
     # -- erasure ------------------------------------------------------------------------
 
-    def _erase(self, person: Person) -> dict[str, Any]:
-        """Erase: 0. nothing is held, 1. logged, 2. one record in place of all, 3. keys destroyed.
+    def _erase(self, person: Person, once: tuple[str, str] | None) -> dict[str, Any]:
+        """Erase, under the lock.
+
+        0. nothing is held, 1. logged, 2. one record in place of all, 3. keys destroyed.
 
         The log entry of an erasure carries no pseudonym. From 2 on the gate is closed; what
         fails at 3 is made good at the next erasure or start.
         """
-        with self._lock:
-            self._check_not_erased([person.subject])
-            self._check_not_held(person)  # 0
-            record = self._recorder.new_record(person, Erased(), self._clock())
-            receipt = self._recorder.document(record, None)
-            fields: dict[str, Value] = {
-                "record": record.record_id,
-                "receipt": digest(receipt),
-                "erasure": True,
-            }
-            event = Event(kind=EventKind.WITHDRAWAL_RECORDED, at=record.at, fields=fields)
-            index = self._log.append(event)  # 1
-            self._ledger.erase(row_of(record, index, None))  # 2
-            self._doomed.add(person.subject)
-            self._bell.ring(person.company)
-            self._destroy_doomed_keys()  # 3
+        self._check_not_erased([person.subject])
+        self._check_not_held(person)  # 0
+        record = self._recorder.new_record(person, Erased(), self._clock(), once=once)
+        receipt = self._recorder.document(record, None, once=once)
+        fields: dict[str, Value] = {
+            "record": record.record_id,
+            "receipt": digest(receipt),
+            "erasure": True,
+        }
+        event = Event(kind=EventKind.WITHDRAWAL_RECORDED, at=record.at, fields=fields)
+        index = self._log.append(event)  # 1
+        self._ledger.erase(row_of(record, index, None))  # 2
+        self._doomed.add(person.subject)
+        self._bell.ring(person.company)
+        self._destroy_doomed_keys()  # 3
         return self._recorder.taken(record, receipt, index, None)
 
     def _check_not_held(self, person: Person) -> None:
@@ -328,7 +347,9 @@ class Acts:
             EvidenceUnavailable, LedgerUnavailable, KeystoreUnavailable: Try again.
         """
         with suppress(ErasureHeld, Conflict, NotFound):
-            self._erase(self.anybody(subject))
+            person = self.anybody(subject)
+            with self._lock:
+                self._erase(person, None)
 
     def finish_erasures(self) -> int:
         """Destroy keys that a crash left of the erased; return of how many people."""

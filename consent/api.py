@@ -216,7 +216,9 @@ def _add_people(app: FastAPI, service: TrustService) -> None:
     @app.post("/v1/withdrawals", status_code=201)
     async def withdrawals(request: Request) -> dict[str, Any]:
         person, said = await _on_someone(service, request, wire.WithdrawalIn)
-        return await run_in_threadpool(service.acts.withdraw, person, said.purpose)
+        return await run_in_threadpool(
+            lambda: service.acts.withdraw(person, said.purpose, once=said.once)
+        )
 
     @app.post("/v1/objections", status_code=201)
     async def objections(request: Request) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from consent.tables import ChallengeRow
 from consent.wire import AnswerIn
 from policies.clock import Clock
 from policies.decision import Decides, UseRequest, request_from_dict
-from policies.standing import Standing, standing_from_dict, standing_to_dict
+from policies.standing import Standing, erased, standing_from_dict, without
 from policies.vocabulary import NodeId, SubjectId
 
 BEFORE_S, AFTER_S = 60, 2
@@ -114,12 +114,18 @@ class Challenges:
         return self._same_answer(answer, request, standing)
 
     def _vouched_for(self, standing: Standing | None) -> bool:
-        """Return whether the standing is one that our records gave at its second."""
-        if standing is None:
+        """Return whether the standing is one that our records gave at its second, or says less.
+
+        A withdrawal that was given at the node counts there before we hear of it.
+        """
+        if standing is None or self._is_erased(standing.subject):
             return True
-        return standing_to_dict(standing) in [
-            standing_to_dict(ours) for ours in self._standings_at(standing.subject, standing.as_of)
-        ] or self._is_erased(standing.subject)
+        if standing == erased(standing.subject, standing.as_of):
+            return True
+        return any(
+            standing == without(ours, standing.withdrawn - ours.withdrawn)
+            for ours in self._standings_at(standing.subject, standing.as_of)
+        )
 
     def _is_erased(self, subject: SubjectId) -> bool:
         # After an erasure nobody can say what stood before; only the rules can be held.

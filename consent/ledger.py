@@ -173,6 +173,13 @@ class Ledger:
                 found |= {SubjectId(s or ""): c or "" for s, c in session.exec(query)}
         return found
 
+    def recorded(self, record_id: str) -> tuple[Record, int] | None:
+        """Return the record of that name and its entry in the log, or None."""
+        query = select(LedgerRow).where(LedgerRow.record_id == record_id)
+        with self._session() as session:
+            row = session.exec(query).first()
+        return None if row is None or row.subject is None else (_record(row), row.log_index)
+
     def people(self, company: str) -> list[SubjectId]:
         """Return everybody whom a company has recorded."""
         with self._session() as session:

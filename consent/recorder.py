@@ -84,17 +84,24 @@ class Recorder:
         self._randomness = randomness
         self._settings = settings
 
-    def write(self, acts: Sequence[tuple[Person, Act]]) -> list[dict[str, Any]]:
+    def write(
+        self, acts: Sequence[tuple[Person, Act]], *, once: tuple[str, str] | None = None
+    ) -> list[dict[str, Any]]:
         """Log and record acts, all or none; return what each person takes away.
+
+        Args:
+            acts: Who does what.
+            once: Name and salt of the one record, where its sender gave them.
 
         Raises:
             EvidenceUnavailable, LedgerUnavailable: None of them happened.
         """
         at = self._clock()
-        records = [self.new_record(person, act, at) for person, act in acts]
+        records = [self.new_record(person, act, at, once=once) for person, act in acts]
         tokens = [self._token(record.act) for record in records]
         receipts = [
-            self.document(record, token) for record, token in zip(records, tokens, strict=True)
+            self.document(record, token, once=once)
+            for record, token in zip(records, tokens, strict=True)
         ]
         indices = self._log.append_many(list(map(_draft, records, receipts)))  # 2
         rows = list(map(row_of, records, indices, tokens))
@@ -103,11 +110,18 @@ class Recorder:
             self._bell.ring(company)  # 4
         return list(map(self.taken, records, receipts, indices, tokens))
 
-    def new_record(self, person: Person, act: Act, at: float) -> Record:
+    def again(self, found: tuple[Record, int], once: tuple[str, str]) -> dict[str, Any]:
+        """Return what was taken away when this was recorded: the very same receipt."""
+        record, index = found
+        return self.taken(record, self.document(record, None, once=once), index, None)
+
+    def new_record(
+        self, person: Person, act: Act, at: float, *, once: tuple[str, str] | None = None
+    ) -> Record:
         """Return an act as a record; the ledger gives it its place."""
         return Record(
             sequence=0,
-            record_id=self._randomness(16).hex(),
+            record_id=self._randomness(16).hex() if once is None else once[0],
             company=person.company,
             subject=person.subject,
             node=person.node,
@@ -115,7 +129,9 @@ class Recorder:
             act=act,
         )
 
-    def document(self, record: Record, token: str | None) -> dict[str, Any]:
+    def document(
+        self, record: Record, token: str | None, *, once: tuple[str, str] | None = None
+    ) -> dict[str, Any]:
         """Return the receipt as a document; its salt is in nobody's hands but the person's."""
         act = record.act
         notice = self._officer.notice(act.notice_version) if isinstance(act, Granted) else None
@@ -125,7 +141,7 @@ class Recorder:
             controller=self._settings.controller(record.company),
             storage=self._settings.storage,
             withdraw_at=self._settings.withdraw_at,
-            salt=self._randomness(16).hex(),
+            salt=self._randomness(16).hex() if once is None else once[1],
             token_digest=token_hash(token) if token and isinstance(act, Granted) else None,
         )
 

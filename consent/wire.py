@@ -176,9 +176,27 @@ class OnSomeone(Shape):
 
 
 class WithdrawalIn(OnSomeone):
-    """Withdrawal of a purpose; `purpose` null, said explicitly, erases everything."""
+    """Withdrawal of a purpose; `purpose` null, said explicitly, erases everything.
+
+    A node that may have to say it again gives the record its name, and the receipt its salt: the
+    same `record` counts once, whatever became of the answer.
+    """
 
     purpose: Purpose | None
+    record: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    salt: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+
+    @model_validator(mode="after")
+    def _named_by_a_node(self) -> WithdrawalIn:
+        named = (self.record is not None, self.salt is not None)
+        if any(named) and not (all(named) and self.manage_token is None):
+            raise ValueError("a node gives record and salt together")
+        return self
+
+    @property
+    def once(self) -> tuple[str, str] | None:
+        """Name and salt of the record; None where it is ours to name."""
+        return None if self.record is None or self.salt is None else (self.record, self.salt)
 
 
 class ObjectionIn(OnSomeone):

@@ -7,7 +7,7 @@ age. This module neither fetches nor verifies them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from policies.canonical import Encoded, encode
@@ -90,6 +90,23 @@ class Governance:
             found = encode(governance_to_dict(self))
             object.__setattr__(self, "_encoded", found)
         return found
+
+
+def without(standing: Standing, purposes: frozenset[Purpose]) -> Standing:
+    """Return the standing once these purposes are withdrawn, where the ledger has yet to hear it.
+
+    When a purpose was refused last (rule 18) is the ledger's to say, and stays as it was.
+    """
+    return replace(
+        standing,
+        grants=tuple(g for g in standing.grants if g.purpose not in purposes),
+        withdrawn=standing.withdrawn | purposes,
+    )
+
+
+def erased(subject: SubjectId, as_of: int) -> Standing:
+    """Return the standing of somebody who was erased."""
+    return Standing(subject=subject, as_of=as_of, withdrawn=frozenset(Purpose), erased=True)
 
 
 def standing_to_dict(standing: Standing) -> dict[str, Any]:

@@ -49,6 +49,7 @@ STORES = frozenset(
         "client_node.standing_cache",
         "client_node.releases",
         "client_node.round_answers",
+        "client_node.withdrawals",
         "consent.register_store",
         "consent.register_tables",
         "consent.rights_store",

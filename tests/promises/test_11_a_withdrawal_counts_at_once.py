@@ -7,12 +7,15 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
+from audit.events import EventKind
 from audit.gate import admit_permit
 from client_node.errors import TrustUnavailable
 from client_node.federation import Work
-from tests.promises.town import Desk, Town, consents, says, wants_training
+from consent.taken import verify_taken
+from tests.promises.town import Desk, Town, consents, events, says, wants_training
 
 pytestmark = pytest.mark.promise(11)
 
@@ -127,14 +130,67 @@ def test_stale_standing_closes_the_gate_until_it_is_fresh(
     assert says(api, "anna")["answer"] == "abstained"
 
 
-def test_withdrawal_that_was_not_recorded_is_not_confirmed(town: Town) -> None:
-    """If the trust service cannot be reached, the branch hears that it failed, never a receipt."""
+def test_withdrawal_without_the_line_counts_at_once_and_is_recorded_once(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In force at the branch, never confirmed by a receipt that is none; then told, once for all.
+
+    The trust service's first answer is lost on its way: told again, it is recorded once, and the
+    branch gets the receipt that was made.
+    """
     branch = town.branch()
     node = branch.open()
     api = branch.api(node)
     consents(api, "anna")
     node.keeper.poll()
     town.carrier.away = True
-    gone = api.post("/v1/withdrawals", json={"customer": "anna", "purpose": None})
-    assert gone.status_code == 502
-    assert "record" not in gone.json()
+    gone = api.post("/v1/withdrawals", json={"customer": "anna", "purpose": "service"})
+    assert gone.status_code == 202
+    assert "receipt" not in gone.json()
+    assert "r06-withdrawn" in says(api, "anna")["rules"]
+    town.carrier.away = False
+    carry = type(town.carrier).handle_request
+
+    def lose(carrier: Any, request: httpx.Request) -> httpx.Response:
+        answer = carry(carrier, request)
+        if request.url.path == "/v1/withdrawals":
+            raise httpx.ReadError("the answer is lost")
+        return answer
+
+    with monkeypatch.context() as losing:
+        losing.setattr(type(town.carrier), "handle_request", lose)
+        with pytest.raises(TrustUnavailable):
+            node.people.withdrawing.forward()
+    node.keeper.poll()
+    found = api.get(f"/v1/withdrawals/{gone.json()['record']}").json()
+    verify_taken(json.dumps(found).encode(), town.trust.service.key.verify_key)
+    assert found["record"] == gone.json()["record"]
+    told = events(town.trust.service.log, EventKind.WITHDRAWAL_RECORDED)
+    assert [event.fields["record"] for event in told] == [found["record"]]
+    assert "r06-withdrawn" in says(api, "anna")["rules"]
+
+
+def test_decision_on_a_withdrawal_that_was_not_told_is_no_alarm(
+    make_town: Callable[..., Town],
+) -> None:
+    """The trust service re-decides a sample: a node that knows of a no before it is honest."""
+    town = make_town(settings_changes={"challenge_size": 100})
+    branch = town.branch()
+    node = branch.open()
+    api = branch.api(node)
+    consents(api, "anna")
+    consents(api, "ben")
+    node.keeper.poll()
+    town.carrier.away = True
+    for customer, purpose in (("anna", "service"), ("ben", None)):
+        gone = {"customer": customer, "purpose": purpose}
+        assert api.post("/v1/withdrawals", json=gone).status_code == 202
+        says(api, customer)
+    town.carrier.away = False
+    town.pass_time(61)
+    for _ in range(4):
+        node.keeper.poll()
+        town.pass_time(61)
+    judged = events(town.trust.service.log, EventKind.CHALLENGE_ANSWERED)
+    assert len(judged) > 3
+    assert all(event.fields["agrees"] for event in judged)
