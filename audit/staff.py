@@ -49,13 +49,13 @@ def only(*roles: StaffRole) -> Callable[[Request], Staff]:
     """Return the dependency of a route that is for staff in one of these roles.
 
     Its roles are readable on it (`only(...).roles`), so that a test can walk every route as
-    every role.
+    every role. Whom it admits is in `request.state.staff`, for what draws pages.
     """
     wanted = frozenset(roles)
 
     def admitted(request: Request) -> Staff:
         admit: Admit = getattr(request.app.state, "admit", _nobody)
-        staff = admit(request)
+        staff = request.state.staff = admit(request)
         allowed = bool(staff.roles & wanted)
         if request.method not in SAFE_METHODS:
             note: Note = getattr(request.app.state, "note", _unnoted)

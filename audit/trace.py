@@ -25,7 +25,7 @@ from audit.tree import leaf_hash
 
 DECISIONS = (EventKind.DECISION, EventKind.BATCH_DECISION)
 
-_IN_FORCE = (
+IN_FORCE = (
     EventKind.SERVICE_STARTED,
     EventKind.STANDING_APPLIED,
     EventKind.RELEASE_LOADED,
@@ -34,14 +34,14 @@ _IN_FORCE = (
     EventKind.DPIA_APPROVED,
     EventKind.STOP_SET,
 )
-_OF_A_RUN = (
+OF_A_RUN = (
     EventKind.RUN_STARTED,
     EventKind.PLAN_ACCEPTED,
     EventKind.TERMS_ANSWERED,
     EventKind.TERMS_PUBLISHED,
     EventKind.ROUND_CLOSED,
 )
-_READ = tuple(f'"kind":"{kind}"'.encode() for kind in (*_IN_FORCE, *_OF_A_RUN))
+_READ = tuple(f'"kind":"{kind}"'.encode() for kind in (*IN_FORCE, *OF_A_RUN))
 
 
 class LinkKind(StrEnum):
@@ -163,7 +163,7 @@ def _read(leaves: Iterable[tuple[int, bytes]], decision_id: str) -> _Pass:
                 seen.decision = found
             else:
                 seen.citing.append(found)
-        elif found.event.kind in _IN_FORCE:
+        elif found.event.kind in IN_FORCE:
             if seen.decision is None:
                 _put_in_force(seen.in_force, found)
         else:

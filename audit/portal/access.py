@@ -27,7 +27,7 @@ from audit.portal.secrets import Randomness, hash_of, keyed, same
 from audit.portal.session import Sessions
 from audit.portal.settings import PortalSettings
 from audit.portal.tables import AccountRow
-from audit.portal.throttle import Throttle, for_account, for_address, for_device
+from audit.portal.throttle import Throttle, for_account, for_address, for_device, for_questions
 from audit.signing import SigningKey
 from audit.staff import Staff, StaffRole
 from policies.clock import Clock
@@ -140,6 +140,23 @@ class Access:
         route = getattr(request.scope.get("route"), "path", "/")
         act = f"{request.method}:{route.replace('{', ':').replace('}', '')}"
         self._diary.write(EventKind.STAFF_ACTED, staff=staff.name, act=act, allowed=allowed)
+
+    # -- looking people up ----------------------------------------------------------------
+
+    def look_up(self, staff: Staff) -> None:
+        """Count a question about one person before it is answered.
+
+        A right pseudonym is taken back (`looked_up`); what is left are guesses, and who guesses
+        waits, longer each time.
+
+        Raises:
+            TooManyAttempts: Too many questions were about nobody.
+        """
+        self._throttle.begin([for_questions(staff.name)])
+
+    def looked_up(self, staff: Staff) -> None:
+        """Take the question back: there is such a person."""
+        self._throttle.forgive([for_questions(staff.name)])
 
     # -- signing in ---------------------------------------------------------------------
 

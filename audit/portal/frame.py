@@ -6,7 +6,8 @@ it and drawn with `page`. Templates escape what they show; there is no inline sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -21,7 +22,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from audit.errors import NotSignedIn, RequestForged
 from audit.http import problem
 from audit.portal.access import SESSION_COOKIE, Access
+from audit.portal.listing import Listing, as_csv, chosen, with_query
+from audit.portal.moments import zone_name
 from audit.portal.secrets import keyed, same
+from audit.portal.site import Site
 from audit.portal.staff_api import staff_routes
 from audit.staff import SAFE_METHODS
 
@@ -40,33 +44,74 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-_templates = Environment(
-    loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
-)
+_BARE = Site()
+_STATIC = {"portal.css": "text/css", "portal.js": "text/javascript"}
 
 
-def install_frame(app: FastAPI, access: Access) -> None:
-    """Let staff sign in to an app; call it before its body limit is added."""
+def _environment(site: Site) -> Environment:
+    folders = [folder for folder in (site.templates, _HERE / "templates") if folder is not None]
+    loader = FileSystemLoader(folders)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+
+
+_templates = _environment(_BARE)
+
+
+def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> None:
+    """Let staff sign in to an app and find its areas; call it before its body limit is added."""
     from audit.portal.account_pages import account_pages  # noqa: PLC0415 (drawn by this module)
     from audit.portal.pages import sign_in_pages  # noqa: PLC0415 (likewise)
 
-    app.state.admit, app.state.note = access.admit, access.note
+    site = site or Site()
+    app.state.admit, app.state.note, app.state.site = access.admit, access.note, site
+    app.state.templates = _environment(site)
     app.include_router(staff_routes(access))
     app.include_router(sign_in_pages(access))
     app.include_router(account_pages(access))
     app.add_exception_handler(NotSignedIn, _to_sign_in)
     app.add_middleware(_OwnForms)
+    app.add_middleware(_Readable)
     app.add_middleware(_SecurityHeaders)
+    for name in _STATIC:
+        app.get(f"/{name}", include_in_schema=False)(_static(name))
 
-    @app.get("/portal.css", include_in_schema=False)
-    def style() -> FileResponse:
-        return FileResponse(_HERE / "static" / "portal.css", media_type="text/css")
+
+def _static(name: str) -> Callable[[], FileResponse]:
+    def file() -> FileResponse:
+        kept = {"cache-control": "max-age=300"}
+        return FileResponse(_HERE / "static" / name, media_type=_STATIC[name], headers=kept)
+
+    return file
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """Draw a page in the frame; `csrf` is what its forms must carry."""
-    context = {"csrf": csrf_of(request.cookies), "service": request.app.title} | values
-    return HTMLResponse(_templates.get_template(template).render(context), status_code=status)
+    site = getattr(request.app.state, "site", _BARE)
+    staff = getattr(request.state, "staff", None)
+    context = {
+        "csrf": csrf_of(request.cookies),
+        "service": request.app.title,
+        "staff": staff,
+        "menu": site.menu(staff, request.url.path),
+        "elsewhere": site.elsewhere(staff),
+        "other_name": site.other_name,
+        "crumbs": (),
+        "zone": zone_name(request),
+    } | values
+    templates = getattr(request.app.state, "templates", _templates)
+    drawn = templates.get_template(template).render(context)
+    return HTMLResponse(drawn, status_code=status)
+
+
+def show(
+    request: Request, template: str, *, tables: Sequence[Listing] = (), **values: Any
+) -> Response:
+    """Draw a page with tables, or the one table that is asked for as CSV."""
+    named = {table.name: table for table in tables}
+    if (wanted := chosen(request, named)) is not None:
+        return as_csv(wanted)
+    exports = {name: with_query(request, format="csv", table=name) for name in named}
+    return page(request, template, tables=named, exports=exports, **values)
 
 
 def csrf_of(cookies: Mapping[str, str]) -> str:
@@ -94,14 +139,15 @@ def _fields(body: bytes) -> dict[str, str]:
 def local_path(path: str) -> str:
     """Return a path of this service to go on to; anything else becomes the front page."""
     plain = path.isascii() and path.isprintable() and "\\" not in path
-    return path if plain and path.startswith("/") and not path.startswith("//") else "/account"
+    return path if plain and path.startswith("/") and not path.startswith("//") else "/"
 
 
 def _to_sign_in(request: Request, error: Exception) -> Response:
     """Send a person to the sign-in page, a program a problem document."""
     wants_page = "text/html" in request.headers.get("accept", "")
     if request.method in SAFE_METHODS and wants_page:
-        return RedirectResponse(f"{SIGN_IN}?next={quote(request.url.path)}", status_code=303)
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"{SIGN_IN}?next={quote(asked)}", status_code=303)
     return problem(401, "Not signed in", str(error))
 
 
@@ -157,6 +203,44 @@ def _again(message: Message, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return replayed
+
+
+class _Readable:
+    """ASGI middleware: a browser that asked for a page gets a problem as a page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; draw a problem document anew."""
+        if scope["type"] != "http" or b"text/html" not in dict(scope["headers"]).get(
+            b"accept", b""
+        ):
+            await self._app(scope, receive, send)
+            return
+        begun: list[Message] = []
+
+        async def drawn(message: Message) -> None:
+            if message["type"] == "http.response.start" and _is_problem(message):
+                begun.append(message)
+            elif begun and message["type"] == "http.response.body":
+                answer = _problem_page(Request(scope), message.get("body", b""))
+                await answer(scope, receive, send)
+            else:
+                await send(message)
+
+        await self._app(scope, receive, drawn)
+
+
+def _is_problem(start: Message) -> bool:
+    kind = Headers(raw=start["headers"]).get("content-type", "")
+    return kind.startswith("application/problem+json")
+
+
+def _problem_page(request: Request, body: bytes) -> Response:
+    said = json.loads(body)
+    status, title, detail = int(said["status"]), str(said["title"]), str(said["detail"])
+    return page(request, "problem.html", status=status, title=title, detail=detail)
 
 
 class _SecurityHeaders:

@@ -19,6 +19,7 @@ from audit.errors import (
 )
 from audit.portal.access import SESSION_COOKIE, Access, Attempt
 from audit.portal.frame import SIGN_IN, VISIT_COOKIE, form_of, local_path, page
+from audit.portal.moments import ZONE_COOKIE, zones
 from audit.portal.provider_sign_in import METHOD, ProviderSignIn, Returned
 from audit.portal.tables import AccountRow
 from audit.staff import Staff, StaffRole, only
@@ -42,7 +43,7 @@ def sign_in_pages(access: Access) -> APIRouter:
 
 def _add_sign_in(router: APIRouter, access: Access) -> None:
     @router.get(SIGN_IN)
-    def ask(request: Request, next: str = "/account") -> Response:  # noqa: A002 (the query's name)
+    def ask(request: Request, next: str = "/") -> Response:  # noqa: A002 (the query's name)
         return _sign_in_page(request, access, next=local_path(next), wrong="")
 
     @router.post(SIGN_IN)
@@ -70,7 +71,7 @@ def _add_sign_in(router: APIRouter, access: Access) -> None:
 
 def _add_provider(router: APIRouter, access: Access) -> None:
     @router.get(PROVIDER)
-    def send(request: Request, next: str = "/account") -> Response:  # noqa: A002 (the query's name)
+    def send(request: Request, next: str = "/") -> Response:  # noqa: A002 (the query's name)
         visit, new = visit_of(request)
         where = _provider(access).begin(
             visit=visit, going=local_path(next), address=_address(request)
@@ -90,7 +91,7 @@ def _add_provider(router: APIRouter, access: Access) -> None:
             account, going = _provider(access).finish(returned, visit=visit)
         except (SignInRefused, TooManyAttempts) as error:
             status = 429 if isinstance(error, TooManyAttempts) else 401
-            return _sign_in_page(request, access, status=status, next="/account", wrong=str(error))
+            return _sign_in_page(request, access, status=status, next="/", wrong=str(error))
         return _let_in(request, access, account, method=METHOD, going=going)
 
 
@@ -146,9 +147,22 @@ def _add_welcome(router: APIRouter, access: Access) -> None:
 
 
 def _add_account(router: APIRouter, access: Access) -> None:
+    @router.get("/")
+    def begin(request: Request, staff: _ANY) -> Response:
+        return RedirectResponse(request.app.state.site.first(staff), status_code=303)
+
     @router.get("/account")
     def account(request: Request, staff: _ANY) -> HTMLResponse:
-        return page(request, "account.html", name=staff.name, roles=sorted(staff.roles))
+        roles = sorted(staff.roles)
+        return page(request, "account.html", name=staff.name, roles=roles, zones=zones())
+
+    @router.post("/account/zone")
+    async def choose_zone(request: Request, _: _ANY) -> Response:
+        form = await form_of(request)
+        answer = RedirectResponse("/account", status_code=303)
+        chosen = form.get("zone", "UTC")
+        _set(answer, ZONE_COOKIE, chosen if chosen in zones() else "UTC", max_age_s=_YEAR_S)
+        return answer
 
     @router.post("/sign-out")
     async def leave(request: Request, staff: _ANY) -> Response:

@@ -4,6 +4,7 @@
 database_url = "postgresql+pg8000://undertone@db.example/staff"  # SQLite without it
 idle_s = 1800                           # signed out after so long without a request
 absolute_s = 43200                      # signed out after so long in any case
+other_url = "https://coordinator.example:8444"  # the other site of the portal, linked in the menu
 
 [portal.provider]                       # OpenID Connect; without it local accounts alone
 issuer = "https://login.example/realms/acme"
@@ -60,4 +61,5 @@ class PortalSettings(BaseModel):
     database_url: str | None = None
     idle_s: float = Field(default=1800.0, gt=0, le=86_400)
     absolute_s: float = Field(default=43_200.0, gt=0, le=7 * 86_400)
+    other_url: _Https | None = None
     provider: ProviderSettings | None = None

@@ -111,6 +111,11 @@ def for_handshakes(address: str) -> Counted:
     return Counted(what="handshakes", name=address, free=100)
 
 
+def for_questions(name: str) -> Counted:
+    """Return what counts a member of staff's questions about people who are not there."""
+    return Counted(what="questions", name=name, free=20)
+
+
 def for_device(device: str) -> Counted:
     """Return what counts attempts from a browser where the person signed in before."""
     return Counted(what="device", name=device, free=5)
