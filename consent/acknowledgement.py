@@ -39,6 +39,7 @@ class Acknowledgements:
         self._challenges = challenges
         self._clock = clock
         self._budgets: dict[NodeId, BudgetState] = {}
+        self._heard: dict[NodeId, float] = {}
 
     def budgets(self, company: str | None = None) -> list[tuple[NodeRow, BudgetState | None]]:
         """Return the nodes, of one company or all, with what each last said of its budget.
@@ -48,6 +49,14 @@ class Acknowledgements:
         """
         nodes = (n for n in self._ledger.nodes() if company in {None, n.company})
         return [(n, self._budgets.get(NodeId(n.node))) for n in sorted(nodes, key=_name)]
+
+    def last_heard(self, node: NodeRow) -> float | None:
+        """Return when a node last acknowledged anything; None where it never did.
+
+        Before this service started it is when its last new checkpoint came.
+        """
+        name = NodeId(node.node)
+        return self._heard.get(name) or self._ledger.last_received(name)
 
     def receive(self, node: NodeRow, said: AcknowledgementIn) -> dict[str, int]:
         """Take one acknowledgement; return `sequence` and how many answers disagreed.
@@ -60,6 +69,7 @@ class Acknowledgements:
             EvidenceUnavailable, LedgerUnavailable: Try again.
         """
         size = self._size(node, said.checkpoint)  # 1
+        self._heard[NodeId(node.node)] = self._clock()
         if said.erased or said.keys_destroyed:
             self._log.append(self._erased(node, said))  # 2
         if said.checkpoint not in {None, self._ledger.last_note(NodeId(node.node))}:

@@ -71,6 +71,7 @@ from consent.errors import (
     RequestInvalid,
 )
 from consent.open_api import add_open_api
+from consent.pages.mounted import add_pages, site_of
 from consent.privacy_centre.pages import add_privacy_centre
 from consent.register_api import registers_router
 from consent.reminder_api import reminder_router
@@ -106,7 +107,7 @@ _S = TypeVar("_S", bound=wire.OnSomeone)
 def create_app(service: TrustService) -> FastAPI:
     """Return the application over a service, which stays the caller's to close."""
     app = FastAPI(title="Undertone trust service", docs_url=None, redoc_url=None, openapi_url=None)
-    install_frame(app, service.access)
+    install_frame(app, service.access, site_of(service))
     app.add_middleware(BodyLimit, limit_bytes=MOST_BODY_BYTES, by_prefix={PREFIX: MAX_BYTES})
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
@@ -130,6 +131,7 @@ def create_app(service: TrustService) -> FastAPI:
     app.include_router(retention_router(service.retention, service.holds, lifted=lifted))
     app.include_router(bundle_router(service, _signed_by_node))
     app.include_router(budget_pages(lambda: budget_sections(service.acknowledgements.budgets())))
+    add_pages(app, service)
     add_privacy_centre(app, service)
     add_open_api(app)
     return app

@@ -23,14 +23,23 @@ def as_markdown(kind: Kind, stamp: Mapping[str, Any]) -> str:
 def as_html(kind: Kind, stamp: Mapping[str, Any]) -> str:
     """Return the document as one HTML page without script, fit to print."""
     title = html.escape(kind.title)
-    parts = "".join(
-        f"<section><h2>{html.escape(_heading(kind, name))}</h2>{_html(value)}</section>"
-        for name, value in (*stamp["document"].items(), *_ending(stamp).items())
-    )
+    parts = _sections(kind, {**stamp["document"], **_ending(stamp)})
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
         f"<body><main><h1>{title}</h1><p>Digest: <code>{stamp['digest']}</code></p>{parts}"
         "</main></body></html>"
+    )
+
+
+def body_of(kind: Kind, stamp: Mapping[str, Any]) -> str:
+    """Return the document's sections as HTML for a page; every value in them is escaped."""
+    return _sections(kind, stamp["document"])
+
+
+def _sections(kind: Kind, document: Mapping[str, Any]) -> str:
+    return "".join(
+        f"<section><h2>{html.escape(_heading(kind, name))}</h2>{_html(value)}</section>"
+        for name, value in document.items()
     )
 
 

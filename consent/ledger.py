@@ -159,6 +159,12 @@ class Ledger:
                     found[SubjectId(row.subject or "")].append(_record(row))
         return dict(found)
 
+    def places_of(self, subject: SubjectId) -> dict[str, int]:
+        """Return where in the log each record of a person stands."""
+        query = select(LedgerRow.record_id, LedgerRow.log_index).where(LedgerRow.subject == subject)
+        with self._session() as session:
+            return dict(session.exec(query).all())
+
     def owners(self, subjects: Sequence[SubjectId]) -> dict[SubjectId, str]:
         """Return the company of each of these people who is known."""
         found: dict[SubjectId, str] = {}
@@ -294,6 +300,16 @@ class Ledger:
         """Return the newest checkpoint the node sent, as it sent it."""
         query = (
             select(CheckpointRow.note)
+            .where(CheckpointRow.node == node)
+            .order_by(col(CheckpointRow.number).desc())
+        )
+        with self._session() as session:
+            return session.exec(query).first()
+
+    def last_received(self, node: NodeId) -> float | None:
+        """Return when the node's newest checkpoint came."""
+        query = (
+            select(CheckpointRow.received_at)
             .where(CheckpointRow.node == node)
             .order_by(col(CheckpointRow.number).desc())
         )

@@ -39,6 +39,7 @@ from consent.rights_store import RightsStore
 from consent.tokens import Randomness, new_token, token_hash
 from policies.canonical import digest
 from policies.clock import Clock
+from policies.vocabulary import SubjectId
 
 PERSON, DECISION = "person", "decision"
 """Names of the parts that a person and a reviewer add to what was gathered."""
@@ -191,6 +192,10 @@ class RightsDesk:
     def requests(self, *, only_open: bool = True) -> list[Case]:
         """Return the requests, oldest first."""
         return self._store.requests(only_open=only_open)
+
+    def of(self, subject: SubjectId) -> list[Case]:
+        """Return a person's open requests."""
+        return self._store.open_of(subject)
 
     def due(self) -> list[dict[str, Any]]:
         """Return the open requests with what each still lacks, the most urgent first."""

@@ -21,6 +21,7 @@ from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.log_keys import FOLDER
 from audit.portal.access import Access
+from audit.portal.evidence_desk import EvidenceDesk
 from audit.refusals import Refusals
 from audit.requests import ReplayGuard, verify_request
 from audit.retention import Retention
@@ -120,6 +121,15 @@ class TrustService:
         self.holds = HoldBook(self.log, clock=self._clock, keystore=self.keystore)
         self.retention = self._keeper()
         opening.callback(self.retention.close)
+        self.evidence = EvidenceDesk(
+            folder=folder,
+            log=self.log,
+            log_file=None if settings.log_url else folder / "log.db",
+            witnessing=lambda: self.witnessing,
+            clock=self._clock,
+            archive=self._archive,
+        )
+        opening.callback(self.evidence.close)
         self.refusals = Refusals(self.log, clock=self._clock)
         opening.callback(self.refusals.close)
         self.ledger = Ledger(settings.ledger_url())

@@ -27,7 +27,9 @@ HTTP = frozenset(
         "audit.http",
         "audit.staff",
         "audit.portal.*",
+        "consent.pages.*",
         "consent.privacy_centre.*",
+        "coordinator.pages.*",
         "client_node.wires.*",
         "coordinator.gateway",
     }

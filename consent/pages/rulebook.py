@@ -1,0 +1,205 @@
+"""Rules: what decides where, how it changes, and "would this be allowed?".
+
+    GET /rulebook           bundles and their course, each node's rules, what shadows would change
+    GET /rulebook/question  ?node=&action=&use=&purpose=&modality=&setting=&age=&consent=
+
+The question is put to the rules that the node decides by, over a person who is made up of the
+form's answers. Nothing is recorded, no permit comes of it, and no person is asked about.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from audit.portal.frame import page, show
+from audit.portal.listing import Cell, Listing, badge, ident, number, plain
+from audit.portal.site import OVERSEERS
+from audit.staff import Staff, StaffRole, only
+from consent.errors import RequestInvalid
+from consent.service import TrustService
+from policies.decision import UseRequest
+from policies.remedy import YEAR_S, Situation, remedy, remedy_to_dict
+from policies.standing import Grant, Standing
+from policies.vocabulary import (
+    Action,
+    AgeBand,
+    Modality,
+    NodeId,
+    Purpose,
+    RuleId,
+    Setting,
+    SubjectId,
+    Use,
+)
+from policies.words import Language, Reader, rule_pages, say
+
+READERS = OVERSEERS | {StaffRole.OPERATOR}
+_Reader = Annotated[Staff, Depends(only(*READERS))]
+_NOBODY = SubjectId("made-up")
+
+
+def rulebook_pages(service: TrustService) -> APIRouter:
+    """Return the routes over a service."""
+    router = APIRouter(prefix="/rulebook", include_in_schema=False)
+
+    @router.get("")
+    def rulebook(request: Request, _: _Reader) -> Response:
+        status = service.bundles.status()
+        return show(
+            request,
+            "rulebook.html",
+            tables=[_bundles(status), _nodes(status), _shadows(status)],
+            digest=service.engine.policy_digest,
+            rules=len(rule_pages()),
+        )
+
+    @router.get("/question")
+    def question(request: Request, _: _Reader) -> Response:
+        asked = dict(request.query_params)
+        answer = _answer(service, asked) if asked.get("node") else None
+        return page(
+            request,
+            "question.html",
+            crumbs=[("Rules", "/rulebook")],
+            asked=asked,
+            answer=answer,
+            options={
+                "node": sorted(row.node for row in service.ledger.nodes()),
+                "action": [each.value for each in Action if each is not Action.RELEASE],
+                "use": [each.value for each in Use],
+                "purpose": [each.value for each in Purpose],
+                "modality": [each.value for each in Modality],
+                "setting": [each.value for each in Setting],
+                "age": [each.value for each in AgeBand],
+            },
+        )
+
+    return router
+
+
+def _answer(service: TrustService, asked: dict[str, str]) -> dict[str, Any]:
+    """Return what the rules say of a made-up person.
+
+    Raises:
+        RequestInvalid: A word of the form that is none of ours.
+    """
+    now = int(service.now())
+    try:
+        use = Use(asked["use"]) if asked.get("use") else None
+        wanted = UseRequest(
+            node=NodeId(asked["node"]),
+            action=Action.USE if use is not None else Action(asked.get("action", "infer")),
+            purpose=Purpose(asked.get("purpose", "service")),
+            subject=_NOBODY,
+            modality=Modality(asked.get("modality", "text")),
+            setting=Setting(asked.get("setting", "customer_service")),
+            use=use,
+        )
+        age = AgeBand(asked.get("age", "adult"))
+    except ValueError as error:
+        raise RequestInvalid("the question has a word that is none of the vocabulary's") from error
+    standing = _made_up(service, wanted, age, asked, now)
+    governance = service.officer.governance()
+    situation = Situation(request=wanted, standing=standing, governance=governance, now=now)
+    found = remedy_to_dict(remedy(service.bundles.rules_of(wanted.node).engine, situation))
+    said = [
+        {"rule": rule, "words": say(RuleId(rule), Reader.OFFICER, Language.ENGLISH)}
+        for rule in found["rules"]
+    ]
+    return found | {"said": said}
+
+
+def _made_up(
+    service: TrustService, wanted: UseRequest, age: AgeBand, asked: dict[str, str], now: int
+) -> Standing:
+    grants: tuple[Grant, ...] = ()
+    if asked.get("consent") == "yes":
+        newest = max((notice.version for notice in service.officer.notices()), default=1)
+        grants = (
+            Grant(
+                purpose=wanted.purpose,
+                modalities=frozenset({wanted.modality}),
+                notice_version=newest,
+                explicit=True,
+                granted_at=now - 1,
+                expires_at=now + YEAR_S,
+            ),
+        )
+    return Standing(
+        subject=_NOBODY,
+        as_of=now,
+        age=age,
+        grants=grants,
+        informed_at=now - 1,
+        restricted=asked.get("restricted") == "yes",
+    )
+
+
+def _bundles(status: dict[str, Any]) -> Listing:
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in status["bundles"].items():
+        stage = one["stage"]
+        rows.append(
+            (
+                plain(name),
+                plain(", ".join(map(str, one["versions"]))),
+                plain(one["in_force"] or "-"),
+                plain(one["candidate"] or "-"),
+                plain("-") if stage is None else badge(stage, "warn"),
+                plain(", ".join(one["nodes"]) or (f"{one['percent']} %" if stage else "-")),
+            )
+        )
+    return Listing(
+        name="bundles",
+        caption="The organisation's own rules, by bundle",
+        columns=("Bundle", "Versions", "In force", "Candidate", "Stage", "Where"),
+        rows=rows,
+        empty="No bundle of the organisation's own: the rules that ship decide everywhere. A "
+        "bundle can forbid more, never allow more; it is checked, signed by the officer, run as "
+        "a shadow, then rolled out: `undertone-trust bundles publish`.",
+    )
+
+
+def _nodes(status: dict[str, Any]) -> Listing:
+    return Listing(
+        name="nodes",
+        caption="By which rules each node decides",
+        columns=("Node", "Profiles", "Bundles in force", "Rules, by digest"),
+        rows=[
+            (
+                plain(node),
+                plain(", ".join(one["profiles"]) or "shipped"),
+                plain(", ".join(f"{n} {v}" for n, v in one["enforced"].items()) or "none"),
+                ident(one["policy_digest"]),
+            )
+            for node, one in status["nodes"].items()
+        ],
+        empty="No node is enrolled.",
+    )
+
+
+def _shadows(status: dict[str, Any]) -> Listing:
+    rows = [
+        (
+            plain(node),
+            plain(change["action"]),
+            plain(change["purpose"]),
+            badge("would open", "bad") if change["opens"] else badge("would close", "warn"),
+            plain(", ".join(change["before"])),
+            plain(", ".join(change["after"])),
+            number(change["count"]),
+        )
+        for node, one in status["nodes"].items()
+        for change in (one["shadow"] or {}).get("changes", ())
+    ]
+    return Listing(
+        name="shadows",
+        caption="What a proposed bundle would have decided otherwise, in counts of nobody",
+        columns=("Node", "Action", "Purpose", "Difference", "Rules now", "Rules then", "Times"),
+        rows=rows,
+        empty="No difference is known. Stage a bundle as a shadow, and nodes count here where it "
+        "would have decided otherwise, before it decides anything.",
+    )
