@@ -30,6 +30,7 @@ _VERSION = 1
 _KINDS = (EventKind.DECISION, EventKind.BATCH_DECISION)
 _AT_A_TIME = 2_000
 _PAUSE_S = 2.0
+_PATIENCE_S = 0.1
 _MARKED = (*IN_FORCE, *OF_A_RUN)
 _MOST_MARKED = 200
 _BY = ("node", "purpose", "action", "allowed")
@@ -142,12 +143,12 @@ class DecisionIndex:
                     return
 
     def freshen(self) -> None:
-        """Read the newest entries before a page is drawn, unless many are being read already.
+        """Read the newest entries before a page is drawn, unless many are still to be read.
 
         Raises:
             EvidenceUnavailable: As for `catch_up`.
         """
-        if self._following.acquire(blocking=False):
+        if self._following.acquire(timeout=_PATIENCE_S):
             try:
                 self._one_more()
             finally:
