@@ -81,6 +81,7 @@ class EventKind(StrEnum):
     KEY_INTRODUCED = "key-introduced"
     KEY_RETIRED = "key-retired"
     APPROVAL_STEP = "approval-step"
+    WEBHOOK_STEP = "webhook-step"
     REVIEW_STEP = "review-step"
 
 
@@ -171,6 +172,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.KEY_INTRODUCED: _shape("origin key from_size until by signature accepted"),
         EventKind.APPROVAL_STEP: _shape("approval use step by", "decision_id hasty"),
         EventKind.REVIEW_STEP: _shape("request decision outcome step"),
+        EventKind.WEBHOOK_STEP: _shape("delivery target step", "decision_id reason"),
         EventKind.KEY_RETIRED: _shape("origin key_id last_size reason by signature"),
     }
 )

@@ -11,10 +11,11 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from client_node.errors import TooManyWatchers
+from client_node.uses.use import AskedUse
 from models.conversation import Outlook
 from policies.vocabulary import DecisionId, Digest, SubjectId
 
@@ -36,7 +37,10 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """An alert about one conversation; `outlook` is what it rests on, as it was when raised."""
+    """An alert about one conversation; `outlook` is what it rests on, as it was when raised.
+
+    `asked` is what the gate was asked then, to ask again before anybody else is told.
+    """
 
     alert: str
     state: AlertState
@@ -45,6 +49,7 @@ class Alert:
     decision: DecisionId
     raised_at: float
     outlook: Outlook
+    asked: AskedUse | None = field(default=None, repr=False, compare=False)
 
 
 class Alerts:

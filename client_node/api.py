@@ -22,6 +22,7 @@
     GET  /v1/trace/{decision}    staff: what a decision rests on (`audit.trace_api`)
     POST /v1/own/...             a person's own questions (`client_node.own_data_api`)
     POST /v1/panel/sessions, PUT /v1/queues/{name}, /panel   (`client_node.panel.panel_api`)
+    GET  /v1/webhooks            what waits or is dead; .../{delivery}/retry, /drop
     POST /v1/proofs              was this person in that round?
 
 A POST may carry an `Idempotency-Key` (`client_node.idempotency_api`); a turn too many is answered
@@ -50,6 +51,7 @@ from client_node.errors import (
     AccessDenied,
     ApprovalRefused,
     ApprovalUnknown,
+    DeliveryUnknown,
     LabelUnknown,
     NodeError,
     Overloaded,
@@ -71,6 +73,7 @@ from client_node.panel.panel_api import opening_router, pages_router, panel_rout
 from client_node.service import VERSION, NodeService
 from client_node.training import limits_of
 from client_node.uses_api import uses_router
+from client_node.webhooks_api import webhooks_router
 from client_node.withdrawals import WithdrawalState, withdrawal_to_dict
 from policies.errors import MessageBlocked, PermitInvalid, PolicyInvalid, UndertoneError
 from policies.vocabulary import RunId, Use
@@ -87,6 +90,7 @@ STATUSES: dict[type[UndertoneError], int] = {
     EntryMissing: 404,
     TrustUnavailable: 502,
     TrustRefused: 409,
+    DeliveryUnknown: 404,
     WithdrawalUnknown: 404,
     TooManyWatchers: 429,
     Overloaded: 429,
@@ -144,6 +148,7 @@ def _router(service: NodeService) -> APIRouter:
     router.include_router(proposals_router(service.room.proposals))
     router.include_router(approvals_router(service.room.proposals))
     router.include_router(opening_router(service))
+    router.include_router(webhooks_router(service.webhooks))
     router.include_router(customers_router(service.room.customers, service.people))
     return router
 

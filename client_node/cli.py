@@ -35,6 +35,7 @@ from client_node.personal_cli import personal_app
 from client_node.service import open_node
 from client_node.settings import NodeSettings, load_policy, load_signing_key
 from client_node.training import limits_of
+from client_node.webhooks_cli import webhooks_app
 from policies.terms import node_policy_to_dict
 
 app = CommandLine(help="Serve, and look after one node.")
@@ -47,6 +48,7 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(key_app, name="key")
 app.add_typer(personal_app, name="personal")
 app.add_typer(approvals_app, name="approvals")
+app.add_typer(webhooks_app, name="webhooks")
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -16,6 +16,7 @@ NodeError
 ├── NodeProblem             a node that says no to its client, or does not answer it
 ├── TrustUnavailable        the trust service cannot be reached or answers wrongly
 │   └── TrustRefused        it answered, and says no
+├── DeliveryUnknown         no webhook of that id is kept here
 ├── WithdrawalUnknown       no withdrawal of that name is kept here
 ├── StandingRejected        an envelope of standing that may not be applied
 ├── VaultError              a sealed record that cannot be opened or stored
@@ -109,6 +110,10 @@ class TrustRefused(TrustUnavailable):
 
 class WithdrawalUnknown(NodeError):  # noqa: N818
     """Report that no withdrawal of that name is kept here, or not any more."""
+
+
+class DeliveryUnknown(NodeError):  # noqa: N818
+    """Report that no webhook of that id is kept here, or not any more."""
 
 
 class StandingRejected(NodeError):  # noqa: N818

@@ -40,6 +40,7 @@ from client_node.errors import (
 )
 from client_node.personal_api import personal_router
 from client_node.service import NodeService
+from client_node.webhooks_api import webhooks_router
 from models.bags import Bags
 from policies.errors import UndertoneError
 
@@ -65,6 +66,7 @@ def create_internal_app(service: NodeService) -> FastAPI:
 
     app.include_router(personal_router(service.personalisation))
     app.include_router(approvals_router(service.room.proposals), prefix="/internal")
+    app.include_router(webhooks_router(service.webhooks), prefix="/internal")
 
     @app.post("/internal/enrolment")
     async def enrolment(request: Request) -> Response:

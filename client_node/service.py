@@ -9,6 +9,7 @@ connections can be opened.
 
 from __future__ import annotations
 
+import secrets
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
@@ -21,13 +22,14 @@ from audit.log import EvidenceLog
 from audit.refusals import Refusals
 from audit.retention_keeper import RetentionKeeper
 from client_node.access import ApiKeys
+from client_node.alerts import Alert
 from client_node.budget_ledger import BudgetLedger
 from client_node.budget_report import BudgetReport
 from client_node.checked import Checked, check
 from client_node.connections import ConnectionPolicy
 from client_node.corrections import Corrections
 from client_node.errors import LedgerRolledBack, NodeError, StartRefused
-from client_node.foundation import Foundation, open_foundation
+from client_node.foundation import Foundation, closing, open_foundation
 from client_node.held_out import HeldOut
 from client_node.housekeeping import Housekeeping
 from client_node.judgement import Judgement, open_judgement
@@ -52,12 +54,16 @@ from client_node.trust_client import TrustClient
 from client_node.use_room import Doors, UseRoom, open_uses
 from client_node.uses.frustration import EarlyFrustration
 from client_node.vault import Vault
+from client_node.webhook_outbox import WebhookOutbox
+from client_node.webhook_targets import load_targets
+from client_node.webhooks import Webhooks, admit_asked
 from client_node.withdrawing import Withdrawing
 from client_node.witnesses import Witnesses
 from models.encoder import Encoder
 from models.errors import ModelError
 from policies.current import Current
 from policies.errors import PolicyError
+from policies.permit import Permit
 from policies.terms import NodePolicy
 from policies.vocabulary import NodeId
 
@@ -92,6 +98,7 @@ class NodeService:
     personalisation: Personalisation
     gate: Gate
     retention: RetentionKeeper
+    webhooks: Webhooks
     opened: ExitStack
 
     @property
@@ -125,6 +132,7 @@ class NodeService:
         """Keep standing fresh in the background, and what is kept to its periods."""
         self.keeper.start()
         self.retention.start()
+        self.webhooks.start()
 
     def leave(self) -> None:
         """End what would otherwise stay open: streams and watchers."""
@@ -133,6 +141,7 @@ class NodeService:
     def close(self) -> None:
         """Stop and close everything; what was begun is finished."""
         self.keeper.stop()
+        self.webhooks.stop()
         self.opened.close()
 
 
@@ -178,6 +187,7 @@ def _assemble(checked: Checked, parts: Parts, opened: ExitStack) -> NodeService:
     keeper = _keeper(checked, found, witnesses, judgement, room)
     keeper.withdrawing = withdrawing = _withdrawing(client, found, keeper)
     withdrawing.resume()
+    pipeline = _pipeline(checked, found, judgement, room, parts)
     service = NodeService(
         node=policy.node,
         settings=settings,
@@ -196,7 +206,7 @@ def _assemble(checked: Checked, parts: Parts, opened: ExitStack) -> NodeService:
         people=People(
             key=checked.pseudonym_key, client=client, keeper=keeper, withdrawing=withdrawing
         ),
-        pipeline=_pipeline(checked, found, judgement, room, parts),
+        pipeline=pipeline,
         labels=_labels(policy, found, judgement.gate),
         room=room,
         training=_training(checked, found, judgement.gate),
@@ -205,6 +215,7 @@ def _assemble(checked: Checked, parts: Parts, opened: ExitStack) -> NodeService:
         personalisation=judgement.personalisation,
         gate=judgement.gate,
         retention=found.retention,
+        webhooks=_webhooks(checked, found, room, pipeline.early, opened),
         opened=opened,
     )
     _make_ready(service, judgement.rules.current)
@@ -258,6 +269,27 @@ def _keeper(
         adopt=judgement.rules.adopt,
         hear_holds=found.holds.hear,
         learned=housekeeping.forget,
+    )
+
+
+def _webhooks(
+    checked: Checked, found: Foundation, room: UseRoom, early: EarlyFrustration, opened: ExitStack
+) -> Webhooks:
+    def ask(alert: Alert) -> Permit:
+        return room.uses.permit(early, admit_asked(alert))
+
+    settings, connections = checked.settings, checked.policy.connections
+    outbox = WebhookOutbox(
+        settings.folder / "webhooks.db", clock=found.clock, new_id=lambda: secrets.token_hex(16)
+    )
+    return Webhooks(
+        load_targets(settings.webhooks_file, ConnectionPolicy(allowed=connections)),
+        outbox=closing(opened, outbox),
+        alerts=found.conversations.alerts,
+        ask=ask,
+        log=found.log,
+        clock=found.clock,
+        lot=secrets.SystemRandom().random,
     )
 
 

@@ -42,7 +42,8 @@ class NodeSettings(ServiceSettings):
     are given. What waits for a person's yes waits `approval_s`; `calm_floor` is the smallest
     cohort of the test over calm customers (rule 14). Above `crowded_turns` under way optional work
     is left out, above `most_turns` a turn is refused for a second (`client_node.load`).
-    `panel_frames` are the origins whose pages may frame the agent's panel.
+    `panel_frames` are the origins whose pages may frame the agent's panel. `webhooks_file` names to
+    whom alerts are told (`client_node.webhook_targets`).
     """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_NODE_", extra="forbid", frozen=True)
@@ -77,6 +78,7 @@ class NodeSettings(ServiceSettings):
     reply_model: str = Field(default="local", max_length=128)
     reply_model_key_file: Path | None = None
     redress_file: Path | None = None
+    webhooks_file: Path | None = None
     approval_s: float = Field(default=3600.0, gt=0, le=86_400)
     calm_floor: int = Field(default=10, ge=2)
     panel_frames: tuple[

@@ -1,8 +1,8 @@
 """The rows a node keeps, as SQLModel tables in SQLite files, one for each owner.
 
 `records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`,
-`withdrawals.db`. No row holds text, names or customer ids: people stand under their pseudonym, and
-everything about them is sealed bytes, or says what they withdrew.
+`withdrawals.db`, `webhooks.db`. No row holds text, names or customer ids: people stand under their
+pseudonym, and everything about them is sealed bytes, or says what they withdrew.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
 """
 
@@ -154,6 +154,23 @@ class WithdrawalRow(Row, table=True):
     given_at: float
     heard: bool = False
     receipt: str | None = None
+
+
+class WebhookRow(Row, table=True):
+    """One webhook to one target, by ids alone."""
+
+    __tablename__ = "webhook"
+
+    number: int | None = Field(default=None, primary_key=True)
+    delivery: str = Field(unique=True)
+    target: str
+    type: str
+    alert: str = Field(index=True)
+    state: str = Field(index=True)
+    tries: int = 0
+    next_at: float
+    created_at: float
+    reason: str | None = None
 
 
 class CalmPassRow(Row, table=True):

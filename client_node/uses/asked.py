@@ -73,6 +73,16 @@ class Uses:
             outcome=use.act(asked, permit=permit, now=self.clock()),  # 3
         )
 
+    def permit(self, use: BuiltUse, asked: AskedUse) -> Permit:
+        """Ask the gate for a use once more, before it goes further than here.
+
+        Raises:
+            Refused: Not any more; recorded.
+            PolicyUnavailable, EvidenceUnavailable: The gate could not answer.
+        """
+        request = self._request(asked, use)
+        return self.gate.open(request, self.cache.standing(asked.subject), self.cache.governance)
+
     def find(self, use: Use) -> BuiltUse:
         """Return a use.
 

@@ -88,6 +88,7 @@ class EarlyFrustration:
             decision=DecisionId(permit.decision_id),
             raised_at=now,
             outlook=asked.outlook,
+            asked=asked,
         )
         self.conversations.alert(alert, permit=permit)
         return {"alert": alert.alert}

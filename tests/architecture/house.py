@@ -52,6 +52,7 @@ STORES = frozenset(
         "client_node.releases",
         "client_node.round_answers",
         "client_node.withdrawals",
+        "client_node.webhook_outbox",
         "consent.register_store",
         "consent.register_tables",
         "consent.rights_store",
