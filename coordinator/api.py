@@ -47,6 +47,7 @@ from coordinator.errors import (
 from coordinator.federation import fab_digest
 from coordinator.journal import EvaluationRecord, RoundRecord, RunRecord
 from coordinator.open_api import add_open_api
+from coordinator.pages.site import coordinator_pages, coordinator_site
 from coordinator.plan import preview_to_dict
 from coordinator.registry import Published
 from coordinator.service import VERSION, CoordinatorService
@@ -136,7 +137,8 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    install_frame(app, service.access(admin_token))
+    install_frame(app, service.access(admin_token), coordinator_site(service))
+    app.include_router(coordinator_pages(service))
     told = (service.ledger, service.journal, service.registry)
     app.include_router(budget_pages(lambda: budget_sections(*told, clock=service.log.clock)))
     app.add_middleware(BodyLimit, limit_bytes=PLAN_BYTES)

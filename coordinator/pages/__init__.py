@@ -1,0 +1,1 @@
+"""The coordinator's pages: federation, models, insight, in the frame of `audit.portal`."""
