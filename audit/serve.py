@@ -42,7 +42,8 @@ class Listener:
 
     Port 0 takes a free one. With `certificate` and `private_key` (PEM files) it speaks TLS.
     `leaving` is called once when serving ends, before open requests are waited for: an app with
-    streams ends them there, since nothing else would.
+    streams ends them there, since nothing else would. With `largest_message_bytes` it answers
+    WebSocket too, uncompressed (what is said beside a secret must not show in a length).
     """
 
     app: ASGIApp
@@ -52,6 +53,7 @@ class Listener:
     private_key: Path | None = None
     unix_socket: Path | None = None
     leaving: Callable[[], None] = lambda: None
+    largest_message_bytes: int | None = None
 
 
 def serve(
@@ -194,7 +196,9 @@ def _server(listener: Listener, tls: ssl.SSLContext | None) -> _Server:
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        ws="none",
+        ws="none" if listener.largest_message_bytes is None else "websockets-sansio",
+        ws_max_size=listener.largest_message_bytes or 0,
+        ws_per_message_deflate=False,
         h11_max_incomplete_event_size=_HEADER_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,

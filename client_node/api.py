@@ -4,6 +4,7 @@
     GET  /v1/status              release, age of standing, log, training
     GET  /v1/budget              what a person at this node may have lost, and may still
     POST /v1/turns               a turn of conversation, and its trend (`client_node.pipeline`)
+    WS   /v1/socket              turns in, answers and alerts out (`client_node.socket_api`)
     POST /v1/labels              a customer's own label
     POST /v1/corrections         this is wrong: corrected here, and a label where they allow it
     POST /v1/recalibrations      fit confidence to this branch's own labels; it stays here
@@ -71,6 +72,7 @@ from client_node.load import shed
 from client_node.own_data_api import auditor_router, own_data_router
 from client_node.panel.panel_api import opening_router, pages_router, panel_router
 from client_node.service import VERSION, NodeService
+from client_node.socket_api import socket_router
 from client_node.training import limits_of
 from client_node.uses_api import uses_router
 from client_node.webhooks_api import webhooks_router
@@ -119,6 +121,7 @@ def create_app(service: NodeService) -> FastAPI:
 
     app.include_router(_router(service), dependencies=[Depends(_authenticated(service))])
     app.include_router(own_data_router(service), dependencies=[Depends(_authenticated(service))])
+    app.include_router(socket_router(service, app))
     app.include_router(auditor_router(service))
     app.include_router(pages_router(service.settings.panel_frames))
     app.include_router(panel_router(service))

@@ -23,7 +23,7 @@ from audit.signing import VerifyKey
 from audit.terminal import Bookmark, CommandLine, Known, Sealed, emit, progress_bar
 from audit.verify import read_last, verify_log
 from client_node.access import new_key
-from client_node.api import create_app
+from client_node.api import MAX_BODY_BYTES, create_app
 from client_node.approvals_cli import approvals_app
 from client_node.budget_ledger import BudgetLedger
 from client_node.budget_words import remaining, to_dict
@@ -74,6 +74,7 @@ def serve(settings: SettingsFile) -> None:
                     certificate=loaded.certificate,
                     private_key=loaded.private_key,
                     leaving=node.leave,
+                    largest_message_bytes=MAX_BODY_BYTES,
                 ),
                 Listener(app=create_internal_app(node), unix_socket=loaded.socket_path),
             ],

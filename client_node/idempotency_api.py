@@ -10,7 +10,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.http import problem
-from client_node.replays import Place, Replays, Said, digest_of
+from client_node.replays import Place, Replays, Said, digest_of, meaning_of
 
 LONGEST_KEY = 128
 NOT_KEPT = frozenset({401, 429})
@@ -35,7 +35,7 @@ class Idempotency:
             await problem(422, "Malformed request", detail)(scope, receive, send)
             return
         message = await receive()
-        body = message.get("body", b"")
+        body = meaning_of(message.get("body", b""))
         who = _header(scope, b"authorization") or b""
         place = digest_of(who, scope["path"].encode(), key)
         found = self._replays.begin(place, body)

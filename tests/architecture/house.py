@@ -117,6 +117,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     # edges: HTTP, stores, settings, terminals
     "fastapi": HTTP,
     "starlette": HTTP,
+    "websockets": frozenset({"client_node.socket_client"}),
     "uvicorn": frozenset({"*.serve", "*.cli", "*.service", "coordinator.gateway"}),
     "httpx": frozenset({"client_node.*", "consent.*", "coordinator.*", "deploy.*"}),
     "sqlmodel": STORES,

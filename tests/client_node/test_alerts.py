@@ -16,7 +16,7 @@ import pytest
 from audit.events import EventKind
 from audit.serve import Listener, serve_all
 from client_node.alerts import Alert, Alerts, AlertState
-from client_node.api import create_app
+from client_node.api import MAX_BODY_BYTES, create_app
 from client_node.conversations import place_of
 from client_node.errors import TooManyWatchers
 from client_node.service import NodeService
@@ -242,7 +242,10 @@ def served(node: NodeService) -> Iterator[str]:
             found.extend(addresses)
             ready.set()
 
-        serve_all([Listener(app=create_app(node), leaving=node.leave)], on_ready=here, stop=stop)
+        listener = Listener(
+            app=create_app(node), leaving=node.leave, largest_message_bytes=MAX_BODY_BYTES
+        )
+        serve_all([listener], on_ready=here, stop=stop)
 
     thread = threading.Thread(target=run)
     thread.start()
