@@ -21,6 +21,7 @@ from audit.gate import Gate
 from audit.intake import Intake
 from audit.log import EvidenceLog
 from audit.portal.access import Access
+from audit.portal.evidence_desk import EvidenceDesk
 from audit.refusals import Refusals
 from audit.signing import SigningKey, VerifyKey
 from coordinator.aggregation import candidate
@@ -151,6 +152,13 @@ class CoordinatorService:
             trust_key=vouches,
             clock=clock,
         )
+        self.evidence = EvidenceDesk(
+            folder=settings.folder,
+            log=self.log,
+            log_file=settings.folder / "log.db",
+            witnessing=lambda: self.witnesses.witnessing,
+            clock=clock,
+        )
         self.permission = Permission(
             name=NodeId(settings.name),
             engine=engine_of_rules,
@@ -227,6 +235,7 @@ class CoordinatorService:
         if self._deliverer.is_alive():
             self._deliverer.join(STOP_S)
         self.fleet.stop()
+        self.evidence.close()
         self.witnesses.close()
         if self._intake is not None:
             self._intake.close()

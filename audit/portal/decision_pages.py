@@ -64,15 +64,15 @@ class Considered:
 
 def decision_pages(
     desk: EvidenceDesk,
-    access: Access,
     *,
     roles: frozenset[StaffRole] = OVERSEERS,
     considered: Callable[[str], Considered],
-    by_person: bool = True,
+    access: Access | None = None,
 ) -> APIRouter:
-    """Return the routes over a service's log."""
+    """Return the routes over a service's log; `access` counts who looks for whom, if one may."""
     router = APIRouter(include_in_schema=False, dependencies=[Depends(only(*roles))])
-    if by_person:
+    by_person = access is not None
+    if access is not None:
         _add_by_person(router, desk, access)
 
     @router.get("/decisions")

@@ -36,7 +36,7 @@ def add_pages(app: FastAPI, service: TrustService) -> None:
         today_pages(service),
         decision_pages(
             service.evidence,
-            service.access,
+            access=service.access,
             considered=lambda decision: _considered(service, decision),
         ),
         evidence_pages(service.evidence),

@@ -5,21 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import RedirectResponse
 
+from audit.portal.decision_pages import Considered, decision_pages
+from audit.portal.evidence_pages import evidence_pages
 from audit.portal.frame import page
-from audit.portal.site import COORDINATOR_AREAS, TRUST_AREAS, Site
+from audit.portal.site import COORDINATOR_AREAS, EVERYBODY, TRUST_AREAS, Area, Site
 from audit.staff import only
 from coordinator.pages.federation import federation_pages, stop_page
 from coordinator.pages.releases import model_pages
 from coordinator.service import CoordinatorService
-from coordinator.staff import EVERYBODY
+
+_OWN_LOG = (
+    Area(name="Decisions", path="/decisions", roles=EVERYBODY),
+    Area(name="Evidence", path="/evidence", roles=EVERYBODY),
+)
+_CONSIDERED = Considered(
+    words="A release concerns a model and no person: what was weighed is its card, who approved "
+    "it, and what the organisation allows."
+)
 
 
 def coordinator_site(service: CoordinatorService) -> Site:
     """Return the areas of this site, and where the trust service's are."""
     return Site(
-        areas=COORDINATOR_AREAS,
+        areas=COORDINATOR_AREAS + _OWN_LOG,
         templates=Path(__file__).parent / "templates",
         other=TRUST_AREAS,
         other_name="Trust service",
@@ -34,10 +43,9 @@ def coordinator_pages(service: CoordinatorService) -> APIRouter:
     router.include_router(federation_pages(service), dependencies=seen_by_all)
     router.include_router(model_pages(service), dependencies=seen_by_all)
     router.include_router(stop_page(service))
-
-    @router.get("/", dependencies=seen_by_all)
-    def front() -> Response:
-        return RedirectResponse("/federation", status_code=303)
+    desk = service.evidence
+    router.include_router(decision_pages(desk, roles=EVERYBODY, considered=lambda _: _CONSIDERED))
+    router.include_router(evidence_pages(desk, roles=EVERYBODY))
 
     @router.get("/insight", dependencies=seen_by_all)
     def insight(request: Request) -> Response:
