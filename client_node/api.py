@@ -13,6 +13,7 @@
     GET  /v1/alerts              open alerts; /v1/alerts/stream sends each change
     POST /v1/replies, /v1/compensations, /v1/approvals/...   (`client_node.approvals_api`)
     POST /v1/journeys, /v1/moments                           (`client_node.customers_api`)
+    POST /v1/campaigns           one wording for a cohort     (`client_node.campaigns_api`)
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
     POST /v1/withdrawals         a person's withdrawal, in one step: 202 where it is yet to be told
@@ -47,6 +48,7 @@ from audit.trace_api import trace_router
 from client_node import wire
 from client_node.approvals_api import approvals_router, proposals_router
 from client_node.budget_words import remaining, to_dict
+from client_node.campaigns_api import campaigns_router
 from client_node.customers_api import customers_router
 from client_node.errors import (
     AccessDenied,
@@ -153,6 +155,7 @@ def _router(service: NodeService) -> APIRouter:
     router.include_router(opening_router(service))
     router.include_router(webhooks_router(service.webhooks))
     router.include_router(customers_router(service.room.customers, service.people))
+    router.include_router(campaigns_router(service.room.campaigns, service.people))
     return router
 
 

@@ -27,6 +27,7 @@ from client_node.api import MAX_BODY_BYTES, create_app
 from client_node.approvals_cli import approvals_app
 from client_node.budget_ledger import BudgetLedger
 from client_node.budget_words import remaining, to_dict
+from client_node.campaigns_cli import campaigns_app
 from client_node.connections import ConnectionGuard, ConnectionPolicy, install
 from client_node.evidence_cli import add_commands as add_evidence
 from client_node.internal_api import create_internal_app
@@ -49,6 +50,7 @@ app.add_typer(key_app, name="key")
 app.add_typer(personal_app, name="personal")
 app.add_typer(approvals_app, name="approvals")
 app.add_typer(webhooks_app, name="webhooks")
+app.add_typer(campaigns_app, name="campaigns")
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

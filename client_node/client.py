@@ -81,6 +81,20 @@ class WaitingItem(TypedDict):
     expires_at: float
 
 
+class CampaignReply(TypedDict):
+    """A cohort's one wording (done), a referral (refer), or why nothing is said (abstained)."""
+
+    campaign: str
+    answer: str
+    wording: NotRequired[str | None]
+    because: NotRequired[str]
+    do: NotRequired[str]
+    text: NotRequired[str]
+    audience: NotRequired[list[str]]
+    counts: NotRequired[dict[str, float]]
+    rules: NotRequired[list[str]]
+
+
 class CorrectionReply(TypedDict):
     """What became of a correction; `rules` say why it is not learned from."""
 
@@ -132,6 +146,10 @@ class NodeClient:
     def journey(self, customer: str, conversation: str | None = None) -> dict[str, Any]:
         """Return the expressed cues of a customer's session."""
         return self._post("/v1/journeys", {"customer": customer, "conversation": conversation})
+
+    def campaign(self, **asked: Any) -> CampaignReply:
+        """Have a campaign worded for a whole cohort; see `POST /v1/campaigns`."""
+        return cast("CampaignReply", self._post("/v1/campaigns", asked))
 
     def consent(self, grants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Record many people's consents: all or none; return their receipts."""

@@ -66,6 +66,10 @@ class TurnUndecodable(TurnInvalid):
     """Reject bytes that are not UTF-8 text."""
 
 
+class CohortRefused(TurnInvalid):
+    """Refuse a cohort that is not defined by ordinary attributes alone."""
+
+
 class LabelUnknown(TurnInvalid):
     """Reject a label that the node's policy does not map to a regulated family."""
 

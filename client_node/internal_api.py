@@ -6,6 +6,7 @@
     POST /internal/updates      update, JSON             → sealed `update`
     POST /internal/releases     sealed release           → sealed `release-loaded`, or `refusal`
          /internal/approvals    the operator's, `client_node.approvals_api`
+         /internal/campaigns    the operator's, `client_node.campaigns_api`
          /internal/personal     the operator's, `client_node.personal_api`
     /v1/log-keys                the operator's commands about the log's keys (`audit.key_api`)
 
@@ -27,9 +28,11 @@ from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_h
 from audit.key_api import key_router
 from audit.rotation import KeyDesk
 from client_node.approvals_api import approvals_router
+from client_node.campaigns_api import campaigns_router
 from client_node.errors import (
     ApprovalRefused,
     ApprovalUnknown,
+    CohortRefused,
     LocalHeadRefused,
     NodeError,
     ReleaseRejected,
@@ -42,7 +45,7 @@ from client_node.personal_api import personal_router
 from client_node.service import NodeService
 from client_node.webhooks_api import webhooks_router
 from models.bags import Bags
-from policies.errors import UndertoneError
+from policies.errors import MessageBlocked, UndertoneError
 
 MAX_BODY_BYTES = 17 * 2**20
 STATUSES: dict[type[UndertoneError], int] = {
@@ -51,6 +54,8 @@ STATUSES: dict[type[UndertoneError], int] = {
     ApprovalUnknown: 404,
     ApprovalRefused: 409,
     TurnUnknown: 404,
+    CohortRefused: 422,
+    MessageBlocked: 409,
     NodeError: 503,
     AuditError: 409,
 }
@@ -67,6 +72,8 @@ def create_internal_app(service: NodeService) -> FastAPI:
     app.include_router(personal_router(service.personalisation))
     app.include_router(approvals_router(service.room.proposals), prefix="/internal")
     app.include_router(webhooks_router(service.webhooks), prefix="/internal")
+    campaigns = campaigns_router(service.room.campaigns, service.people)
+    app.include_router(campaigns, prefix="/internal")
 
     @app.post("/internal/enrolment")
     async def enrolment(request: Request) -> Response:

@@ -231,6 +231,8 @@ def _doors(checked: Checked, found: Foundation, judgement: Judgement, parts: Par
         cache=found.cache,
         vault=found.vault,
         log=found.log,
+        ledger=found.ledger,
+        policy=checked.policy,
         redactor=checked.redactor,
         plain_encoder=lambda: parts.encoder or Encoder.load(path, adapter={}),
         connections=ConnectionPolicy(allowed=checked.policy.connections),

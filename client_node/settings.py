@@ -44,6 +44,7 @@ class NodeSettings(ServiceSettings):
     is left out, above `most_turns` a turn is refused for a second (`client_node.load`).
     `panel_frames` are the origins whose pages may frame the agent's panel. `webhooks_file` names to
     whom alerts are told (`client_node.webhook_targets`).
+    A campaign's wording is answered after `campaign_s`, whoever was counted.
     """
 
     model_config = SettingsConfigDict(env_prefix="UNDERTONE_NODE_", extra="forbid", frozen=True)
@@ -80,6 +81,7 @@ class NodeSettings(ServiceSettings):
     redress_file: Path | None = None
     webhooks_file: Path | None = None
     approval_s: float = Field(default=3600.0, gt=0, le=86_400)
+    campaign_s: float = Field(default=2.0, gt=0, le=60)
     calm_floor: int = Field(default=10, ge=2)
     panel_frames: tuple[
         Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?$")], ...

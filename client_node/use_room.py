@@ -21,6 +21,7 @@ from audit.log import EvidenceLog
 from audit.signing import VerifyKey
 from client_node.approvals import Approvals
 from client_node.articles import Articles
+from client_node.budget_ledger import BudgetLedger
 from client_node.connections import ConnectionPolicy
 from client_node.errors import StartRefused
 from client_node.hints import ApprovedHints, shipped_hints, signed_hints
@@ -46,12 +47,14 @@ from client_node.uses.hold_back import HoldBack
 from client_node.uses.journey import Journey
 from client_node.uses.proposals import Proposals
 from client_node.uses.reply import Reply, ReplyRelease
+from client_node.uses.segments import Campaigns
 from client_node.uses.use import Described
 from client_node.vault import Vault
 from models.encoder import Encoder
 from models.message_guard import MessageGuard
 from policies.clock import Clock
 from policies.decision import Decides
+from policies.terms import NodePolicy
 from policies.vocabulary import NodeId
 
 
@@ -65,6 +68,8 @@ class Doors:
     cache: StandingCache
     vault: Vault
     log: EvidenceLog
+    ledger: BudgetLedger
+    policy: NodePolicy
     redactor: Redacts
     plain_encoder: Callable[[], Encoder]
     connections: ConnectionPolicy
@@ -83,6 +88,7 @@ class UseRoom:
     approvals: Approvals
     proposals: Proposals
     customers: CustomerDesk
+    campaigns: Campaigns
     load: Load
     replays: Replays
     live: Live
@@ -93,7 +99,7 @@ class UseRoom:
     def described(self) -> list[Described]:
         """Return what every use here is for."""
         own = (self.proposals.reply, self.proposals.release)
-        asked = (self.customers.journey, self.customers.hold_back)
+        asked = (self.customers.journey, self.customers.hold_back, self.campaigns)
         return [*self.uses.described(), *(use.described for use in (*own, *asked))]
 
 
@@ -159,6 +165,19 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         approvals=approvals,
         proposals=proposals,
         customers=customers,
+        campaigns=Campaigns(
+            node=doors.node,
+            policy=doors.policy,
+            gate=doors.gate,
+            cache=doors.cache,
+            vault=doors.vault,
+            ledger=doors.ledger,
+            log=doors.log,
+            guard=guard,
+            clock=doors.clock,
+            new_id=doors.new_id,
+            answer_s=settings.campaign_s,
+        ),
         load=Load(crowded=settings.crowded_turns, most=settings.most_turns),
         replays=Replays(clock=doors.clock),
         live=Live(),

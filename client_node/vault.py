@@ -268,6 +268,37 @@ class Vault:
             if features is not None and label is not None
         ]
 
+    def open_readings(
+        self, *, reading: Permit, counting: Permit, now: float
+    ) -> dict[SubjectId, list[bytes]]:
+        """Return the session's service copies of everybody whom both permits name, for a count.
+
+        Raises:
+            PermitInvalid: Not a permit to read for service, or not one to count, now.
+            VaultError: A record was changed, or the disk refuses.
+        """
+        reading.cover(action=Action.INFER, purpose=Purpose.SERVICE, subject=None, now=now)
+        aggregate = Purpose.AGGREGATE_REPORTING
+        counting.cover(action=Action.COUNT, purpose=aggregate, subject=None, now=now)
+        name, people = Purpose.SERVICE.value, reading.subjects & counting.subjects
+        query = (
+            select(SealedRecord)
+            .where(SealedRecord.purpose == name)
+            .where(col(SealedRecord.created_at) >= now - SESSION_S)
+        )
+        try:
+            with self._session() as session:
+                rows = [row for row in session.exec(query) if row.subject in people]
+            items = [(SubjectId(r.subject), name, r.sealed, _context(r.turn, name)) for r in rows]
+            opened = self._keystore.open_many(items)
+        except (KeystoreError, SQLAlchemyError) as error:
+            raise VaultError(f"records cannot be opened: {type(error).__name__}") from error
+        found: dict[SubjectId, list[bytes]] = {}
+        for row, copy in zip(rows, opened, strict=True):
+            if copy is not None:
+                found.setdefault(SubjectId(row.subject), []).append(copy)
+        return found
+
     def kept(self, subject: SubjectId) -> list[Kept]:
         """Return which copies are kept of a person's turns, oldest first; nothing is opened.
 
