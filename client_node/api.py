@@ -1,6 +1,6 @@
 """The branch's interface to its node: HTTP on loopback, TLS elsewhere, a key per integration.
 
-    GET  /healthz                anyone
+    GET  /healthz                anyone; /openapi.json and /asyncapi.json describe the interface
     GET  /v1/status              release, age of standing, log, training
     GET  /v1/budget              what a person at this node may have lost, and may still
     POST /v1/turns               a turn of conversation, and its trend (`client_node.pipeline`)
@@ -47,6 +47,7 @@ from audit.telemetry import span
 from audit.trace_api import trace_router
 from client_node import wire
 from client_node.approvals_api import approvals_router, proposals_router
+from client_node.asyncapi import document
 from client_node.budget_words import remaining, to_dict
 from client_node.campaigns_api import campaigns_router
 from client_node.customers_api import customers_router
@@ -120,6 +121,10 @@ def create_app(service: NodeService) -> FastAPI:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/asyncapi.json", include_in_schema=False)
+    async def asyncapi() -> dict[str, Any]:
+        return document(VERSION, wire.taken_schemas())
 
     app.include_router(_router(service), dependencies=[Depends(_authenticated(service))])
     app.include_router(own_data_router(service), dependencies=[Depends(_authenticated(service))])

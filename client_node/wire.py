@@ -232,6 +232,15 @@ class ProofIn(Shape):
     kind: RoundKind = RoundKind.TRAIN
 
 
+def taken_schemas() -> dict[str, Any]:
+    """Return the JSON schemas of what the socket takes, by name, with whatever they name."""
+    found: dict[str, Any] = {}
+    for shape in (TurnIn, CorrectionIn):
+        schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+        found |= schema.pop("$defs", {}) | {shape.__name__: schema}
+    return found
+
+
 def answer_to_dict(answer: Answer) -> dict[str, Any]:
     """Return a turn's answer as JSON values; cues are expressed, never a truth (rule 26)."""
     reading = answer.reading

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.node_load import measure
+from tests.bench.node_load import FLAT_MIB, measure
 
 MINUTES = 30
-FLAT_MIB = 48.0
 
 
 @pytest.mark.soak
