@@ -16,6 +16,10 @@
     POST /v1/campaigns           one wording for a cohort     (`client_node.campaigns_api`)
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
+    POST /v1/invitations         ask by a page: a kiosk's code, as a picture, or a link
+    POST /v1/unconfirmed-consents  a yes that counts when the customer confirms it
+    POST /v1/telephone-events    a digit pressed, signed by the telephone system
+    GET  /v1/notices/{version}   a notice's texts and their digests, to be shown
     POST /v1/withdrawals         a person's withdrawal, in one step: 202 where it is yet to be told
     GET  /v1/withdrawals/{record}   where it stands, with the receipt, for a week
     POST /v1/requests            a person's request: access, erasure, and the other rights
@@ -37,7 +41,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from audit.batch import Membership, verify_batch_proof
@@ -60,6 +64,8 @@ from client_node.errors import (
     NodeError,
     Overloaded,
     RecalibrationRefused,
+    TelephoneEventInvalid,
+    TelephoneEventReplayed,
     TooManyWatchers,
     TrustRefused,
     TrustUnavailable,
@@ -80,6 +86,7 @@ from client_node.training import limits_of
 from client_node.uses_api import uses_router
 from client_node.webhooks_api import webhooks_router
 from client_node.withdrawals import WithdrawalState, withdrawal_to_dict
+from policies.canonical import digest_bytes
 from policies.errors import MessageBlocked, PermitInvalid, PolicyInvalid, UndertoneError
 from policies.vocabulary import RunId, Use
 
@@ -97,6 +104,8 @@ STATUSES: dict[type[UndertoneError], int] = {
     TrustRefused: 409,
     DeliveryUnknown: 404,
     WithdrawalUnknown: 404,
+    TelephoneEventInvalid: 422,
+    TelephoneEventReplayed: 409,
     TooManyWatchers: 429,
     Overloaded: 429,
     RecalibrationRefused: 409,
@@ -154,6 +163,7 @@ def _router(service: NodeService) -> APIRouter:
     _add_views(router, service)
     _add_turns(router, service)
     _add_people(router, service)
+    _add_asking(router, service)
     router.include_router(uses_router(service))
     router.include_router(proposals_router(service.room.proposals))
     router.include_router(approvals_router(service.room.proposals))
@@ -267,6 +277,34 @@ def _add_people(router: APIRouter, service: NodeService) -> None:
     @router.post("/pseudonyms")
     def pseudonyms(said: wire.CustomerIn) -> dict[str, str]:
         return {"subject": service.people.subject(said.customer)}
+
+
+def _add_asking(router: APIRouter, service: NodeService) -> None:
+    @router.post("/invitations", status_code=201)
+    def invitations(said: wire.InvitationIn) -> dict[str, Any]:
+        more = said.model_dump(include={"channel", "minutes", "confirm_hours"}, exclude_none=True)
+        return service.people.invite(said.customer, said.grant() | more)
+
+    @router.post("/unconfirmed-consents", status_code=201)
+    def unconfirmed(said: wire.UnconfirmedIn) -> dict[str, Any]:
+        one = said.consent
+        return service.people.await_confirmation(one.customer, one.grant(), said.confirm_hours)
+
+    @router.post("/telephone-events", status_code=201)
+    async def telephone_events(request: Request) -> dict[str, Any]:
+        return await run_in_threadpool(service.telephone.take, await request.body())
+
+    @router.get("/notices/{version}")
+    def notices(version: Annotated[int, Path(ge=1)]) -> dict[str, Any]:
+        found = service.client.notice(version)
+        texts, short = found["texts"], found.get("short", {})
+        return {
+            "version": version,
+            "texts": texts,
+            "digests": {one: digest_bytes(text.encode()) for one, text in texts.items()},
+            "short": short,
+            "short_digests": {one: digest_bytes(text.encode()) for one, text in short.items()},
+        }
 
 
 def node_status(service: NodeService) -> dict[str, Any]:

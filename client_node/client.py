@@ -104,6 +104,39 @@ class CorrectionReply(TypedDict):
     rules: list[str]
 
 
+class InvitationReply(TypedDict):
+    """Where a customer answers: `page` and `code`, its picture, at the trust service's address."""
+
+    record: str
+    invitation_token: str
+    page: str
+    code: str
+    until: int
+    confirmation_token: NotRequired[str]
+
+
+class UnconfirmedReply(TypedDict):
+    """A yes that waits; the token goes to the customer by another way."""
+
+    record: str
+    confirmation_token: str
+    until: int
+
+
+class ReviewedDecision(TypedDict):
+    """One decision as a person judged it, and what is left to do by hand."""
+
+    request: str
+    decision: str
+    outcome: str
+    action: str
+    use: str | None
+    allowed: bool
+    turn: str | None
+    decided_at: float
+    do: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeClient:
     """Asks one node. `http` has its address and the key; `pause` waits some seconds."""
@@ -155,6 +188,32 @@ class NodeClient:
         """Record many people's consents: all or none; return their receipts."""
         found = self._post("/v1/consents/batch", {"consents": list(grants)})
         return cast("list[dict[str, Any]]", found["receipts"])
+
+    def notice(self, version: int) -> dict[str, Any]:
+        """Return a notice's texts by language and their digests, to be shown and sent back."""
+        return self._ask("GET", f"/v1/notices/{version}")
+
+    def invite(
+        self, customer: str, purposes: Sequence[str], *, channel: str, **more: Any
+    ) -> InvitationReply:
+        """Ask a customer by a page; see `POST /v1/invitations` for what else may be said."""
+        body = {"customer": customer, "purposes": list(purposes), "channel": channel, **more}
+        return cast("InvitationReply", self._post("/v1/invitations", body))
+
+    def await_confirmation(
+        self, consent: Mapping[str, Any], *, confirm_hours: int = 48
+    ) -> UnconfirmedReply:
+        """Record a yes that counts when the customer confirms it by the token."""
+        body = {"consent": dict(consent), "confirm_hours": confirm_hours}
+        return cast("UnconfirmedReply", self._post("/v1/unconfirmed-consents", body))
+
+    def pressed(self, envelope: bytes) -> dict[str, Any]:
+        """Pass on the telephone system's own signed event; return the receipt."""
+        return self._ask("POST", "/v1/telephone-events", json.loads(envelope))
+
+    def reviews(self) -> list[ReviewedDecision]:
+        """Return what people decided on looking at this node's decisions again."""
+        return cast("list[ReviewedDecision]", self._ask("GET", "/v1/reviews")["reviews"])
 
     def panel(self, by: str) -> str:
         """Open a panel for somebody named; return its address at the node."""

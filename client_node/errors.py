@@ -120,6 +120,14 @@ class DeliveryUnknown(NodeError):  # noqa: N818
     """Report that no webhook of that id is kept here, or not any more."""
 
 
+class TelephoneEventInvalid(NodeError):  # noqa: N818
+    """Report a telephone event that no enrolled system signed just now."""
+
+
+class TelephoneEventReplayed(NodeError):  # noqa: N818
+    """Report a telephone event that was taken before."""
+
+
 class StandingRejected(NodeError):  # noqa: N818
     """Reject an envelope of standing that may not be applied."""
 

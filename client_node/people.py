@@ -68,6 +68,39 @@ class People:
         self.withdrawing.forward()
         return self.client.grant(self.named(customer, grant))
 
+    def refuse(self, customer: str, purposes: Sequence[str]) -> dict[str, Any]:
+        """Record a no to these purposes; return its receipt.
+
+        Raises:
+            TrustUnavailable: It was not recorded.
+        """
+        said = {"subject": self.subject(customer), "purposes": list(purposes)}
+        receipt = self.client.choice("refusals", said)
+        self._hear()
+        return receipt
+
+    def invite(self, customer: str, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask by a page; return where it is, its code as a picture, and until when it is open.
+
+        Raises:
+            TrustRefused: The rules refuse to ask now (rule 18), or nobody could answer it.
+            TrustUnavailable: Nobody was asked.
+        """
+        taken = self.client.choice("invitations", {**said, "subject": self.subject(customer)})
+        page = f"/consent/{taken['invitation_token']}"
+        return taken | {"page": page, "code": f"{page}/code.svg"}
+
+    def await_confirmation(
+        self, customer: str, grant: Mapping[str, Any], confirm_hours: int
+    ) -> dict[str, Any]:
+        """Record a yes that counts when its token comes back; return the token.
+
+        Raises:
+            TrustUnavailable: It was not recorded.
+        """
+        said = {"grant": self.named(customer, grant), "confirm_hours": confirm_hours}
+        return self.client.choice("unconfirmed-consents", said)
+
     def consent_many(self, grants: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
         """Record many customers' consents, all or none; return their receipts in order.
 

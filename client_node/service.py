@@ -49,6 +49,7 @@ from client_node.round_answers import RoundAnswers
 from client_node.settings import NodeSettings, parse_key
 from client_node.standing_cache import StandingCache
 from client_node.standing_keeper import StandingKeeper
+from client_node.telephone import Telephone
 from client_node.training import Training, limits_of
 from client_node.trust_client import TrustClient
 from client_node.use_room import Doors, UseRoom, open_uses
@@ -61,6 +62,7 @@ from client_node.withdrawing import Withdrawing
 from client_node.witnesses import Witnesses
 from models.encoder import Encoder
 from models.errors import ModelError
+from policies.clock import Clock
 from policies.current import Current
 from policies.errors import PolicyError
 from policies.permit import Permit
@@ -89,6 +91,7 @@ class NodeService:
     client: TrustClient
     keeper: StandingKeeper
     people: People
+    telephone: Telephone
     pipeline: Pipeline
     labels: Labels
     room: UseRoom
@@ -188,6 +191,9 @@ def _assemble(checked: Checked, parts: Parts, opened: ExitStack) -> NodeService:
     keeper.withdrawing = withdrawing = _withdrawing(client, found, keeper)
     withdrawing.resume()
     pipeline = _pipeline(checked, found, judgement, room, parts)
+    people = People(
+        key=checked.pseudonym_key, client=client, keeper=keeper, withdrawing=withdrawing
+    )
     service = NodeService(
         node=policy.node,
         settings=settings,
@@ -203,9 +209,8 @@ def _assemble(checked: Checked, parts: Parts, opened: ExitStack) -> NodeService:
         releases=judgement.releases,
         client=client,
         keeper=keeper,
-        people=People(
-            key=checked.pseudonym_key, client=client, keeper=keeper, withdrawing=withdrawing
-        ),
+        people=people,
+        telephone=_telephone(settings, people, parts.clock, opened),
         pipeline=pipeline,
         labels=_labels(policy, found, judgement.gate),
         room=room,
@@ -220,6 +225,21 @@ def _assemble(checked: Checked, parts: Parts, opened: ExitStack) -> NodeService:
     )
     _make_ready(service, judgement.rules.current)
     return service
+
+
+def _telephone(
+    settings: NodeSettings, people: People, clock: Clock, opened: ExitStack
+) -> Telephone:
+    keys = [parse_key("telephone_keys", text) for text in settings.telephone_keys]
+    telephone = Telephone(
+        settings.folder / "telephone.db",
+        keys={key.name: key for key in keys},
+        yes=settings.telephone_scripts,
+        people=people,
+        clock=clock,
+    )
+    opened.callback(telephone.close)
+    return telephone
 
 
 def _doors(checked: Checked, found: Foundation, judgement: Judgement, parts: Parts) -> Doors:

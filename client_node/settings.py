@@ -42,6 +42,8 @@ class NodeSettings(ServiceSettings):
     are given. What waits for a person's yes waits `approval_s`; `calm_floor` is the smallest
     cohort of the test over calm customers (rule 14). Above `crowded_turns` under way optional work
     is left out, above `most_turns` a turn is refused for a second (`client_node.load`).
+    `telephone_keys` are the keys by which telephone systems sign what was pressed, and
+    `telephone_scripts` the digit that says yes in each script (`client_node.telephone`).
     `panel_frames` are the origins whose pages may frame the agent's panel. `webhooks_file` names to
     whom alerts are told (`client_node.webhook_targets`).
     A campaign's wording is answered after `campaign_s`, whoever was counted.
@@ -86,6 +88,11 @@ class NodeSettings(ServiceSettings):
     panel_frames: tuple[
         Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?$")], ...
     ] = ()
+    telephone_keys: tuple[str, ...] = ()
+    telephone_scripts: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")],
+        Annotated[str, Field(pattern=r"^[0-9*#]$")],
+    ] = Field(default_factory=dict)
     crowded_turns: int = Field(default=48, ge=1)
     most_turns: int = Field(default=256, ge=1)
     retention: Path | None = None

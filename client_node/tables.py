@@ -173,6 +173,15 @@ class WebhookRow(Row, table=True):
     reason: str | None = None
 
 
+class TelephoneEventRow(Row, table=True):
+    """One event of a telephone system that was taken; it names nobody."""
+
+    __tablename__ = "telephone_event"
+
+    event: str = Field(primary_key=True)
+    at: int = Field(index=True)
+
+
 class CalmPassRow(Row, table=True):
     """One passing of the test over calm customers (rule 14), and who brought the figures."""
 

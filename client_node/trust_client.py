@@ -25,6 +25,7 @@ BULK_TIMEOUT_S = 60.0
 MAX_ANSWER_BYTES = 17 * 2**20
 REFUSALS = frozenset({400, 403, 404, 409, 410, 413, 422})
 """Answers that are the same however often it is asked."""
+_LONGEST_REASON = 600
 
 
 class TrustClient:
@@ -135,6 +136,14 @@ class TrustClient:
         """
         return _object(self._send("POST", "/v1/withdrawals", body))
 
+    def choice(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Record what a person chose or is asked (`refusals`, `invitations`, ...).
+
+        Raises:
+            TrustUnavailable: As in `standing`; it was not recorded.
+        """
+        return _object(self._send("POST", f"/v1/{what}", body))
+
     def request(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Open a customer's request under the pseudonym; return its state and token.
 
@@ -185,7 +194,7 @@ class TrustClient:
                 f"the trust service did not answer ({type(error).__name__})"
             ) from error
         if answer.status_code in REFUSALS:
-            raise TrustRefused(f"the trust service refused ({answer.status_code})")
+            raise TrustRefused(_detail(answer))
         if not answer.is_success:
             raise TrustUnavailable(f"the trust service answered {answer.status_code}")
         if len(answer.content) > MAX_ANSWER_BYTES:
@@ -200,6 +209,15 @@ def _context(authority: Path | None) -> ssl.SSLContext:
         raise TrustUnavailable(
             f"the trust service's authority cannot be read: {authority}"
         ) from error
+
+
+def _detail(answer: httpx.Response) -> str:
+    """Return the service's own line, which never has a word of what was sent."""
+    try:
+        detail = str(json.loads(answer.content)["detail"])[:_LONGEST_REASON]
+    except (ValueError, KeyError, TypeError):
+        detail = "no reason was given"
+    return f"the trust service refused ({answer.status_code}): {detail}"
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -6,15 +6,19 @@ has an example: examples of personal data end up in logs and demos.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from client_node.errors import TelephoneEventInvalid
 from client_node.hints import Step
 from client_node.turn import Answer, Turn, UseAnswer
 from client_node.uses.queue import QueueState, WaitingCall
 from client_node.uses.routing import Agent
-from consent.wire import Reference, ShownIn
+from consent.capture import Channel as ConsentChannel
+from consent.capture import Layer
+from consent.wire import Evidence, Reference, ShownIn
 from models.conversation import Outlook
 from policies.terms import RoundKind
 from policies.vocabulary import (
@@ -169,30 +173,97 @@ class GuardianIn(Shape):
     evidence: Annotated[str, Field(max_length=64)]
 
 
-class ConsentIn(Shape):
-    """A person's consent, under their customer id; the trust service checks it again."""
+class AskedIn(Shape):
+    """What a person is asked for."""
 
-    customer: Id
     purposes: Annotated[frozenset[Purpose], Field(min_length=1)]
     modalities: Annotated[frozenset[Modality], Field(min_length=1)]
     notice_version: Annotated[int, Field(ge=1)]
-    act: Annotated[str, Field(max_length=64)]
+
+
+class AgreedTo(AskedIn):
+    """What a person agrees to, and what the company knows of them."""
+
     role: Role = Role.CUSTOMER
     age: AgeBand = AgeBand.UNKNOWN
     vulnerabilities: frozenset[Vulnerability] = frozenset()
-    informed: Annotated[bool, Field(strict=True)]
     valid_days: Annotated[int, Field(ge=1, le=730)]
     jurisdiction: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] = "EU"
+
+    def grant(self) -> dict[str, Any]:
+        """Return it as the trust service takes it, without any customer id."""
+        apart = {"customer", "channel", "minutes", "confirm_hours"}
+        value = self.model_dump(mode="json", exclude=apart, exclude_none=True)
+        return value | {
+            name: sorted(value[name]) for name in ("purposes", "modalities", "vulnerabilities")
+        }
+
+
+class ConsentIn(AgreedTo):
+    """A person's consent, under their customer id; the trust service checks it again."""
+
+    customer: Id
+    act: Annotated[str, Field(max_length=64)]
+    informed: Annotated[bool, Field(strict=True)]
     shown: ShownIn | None = None
     capture: CaptureIn | None = None
     guardian: GuardianIn | None = None
 
-    def grant(self) -> dict[str, Any]:
-        """Return the grant as the trust service takes it, without the customer id."""
-        value = self.model_dump(mode="json", exclude={"customer"}, exclude_none=True)
-        return value | {
-            name: sorted(value[name]) for name in ("purposes", "modalities", "vulnerabilities")
-        }
+    @model_validator(mode="after")
+    def _not_by_telephone(self) -> Self:
+        if self.shown is not None and self.shown.channel is ConsentChannel.IVR:
+            raise ValueError("a digit comes as the telephone system's own event")
+        return self
+
+
+class HeardIn(Shape):
+    """What of the notice the menu read out."""
+
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+    text_digest: Evidence
+    layer: Layer = Layer.SHORT
+
+
+class PressedIn(Shape):
+    """The body of the envelope."""
+
+    event: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+    at: Annotated[int, Field(ge=0, le=2**40)]
+    customer: Id
+    call: Reference
+    script: Reference
+    pressed: Annotated[str, Field(pattern=r"^[0-9*#]$")]
+    shown: HeardIn
+    consent: AgreedTo
+
+
+def pressed_in(body: Mapping[str, Any]) -> PressedIn:
+    """Read a telephone event's body.
+
+    Raises:
+        TelephoneEventInvalid: A field is missing or wrong; it is named, and nothing in it.
+    """
+    try:
+        return PressedIn.model_validate(body)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        raise TelephoneEventInvalid(f"the telephone event is wrong at {where}") from None
+
+
+class InvitationIn(AgreedTo):
+    """A customer is asked by a page: a kiosk's code or a link. The trust service checks it."""
+
+    customer: Id
+    channel: Annotated[str, Field(max_length=8)]
+    minutes: Annotated[int, Field(ge=1, le=60 * 24 * 14)] = 15
+    confirm_hours: Annotated[int, Field(ge=1, le=24 * 14)] | None = None
+
+
+class UnconfirmedIn(Shape):
+    """A yes that counts once its person confirms it, by a token that is sent to them."""
+
+    consent: ConsentIn
+    confirm_hours: Annotated[int, Field(ge=1, le=24 * 14)] = 48
 
 
 class ConsentsIn(Shape):

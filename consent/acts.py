@@ -61,6 +61,7 @@ class Acts:
         clock: Clock,
         recorder: Recorder,
         holds: HoldBook,
+        takes_uncaptured: Callable[[float], bool],
     ) -> None:
         self._ledger = ledger
         self._log = log
@@ -70,6 +71,7 @@ class Acts:
         self._clock = clock
         self._recorder = recorder
         self._holds = holds
+        self._takes_uncaptured = takes_uncaptured
         self._lock = threading.Lock()
         self._doomed: set[SubjectId] = set()
 
@@ -175,10 +177,21 @@ class Acts:
         self._check_not_objected(wanted)
         for subject, granted in wanted:
             check_captured(granted.act, granted.shown, granted.capture)
+            self._check_proven(granted)
             self._check_shown(granted)
             _check_apart(granted)
             _check_guardian(subject, granted)
         self._check_proof_is_new(company, wanted)
+
+    def _check_proven(self, granted: Granted) -> None:
+        """Return if there is proof (GDPR 7(1)), or the time to do without it is not over."""
+        proven = granted.capture is not None or granted.confirms is not None
+        if not proven and not self._takes_uncaptured(self._clock()):
+            raise RequestInvalid(
+                "a consent comes with its channel and the proof of its capture (GDPR 7(1)): send "
+                "`shown` and `capture`; the setting uncaptured_until gives time to change over",
+                field="capture",
+            )
 
     def _check_shown(self, granted: Granted) -> None:
         if granted.shown is None:

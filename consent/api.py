@@ -11,6 +11,7 @@
     *    /v1/refusals, ...           `consent.choices_api`: put off, refused, ended; states
     *    /v1/invitations, ...        `consent.asking_api`: asked, confirmed, running out
     *    /consent/{token}, /choices  `consent.consent_page_api`: the person's own pages
+    GET  /consent/{token}/code.svg   the page's address as a picture (`consent.code_api`)
     GET  /v1/standing                node         ?after=SEQ&wait_s=N; long poll
     POST /v1/acknowledgements        node
     POST /v1/decisions               node         {request}
@@ -61,6 +62,7 @@ from consent.asking_api import asking_router
 from consent.budgets import budget_sections
 from consent.bundle_api import bundle_router
 from consent.capture import Layer
+from consent.code_api import code_router
 from consent.consent_page_api import consent_pages
 from consent.document_api import document_router
 from consent.errors import (
@@ -120,6 +122,7 @@ def create_app(service: TrustService) -> FastAPI:
     app.include_router(choices_api.router(service, partial(_signed_by_node, service)))
     app.include_router(asking_router(service, partial(_signed_by_node, service)))
     app.include_router(consent_pages(service))
+    app.include_router(code_router(service))
     add_rights(app, service, _signed_by_node)
     app.include_router(trace_router(service.log))
     operator = [only(StaffRole.OPERATOR)]

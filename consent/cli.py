@@ -17,13 +17,14 @@ import typer
 from audit.export_spans import start_telemetry
 from audit.portal.cli import staff_app
 from audit.serve import serve as serve_app
-from audit.terminal import FAILED, CommandLine, emit
+from audit.terminal import FAILED, CommandLine, complain, emit
 from consent.api import create_app
 from consent.bundle_cli import bundles_app
 from consent.consent_cli import consent_app
 from consent.document_cli import documents_app
 from consent.errors import RequestInvalid, SettingsInvalid
 from consent.evidence_cli import add_commands as add_evidence
+from consent.live_system import live_of
 from consent.log_cli import add_commands as add_log
 from consent.node_cli import key_app, node_app
 from consent.officer_cli import dpia_app, notice_app, stop_app
@@ -34,6 +35,7 @@ from consent.register_cli import breach_app, oversight_app, reminders
 from consent.remote import call
 from consent.retention_cli import archive_app, hold_app, retention_app
 from consent.rights_cli import requests_app
+from consent.ropa import ropa_gaps
 from consent.rules_cli import rules_app
 from consent.service import TrustService
 from consent.settings import TrustSettings
@@ -75,6 +77,8 @@ def serve(*, settings: Settings, as_json: AsJson = False) -> None:
         start_telemetry("undertone-trust", loaded)
         with closing(TrustService(loaded, clock=time.time)) as service:
             key = str(service.key.verify_key)
+            for gap in ropa_gaps(live_of(service)):
+                complain(f"receipts are incomplete: {gap}")
             service.retention.start()
             serve_app(
                 create_app(service),

@@ -1,4 +1,4 @@
-"""`undertone-trust consent`: confirm a yes by its token, and see how many consents run out."""
+"""`undertone-trust consent`: ask, confirm, object, restrict, and see how many run out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import typer
 
 from audit.terminal import emit
 from consent.options_cli import LOCAL, AsJson, Ca, Url, misuse_is_told, read_text
+from consent.person_cli import invite, object_to, restrict
 from consent.remote import call
 from consent.staff_call import staff_call
 
 consent_app = typer.Typer(help="People's consents.", no_args_is_help=True)
+consent_app.command("invite")(invite)
+consent_app.command("object")(object_to)
+consent_app.command("restrict")(restrict)
 
 
 @consent_app.command("confirm")

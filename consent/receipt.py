@@ -15,6 +15,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from consent.basis import strictest
 from consent.capture import Layer, Relation
 from consent.notice import Notice
 from consent.records import (
@@ -183,6 +184,7 @@ def _grant_particulars(
             "dpv:hasDataTransfer": [],
             "dpv:hasDuration": {"dct:valid": until, "undertone:days": granted.valid_days},
             "dpv:hasIndicationMethod": granted.act,
+            "dpv:hasLegalBasis": strictest(granted.purposes).term,
             "dpv:isProvidedBy": {"undertone:withdraw": withdraw_at, "undertone:steps": 1},
             "dpv:hasNotice": _notice_particulars(granted, notice),
         }
@@ -196,7 +198,6 @@ def _of_recording() -> dict[str, Any]:
     return {
         "dpv:hasPersonalData": ["pd:VoiceCommunicationRecording"],
         "dpv:hasProcessing": ["dpv:Record", "dpv:Store"],
-        "dpv:hasLegalBasis": "eu-gdpr:A6-1-a",
         "dpv:hasTechnology": [],
         "undertone:retention": {"undertone:copies": "undertone:keptByController"},
     }
@@ -212,7 +213,6 @@ def _of_analysis(granted: Granted) -> dict[str, Any]:
     return {
         "dpv:hasPersonalData": ["pd:Emotion"],
         "dpv:hasProcessing": ["dpv:Infer", "dpv:Store", "dpv:Use"],
-        "dpv:hasLegalBasis": "eu-gdpr:A9-2-a",
         "dpv:hasTechnology": emotion_recognition if biometric else [],
         "undertone:retention": {
             "undertone:copies": "undertone:untilConsentEnds",

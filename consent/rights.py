@@ -121,6 +121,9 @@ REQUIRED: Mapping[Right, frozenset[EvidenceKind]] = MappingProxyType(
 ONE_NODE_DID_IT = frozenset({Right.RECTIFICATION, Right.REVIEW})
 """Where every node saying "nothing here" is not enough."""
 
+UNRECORDED = "not-recorded"
+"""What stands in steps of earlier versions that did not record it (migration 0005)."""
+
 COMPLETE, NOTHING_HERE = "complete", "nothing-here"
 """The answers of a node that count; any other leaves it missing."""
 
@@ -297,10 +300,16 @@ def _opened(step: Step) -> Case:
     )
 
 
+def _check_way(step: Step) -> None:
+    way = step.details["way"]
+    if way != UNRECORDED:
+        Way(way)
+
+
 def _identity_asked(case: Case, step: Step) -> Case:
     if case.identity is not None or case.asked_at is not None:
         raise Conflict("the identity is confirmed or asked for already: the clock is not paused")
-    Way(step.details["way"])  # the clock stands only once the person was asked
+    _check_way(step)  # the clock stands only once the person was asked
     return replace(case, asked_at=step.at)
 
 
@@ -317,7 +326,7 @@ def _extended(case: Case, step: Step) -> Case:
         raise Conflict("the time was extended already, and is so once at most (GDPR 12(3))")
     if datetime.fromtimestamp(step.at, tz=UTC).date() > due(case, now=step.at):
         raise Conflict("the first month is over: it can no longer be extended (GDPR 12(3))")
-    Way(step.details["way"])  # nobody's answer is put off before they were told why
+    _check_way(step)  # nobody's answer is put off before they were told why
     return replace(case, extension=Extension(step.details["reason"]))
 
 

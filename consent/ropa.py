@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from consent.basis import basis_of
 from consent.live import Live
 from policies.law import LAW
 from policies.vocabulary import Purpose
@@ -18,7 +19,7 @@ def ropa(live: Live) -> dict[str, Any]:
             {
                 "purpose": purpose.value,
                 "in_use": purpose in approved and not live.governance.stopped,
-                "legal_basis": "GDPR 6(1)(a) and 9(2)(a): explicit consent",
+                "legal_basis": basis_of(purpose).sentence(),
             }
             for purpose in Purpose
         ],

@@ -186,6 +186,7 @@ class TrustService:
             clock=self._clock,
             recorder=recorder,
             holds=self.holds,
+            takes_uncaptured=settings.takes_uncaptured,
         )
         self.answers = Answers(
             acts=self.acts, ledger=self.ledger, officer=self.officer, clock=self._clock

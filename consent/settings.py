@@ -17,6 +17,9 @@ An example; relative paths start at the settings file's folder:
                                             # Its password: a file, UNDERTONE_LOG_PASSWORD_FILE
     retention = "retention.toml"            # how long facts are kept; what ships without it
     archive = "/mnt/archive/trust"          # where old entries are sealed; nowhere without it
+    uncaptured_until = 2027-03-31           # grants without channel and proof are taken until
+                                            # then, to change over from a version that took them
+    public_url = "https://choices.example"  # where people reach their pages, for their codes
     auditors = ["auditor.example+0a1b2c3d+AQid="]  # whose cosignatures of our log count too
 
     coordinator = "coordinator"             # whose cards of releases are taken, as enrolled
@@ -37,6 +40,7 @@ A value may also come from the environment (`UNDERTONE_TRUST_PORT`), which wins 
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,6 +129,8 @@ class TrustSettings(ServiceSettings):
     storage: str = "EU"
     withdraw_at: str = "/v1/withdrawals"
     coordinator: str | None = None
+    uncaptured_until: date | None = None
+    public_url: Annotated[str, Field(pattern=r"^https://[^\s?#]+$")] | None = None
     parties: dict[str, Party] = Field(default_factory=dict)
     declared: Declared = Declared()
     portal: PortalSettings = PortalSettings()
@@ -155,6 +161,11 @@ class TrustSettings(ServiceSettings):
             name: folder / value for name in _PATHS if (value := getattr(self, name)) is not None
         }
         return self.model_copy(update=paths)
+
+    def takes_uncaptured(self, now: float) -> bool:
+        """Return whether a grant may still lack its channel and proof, at a Unix second."""
+        until = self.uncaptured_until
+        return until is not None and datetime.fromtimestamp(now, tz=UTC).date() <= until
 
     def ledger_url(self) -> str:
         """Return the database URL of the consent ledger."""

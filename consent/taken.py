@@ -32,6 +32,10 @@ _KINDS = frozenset(
     {EventKind.GRANT_RECORDED, EventKind.WITHDRAWAL_RECORDED, EventKind.CONSENT_MOVED}
 )
 MOST_BYTES = 256 * 1024
+NAMELESS = (
+    "It names the company by its id alone, without address and contact: ask for them "
+    "(GDPR 13(1)(a))."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ class Holds:
         purposes = [
             name.removeprefix("undertone:") for name in self.receipt.get("dpv:hasPurpose", [])
         ]
+        named = "dpv:hasName" in self.receipt["dpv:hasDataController"]
         of = f" for {', '.join(purposes)}" if purposes else ""
         company = self.receipt["dpv:hasDataController"]["dct:identifier"]
         return [
@@ -58,6 +63,7 @@ class Holds:
             f"This receipt is, to the character, what was recorded (log entry {self.log_index}).",
             f"The log is signed by the key {self.log_key}.",
             "It does not say what you chose later: each later choice has its own receipt.",
+            *([] if named else [NAMELESS]),
         ]
 
 

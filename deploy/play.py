@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from client_node.client import NodeClient, TurnReply
-from deploy.branch import ACT, GRANT_DAYS
+from deploy.branch import ACT, GRANT_DAYS, made_up
 from deploy.turns import Turn, sample_turns
 from policies.errors import UndertoneError
 from policies.vocabulary import Purpose
@@ -80,11 +80,12 @@ def play(
     return played
 
 
-def consents(conversations: Sequence[Sequence[Turn]]) -> list[dict[str, Any]]:
-    """Return what these made-up people agree to, once each."""
+def consents(conversations: Sequence[Sequence[Turn]], text_digest: str) -> list[dict[str, Any]]:
+    """Return what these made-up people agree to, once each, to a notice of this digest."""
     people = {turns[0].customer: turns[0] for turns in conversations}
     return [
-        {
+        made_up(text_digest)
+        | {
             "customer": turn.customer,
             "purposes": sorted(agreed(turn)),
             "modalities": ["text"],
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = chosen(sample_turns(), options.conversations)
         with httpx.Client(base_url=options.node, headers=headers, timeout=60.0) as http:
             client = NodeClient(http=http)
-            client.consent(consents(wanted))
+            client.consent(consents(wanted, client.notice(1)["digests"]["en"]))
             time.sleep(options.settle)
             print(f"panel: {options.node}{client.panel('player')}", file=sys.stderr)
             played = play(client, wanted, pause=lambda: time.sleep(options.pause))

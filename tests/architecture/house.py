@@ -47,6 +47,7 @@ STORES = frozenset(
         "audit.portal.accounts",
         "client_node.approvals",
         "client_node.reviews",
+        "client_node.telephone",
         "client_node.vault",
         "client_node.standing_cache",
         "client_node.releases",
@@ -86,6 +87,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "authlib": frozenset({"audit.portal.oidc"}),
     "joserfc": frozenset({"audit.portal.oidc"}),  # Authlib's own tokens and keys
     "httpx2": frozenset({"audit.portal.oidc"}),  # Authlib's own client
+    "segno": frozenset({"consent.code_picture"}),
     "pyotp": frozenset({"audit.portal.second_factor"}),
     "zxcvbn": frozenset({"audit.portal.passwords"}),
     "jinja2": frozenset({"audit.portal.*", "consent.privacy_centre.*"}),

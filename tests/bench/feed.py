@@ -10,6 +10,7 @@ clocks are the machine's one monotonic clock; the time starts before the withdra
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import socket
 import statistics
@@ -46,6 +47,7 @@ from policies.vocabulary import Action, Digest, NodeId, Purpose, SubjectId
 
 NODES, PROCESSES, WITHDRAWALS = 100, 2, 6
 PAUSE_S, POLL_S, LONGEST_S = 3.0, 2.0, 30.0
+NOTICE = "We analyse expressed emotion."
 ADMIN = "an-admin-token-for-a-benchmark"
 
 
@@ -249,7 +251,7 @@ def _fill(folder: Path, config: dict[str, Any]) -> dict[str, str]:
     """Publish, approve, enrol and grant; return each person's manage token."""
     send = partial(call, config["url"], ca=folder / "authority.crt")
     officer = SigningKey.load(folder / "officer.signing-key")
-    notice = {"version": 1, "texts": {"en": "We analyse expressed emotion."}, "material": False}
+    notice = {"version": 1, "texts": {"en": NOTICE}, "material": False}
     dpia = {"dpia": "d1", "purposes": ["service"], "mitigations": ["redaction"]}
     dpia |= {"approved_by": "officer"}
     send("/v1/notices", body=seal("notice", notice | {"issued_at": time.time()}, officer))
@@ -259,11 +261,14 @@ def _fill(folder: Path, config: dict[str, Any]) -> dict[str, str]:
         key = str(SigningKey.load(folder / f"{name}.key").verify_key)
         body = json.dumps({"node": name, "company": "acme", "key": key}).encode()
         send("/v1/nodes", body=body, headers={"Authorization": f"Bearer {ADMIN}"})
+    text_digest = hashlib.sha256(NOTICE.encode()).hexdigest()
     grants = [
         {
             "subject": subject, "purposes": ["service"], "modalities": ["text"],
             "notice_version": 1, "act": "ticked_box", "age": "adult", "informed": True,
             "valid_days": 30,
+            "shown": {"language": "en", "text_digest": text_digest, "channel": "web"},
+            "capture": {"evidence": hashlib.sha256(subject.encode()).hexdigest()},
         }
         for subject in config["subjects"]
     ]  # fmt: skip

@@ -105,6 +105,6 @@ def test_play_against_a_real_node(world: Any, tmp_path: Path, capsys: Any) -> No
 def test_nobody_is_played_who_did_not_agree() -> None:
     """A person of the sample without any consent is granted none, and each stands once."""
     wanted = chosen(sample_turns(), 150)
-    granted = consents(wanted)
+    granted = consents(wanted, "a" * 64)
     people = {turns[0].customer: turns[0].purposes for turns in wanted}
     assert sorted(g["customer"] for g in granted) == sorted(p for p, g in people.items() if g)

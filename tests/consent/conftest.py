@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -117,21 +119,39 @@ class World:
         self.service = TrustService(self.settings, clock=self.clock)
 
 
+_PROOFS = itertools.count()
+
+
+def proof(text: str = NOTICE_TEXT) -> dict[str, Any]:
+    """Return what was shown on a page, and a proof of capture that was never used."""
+    evidence = hashlib.sha256(f"page {next(_PROOFS)}".encode()).hexdigest()
+    shown = {
+        "language": "en",
+        "text_digest": hashlib.sha256(text.encode()).hexdigest(),
+        "channel": "web",
+    }
+    return {"shown": shown, "capture": {"evidence": evidence}}
+
+
 def a_grant(subject: str, **changes: Any) -> dict[str, Any]:
     """Return the body of a grant that holds."""
-    return {
-        "subject": subject,
-        "purposes": ["service", "training"],
-        "modalities": ["text"],
-        "notice_version": 1,
-        "act": "ticked_box",
-        "role": "customer",
-        "age": "adult",
-        "vulnerabilities": [],
-        "informed": True,
-        "valid_days": 365,
-        "jurisdiction": "IE",
-    } | changes
+    return (
+        proof()
+        | {
+            "subject": subject,
+            "purposes": ["service", "training"],
+            "modalities": ["text"],
+            "notice_version": 1,
+            "act": "ticked_box",
+            "role": "customer",
+            "age": "adult",
+            "vulnerabilities": [],
+            "informed": True,
+            "valid_days": 365,
+            "jurisdiction": "IE",
+        }
+        | changes
+    )
 
 
 def captured(world: World, channel: str, *, evidence: str = "a" * 64) -> dict[str, Any]:

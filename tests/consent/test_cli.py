@@ -24,6 +24,7 @@ from audit.pki import create_authority, issue_server
 from audit.signing import SigningKey, sign_request, unseal
 from consent.errors import SettingsInvalid
 from consent.settings import TrustSettings
+from tests.consent.conftest import proof
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*click.*", category=DeprecationWarning)
@@ -305,6 +306,28 @@ def serving(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         assert process.stderr.read() == ""
 
 
+def chooses(capsys: pytest.CaptureFixture[str], token_file: Path, at: tuple[object, ...]) -> None:
+    """Restrict, lift it, and object to offers, as whoever holds the token."""
+    by_token = ("--token-file", token_file)
+    assert run(capsys, "consent", "restrict", *by_token, *at)[0] == 0
+    assert run(capsys, "consent", "restrict", "--lift", *by_token, *at)[0] == 0
+    code, out, err = run(capsys, "consent", "object", "--purpose", "offers", *by_token, *at)
+    assert code == 0, err
+    assert json.loads(out)["receipt"]["dpv:hasPurpose"] == ["undertone:offers"]
+
+
+def invites(capsys: pytest.CaptureFixture[str], folder: Path, at: tuple[object, ...]) -> str:
+    """Ask bob by a page and its picture, with the node's key; return the page."""
+    invite = (
+        "consent", "invite", "--key", folder / "north.key", "--subject", "bob", "--purpose",
+        "service", "--notice", 1, "--valid-days", 30, "--picture", folder / "code.svg", *at,
+    )  # fmt: skip
+    code, out, err = run(capsys, *invite)
+    assert code == 0, err
+    assert (folder / "code.svg").read_text(encoding="utf-8").startswith("<svg ")
+    return str(json.loads(out)["page"])
+
+
 def test_service_runs_over_tls_from_enrolment_to_withdrawal(
     serving: tuple[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -336,7 +359,8 @@ def test_service_runs_over_tls_from_enrolment_to_withdrawal(
         granted = ask(
             "POST",
             "/v1/grants",
-            {
+            proof("We analyse expressed emotion.")
+            | {
                 "subject": "alice",
                 "purposes": ["service"],
                 "modalities": ["text"],
@@ -346,13 +370,21 @@ def test_service_runs_over_tls_from_enrolment_to_withdrawal(
                 "valid_days": 30,
             },
         ).json()
+        token_file = folder / "manage.token"
+        token_file.write_text(granted["manage_token"] + "\n", encoding="utf-8")
+        chooses(capsys, token_file, at)
+        node.save(folder / "north.key")
+        page = invites(capsys, folder, at)
+        assert client.get(page.removeprefix(url)).status_code == 200
         withdraw = ("withdraw", "--token", granted["manage_token"], "--purpose", "service")
         code, _, err = run(capsys, *withdraw, *at)
         assert code == 0, err
         envelope = ask("GET", "/v1/standing?after=0&wait_s=0").content
     key = SigningKey.load(folder / "trust.signing-key").verify_key
-    (standing,) = unseal("standing", envelope, key)["standings"]
-    assert (standing["subject"], standing["withdrawn"]) == ("alice", ["service"])
+    standings = {s["subject"]: s for s in unseal("standing", envelope, key)["standings"]}
+    standing = standings["alice"]
+    assert (standing["withdrawn"], standing["objected"]) == (["service"], ["offers"])
+    assert not standing["restricted"]
     code, out, _ = run(capsys, "status", *at)
     assert (code, json.loads(out)["status"]) == (0, "ok")
     code, out, _ = run(capsys, "checkpoint", "show", *at)

@@ -12,6 +12,7 @@ import pytest
 from audit.errors import ProofInvalid
 from audit.events import EventKind
 from audit.receipt import verify_receipt
+from tests.consent.conftest import proof
 
 
 def test_grant_gives_a_receipt_that_verifies_offline(world: Any) -> None:
@@ -130,7 +131,8 @@ def test_bulk_of_1500_grants_is_recorded_at_once(make_world: Any) -> None:
 def world_grants(count: int) -> list[dict[str, object]]:
     """Return that many people's grants."""
     return [
-        {
+        proof()
+        | {
             "subject": f"person-{number}",
             "purposes": ["service"],
             "modalities": ["text"],

@@ -12,6 +12,7 @@ from audit.errors import EvidenceUnavailable
 from consent.errors import LedgerUnavailable
 from policies.decision import UseRequest, request_to_dict
 from policies.vocabulary import Action, NodeId, Purpose, SubjectId
+from tests.consent.conftest import proof
 
 
 def acts(world: Any) -> dict[str, Callable[[], Any]]:
@@ -41,7 +42,7 @@ def acts(world: Any) -> dict[str, Callable[[], Any]]:
 
 
 def _grant(subject: str) -> dict[str, object]:
-    return {
+    return proof() | {
         "subject": subject,
         "purposes": ["service"],
         "modalities": ["text"],

@@ -244,6 +244,8 @@ def test_consent_that_the_trust_service_refuses_is_told(town: Town) -> None:
         "informed": True,
         "valid_days": 1,
     }
-    assert api.post("/v1/consents", json=wrong).status_code == 502
+    refused = api.post("/v1/consents", json=wrong)
+    assert refused.status_code == 409
+    assert "notice" in refused.json()["detail"]
     node.keeper.poll()
     assert says(api, "ben")["answer"] == "refused"

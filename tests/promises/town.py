@@ -32,7 +32,7 @@ from models.noise import SYSTEM_NOISE, Noise
 from policies.vocabulary import NodeId
 from tests.client_node.conftest import Api
 from tests.client_node.conftest import World as NodeWorld
-from tests.consent.conftest import ADMIN, FakeClock, first
+from tests.consent.conftest import ADMIN, FakeClock, first, proof
 from tests.consent.conftest import World as TrustWorld
 
 COMPANY = "acme"
@@ -179,7 +179,7 @@ class Town:
 
 def consents(api: Api, customer: str, **changed: Any) -> dict[str, Any]:
     """Record a customer's consent at the branch, and return the receipt."""
-    answer = api.post("/v1/consents", json=CONSENT | {"customer": customer} | changed)
+    answer = api.post("/v1/consents", json=CONSENT | proof() | {"customer": customer} | changed)
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
 
