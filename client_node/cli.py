@@ -37,6 +37,7 @@ from client_node.service import open_node
 from client_node.settings import NodeSettings, load_policy, load_signing_key
 from client_node.training import limits_of
 from client_node.webhooks_cli import webhooks_app
+from client_node.whatif_cli import whatif
 from policies.terms import node_policy_to_dict
 
 app = CommandLine(help="Serve, and look after one node.")
@@ -51,6 +52,7 @@ app.add_typer(personal_app, name="personal")
 app.add_typer(approvals_app, name="approvals")
 app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(campaigns_app, name="campaigns")
+app.command("whatif")(whatif)
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -172,6 +172,10 @@ class ReleaseRejected(NodeError):  # noqa: N818
     """Reject a release that is not signed, not logged, not whole or older than the one here."""
 
 
+class ScenarioInvalid(NodeError):  # noqa: N818
+    """Reject a scenario of the queue that cannot be played."""
+
+
 class RecalibrationRefused(NodeError):  # noqa: N818
     """Report that there is nothing to calibrate, or too little to do it with."""
 

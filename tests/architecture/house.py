@@ -125,7 +125,9 @@ DOORS: Mapping[str, frozenset[str]] = {
     "sqlmodel": STORES,
     "sqlalchemy": STORES | {"*.migrations.*"},
     "alembic": frozenset({"*.ledger", "*.migrations.*"}),
-    "pydantic": frozenset({"*.api", "*.*_api", "*.settings", "*.wire", "audit.http"}),
+    "pydantic": frozenset(
+        {"*.api", "*.*_api", "*.settings", "*.wire", "audit.http", "client_node.whatif_scenario"}
+    ),
     "pydantic_settings": frozenset({"*.settings"}),
     "typer": frozenset({"*.cli", "*.*_cli", "audit.terminal"}),
     "click": frozenset({"audit.terminal"}),
