@@ -16,7 +16,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture promises conformance nightly bench clean
+.PHONY: help setup demo portal test check lint types architecture promises conformance nightly bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ demo: $(READY) ## run a whole private federation (DATA= TEXT= LABEL= TENANT= SUB
 	  $(if $(FAMILIES),--families '$(FAMILIES)') $(if $(PEOPLE),--people '$(PEOPLE)') \
 	  $(if $(EPSILON),--epsilon '$(EPSILON)') $(if $(ROUNDS),--rounds '$(ROUNDS)') \
 	  $(if $(DEADLINE),--deadline '$(DEADLINE)') $(if $(JSON),--json '$(JSON)') $(if $(KEEP),--keep)
+
+portal: $(READY) ## the portal over a month of made-up history, on https://localhost:8443
+	$(BIN)/python -m deploy.portal
 
 test: $(READY) ## run the default tests in WORKERS processes (under 15 minutes on two cores)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m 'not slow and not soak and not fuzz and not bench and not go'

@@ -210,7 +210,7 @@ def _accounts(service: TrustService) -> Iterator[Task]:
 def _stop(request: Request, service: TrustService, staff: Staff) -> dict[str, Any]:
     """Return how the stop switch stands, and what this person may do about it."""
     steps = [s for entry in service.registers.entries(Register.LIFT).values() for s in entry]
-    last = max(steps, key=lambda step: step.at, default=None)
+    last = max(reversed(steps), key=lambda step: step.at, default=None)  # the later of equals
     alive = last is not None and service.now() <= last.at + LIFT_S
     step = last.step if last is not None and alive else ""
     return {
