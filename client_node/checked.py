@@ -56,9 +56,7 @@ def check(settings: NodeSettings, parts: Parts) -> Checked:
     if settings.certificate is not None:  # 3
         check_certificate(settings.certificate, parts.clock())
         check_private(settings.private_key or settings.certificate)
-    encoder, redactor = load_models(
-        settings.encoder_path, parts, graphs=settings.folder / "graphs"
-    )  # 4, 5
+    encoder, redactor = load_models(settings.encoder_path, parts, graphs=settings.graphs)  # 4, 5
     return Checked(
         settings=settings,
         policy=policy,

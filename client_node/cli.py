@@ -18,22 +18,18 @@ from audit.archive import Archive
 from audit.events import EventKind
 from audit.export_spans import start_telemetry
 from audit.receipt import checkpoint_in
-from audit.serve import Listener, serve_all
 from audit.signing import VerifyKey
 from audit.terminal import Bookmark, CommandLine, Known, Sealed, emit, progress_bar
 from audit.verify import read_last, verify_log
 from client_node.access import new_key
-from client_node.api import MAX_BODY_BYTES, create_app
 from client_node.approvals_cli import approvals_app
 from client_node.budget_ledger import BudgetLedger
 from client_node.budget_words import remaining, to_dict
 from client_node.campaigns_cli import campaigns_app
 from client_node.connections import ConnectionGuard, ConnectionPolicy, install
 from client_node.evidence_cli import add_commands as add_evidence
-from client_node.internal_api import create_internal_app
-from client_node.parts import Parts
+from client_node.loading import begin_loading
 from client_node.personal_cli import personal_app
-from client_node.service import open_node
 from client_node.settings import NodeSettings, load_policy, load_signing_key
 from client_node.training import limits_of
 from client_node.webhooks_cli import webhooks_app
@@ -65,27 +61,10 @@ def serve(settings: SettingsFile) -> None:
     policy = load_policy(loaded)
     install(ConnectionGuard(policy=ConnectionPolicy(allowed=policy.connections)))
     start_telemetry("undertone-node", loaded)
-    with progress_bar("articles") as progress:
-        node = open_node(loaded, Parts(progress=progress))
-    try:
-        node.start()
-        serve_all(
-            [
-                Listener(
-                    app=create_app(node),
-                    host=loaded.host,
-                    port=loaded.port,
-                    certificate=loaded.certificate,
-                    private_key=loaded.private_key,
-                    leaving=node.leave,
-                    largest_message_bytes=MAX_BODY_BYTES,
-                ),
-                Listener(app=create_internal_app(node), unix_socket=loaded.socket_path),
-            ],
-            on_ready=lambda addresses: typer.echo(f"undertone-node {node.node} {addresses[0]}"),
-        )
-    finally:
-        node.close()
+    loading = begin_loading(loaded.encoder_path, graphs=loaded.graphs)
+    from client_node.serving import serve_node  # noqa: PLC0415 (imported while models load)
+
+    serve_node(loaded, loading, typer.echo)
 
 
 @app.command()

@@ -1,15 +1,17 @@
-"""Importing a library without the frameworks that it would load and we would not use.
+"""Importing a library without what it would load and we would not use.
 
 spaCy and Presidio import torch and transformers wherever they are installed, for models that
-this node does not run. That is ten seconds of start and 300 MB in every node. spaCy also imports
-the whole of its own command line, a tenth of a second, to offer one function of it.
+this node does not run: ten seconds of start and 300 MB in every node. Presidio imports spaCy to
+split words that it then does not look at, and recognisers for fifty countries of which we ask
+seven: half a second.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import ModuleType
 
 
@@ -27,22 +29,31 @@ def without(*frameworks: str) -> Iterator[None]:
 
 
 @contextmanager
-def with_empty(module: str, *names: str) -> Iterator[None]:
-    """Let imports inside find this module, and each package above it but the first, empty.
+def with_empty(modules: Mapping[str, Iterable[str]]) -> Iterator[None]:
+    """Let imports inside find these modules without running them.
 
-    `names` are what they will ask of it, None each. A module that is loaded already stays; an
-    empty one is gone afterwards, so that who really needs it gets it.
+    Each has the names that will be asked of it, an empty class each. Of a library that is
+    installed, parts of an empty package are found as ever. A module that is loaded already stays;
+    an empty one is gone afterwards, so that who really needs it gets it.
     """
-    parts = module.split(".")
-    wanted = [".".join(parts[:end]) for end in range(2, len(parts) + 1)]
-    made = {name: ModuleType(name) for name in wanted if name not in sys.modules}
+    made = {name: ModuleType(name) for name in modules if name not in sys.modules}
     for name, empty in made.items():
-        empty.__path__ = []
-        sys.modules[name] = empty
-    if module in made:
-        vars(made[module]).update(dict.fromkeys(names))
+        empty.__path__ = _places(name)
+        vars(empty).update({asked: type(asked, (), {}) for asked in modules[name]})
+    sys.modules.update(made)
     try:
         yield
     finally:
         for name in made:
             del sys.modules[name]
+
+
+def _places(module: str) -> list[str]:
+    """Return where parts of the module lie, if it is a package inside an installed one.
+
+    The first package's own place is asked, which runs nothing of it.
+    """
+    library, *inner = module.split(".")
+    spec = find_spec(library) if inner and library not in sys.modules else None
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    return ["/".join([folder, *inner]) for folder in folders]

@@ -60,6 +60,8 @@ class Reader:
     ) -> Reading:
         """Return the reading of the release in force; it abstains on other languages.
 
+        And where no word is left: features of marks alone are read as neutral, and surely.
+
         Raises:
             PermitInvalid: The permit is not for reading this person's turn now.
             WeightsInvalid: The features do not fit the release.
@@ -70,6 +72,8 @@ class Reader:
         reading = infer(current, features, permit=permit, subject=subject, now=now)
         if text.foreign:
             return silent(reading.release_id, Abstention.LANGUAGE)
+        if text.wordless:
+            return silent(reading.release_id, Abstention.WORDLESS)
         return reading
 
     def shown(

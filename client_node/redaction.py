@@ -1,11 +1,10 @@
 """Removes personal data from a turn before anything is encoded or stored (promise 2).
 
-The only module that builds `RedactedText`, and the only door to Presidio. Presidio's own
-recognisers are chosen one by one; `client_node.personal_patterns` adds names, addresses and
-references that show by their form, `models.token_classifier` those that show by what stands
-around them. A spaCy model is used where one is installed, a blank pipeline elsewhere, and
-nothing is ever fetched from the web. Redaction is not perfect: its recall is measured and
-stated, which is why what it yields is still sealed. What no part of it read does not pass.
+The only module that builds `RedactedText`. `client_node.presidio` chooses Presidio's own
+recognisers; `client_node.personal_patterns` adds names, addresses and references that show by
+their form, `models.token_classifier` those that show by what stands around them. Redaction is
+not perfect: its recall is measured and stated, which is why what it yields is still sealed. What
+no part of it read does not pass.
 """
 
 from __future__ import annotations
@@ -13,61 +12,33 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from client_node.errors import RedactionUnavailable
-from client_node.lean_import import with_empty, without
 from client_node.personal_patterns import PersonalPattern, load_patterns
+from client_node.presidio import (
+    LANGUAGE,
+    LOWEST_SCORE,
+    MODEL,
+    EntityRecognizer,
+    RecognizerResult,
+    analyzer_of,
+)
 from models.language import Languages
-from models.token_classifier import KINDS, Found, TokenClassifier
+from models.token_classifier import KINDS, TokenClassifier
 from policies.redacted import RedactedText
 
-with without("torch", "transformers"), with_empty("spacy.cli.info", "info"):
-    import spacy
-    import tldextract
-    from presidio_analyzer import (
-        AnalyzerEngine,
-        EntityRecognizer,
-        RecognizerRegistry,
-        RecognizerResult,
-    )
-    from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
-    from presidio_analyzer.predefined_recognizers import (
-        CreditCardRecognizer,
-        EmailRecognizer,
-        IbanRecognizer,
-        IpRecognizer,
-        PhoneRecognizer,
-        SpacyRecognizer,
-        UrlRecognizer,
-        UsSsnRecognizer,
-    )
-
 if TYPE_CHECKING:
-    from presidio_analyzer.nlp_engine import NlpArtifacts
+    from client_node.presidio import AnalyzerEngine, NlpArtifacts
 
-LANGUAGE = "en"
-MODELS = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
-PHONE_REGIONS = ("US", "GB", "DE", "FR", "IN")
-LOWEST_SCORE = 0.35
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 UNBROKEN = re.compile(r"\S{120,}")
 """No word: a token, a payload, or a text made to slow the patterns down; removed unread."""
-SUREST_BY_CONTEXT = 0.6
-"""What a certain token classifier scores: most patterns know the kind better."""
 UNREAD = "UNREAD"
 """What lies beyond the token classifier's reach, removed as a whole."""
-NER_KINDS = {
-    "PERSON": "NAME",
-    "GPE": "LOCATION",
-    "LOC": "LOCATION",
-    "FAC": "ADDRESS",
-    "NORP": "NRP",
-    "ORG": "ORGANIZATION",
-}
 RENAMED = {"PHONE_NUMBER": "PHONE", "IBAN_CODE": "IBAN", "US_SSN": "NATIONAL_ID"}
 
 
@@ -110,30 +81,34 @@ class Redactor:
     _languages: Languages
 
     @classmethod
-    def load(
-        cls,
-        encoder_path: Path | None = None,
-        *,
-        models: Sequence[str] = MODELS,
-        graphs: Path | None = None,
-    ) -> Redactor:
-        """Build the analyzer once; about a second, and no connection.
+    def load(cls, encoder_path: Path | None = None, *, graphs: Path | None = None) -> Redactor:
+        """Build the analyzer once, with a classifier of its own; half a second, no connection.
 
         Args:
             encoder_path: The encoder's folder; None looks in the usual places.
-            models: spaCy models in order of preference; the first installed one is used.
             graphs: Where the classifier's graph is kept between starts.
 
         Raises:
             RedactionUnavailable: Presidio or spaCy cannot be set up.
             EncoderRejected: The encoder or the token classifier is not the published one.
         """
-        installed = next((name for name in models if spacy.util.is_package(name)), None)
-        ours = [
-            _PatternRecognizer(load_patterns()),
-            _ContextRecognizer(TokenClassifier.load(encoder_path, graphs=graphs)),
-        ]
-        return cls._of([*_of_presidio(with_model=installed is not None), *ours], installed)
+        return cls.joined(lambda: TokenClassifier.load(encoder_path, graphs=graphs))
+
+    @classmethod
+    def joined(
+        cls,
+        classifier: Callable[[], TokenClassifier],
+        languages: Callable[[], Languages] = Languages.load,
+    ) -> Redactor:
+        """Build the analyzer around what may still be loading, and is waited for last.
+
+        Raises:
+            RedactionUnavailable: Presidio or spaCy cannot be set up.
+            EncoderRejected: The encoder or the token classifier is not the published one.
+        """
+        patterns = _PatternRecognizer(load_patterns())
+        ours = [patterns, _ContextRecognizer(classifier())]
+        return cls(analyzer_of(ours=ours, model=MODEL), languages())
 
     @classmethod
     def presidio_alone(cls) -> Redactor:
@@ -142,25 +117,7 @@ class Redactor:
         Raises:
             RedactionUnavailable: Presidio or spaCy cannot be set up.
         """
-        return cls._of(_of_presidio(with_model=False), None)
-
-    @classmethod
-    def _of(cls, recognizers: list[EntityRecognizer], model: str | None) -> Redactor:
-        try:
-            analyzer = AnalyzerEngine(
-                registry=RecognizerRegistry(
-                    recognizers=recognizers, supported_languages=[LANGUAGE]
-                ),
-                nlp_engine=_OfflineEngine(model),
-                supported_languages=[LANGUAGE],
-                default_score_threshold=LOWEST_SCORE,
-            )
-        except (ValueError, OSError, TypeError) as error:
-            raise RedactionUnavailable(
-                f"Presidio cannot be set up ({type(error).__name__}): reinstall presidio-analyzer"
-            ) from error
-        analyzer.analyze("Ada Byron", language=LANGUAGE)  # compiles: not during a person's turn
-        return cls(analyzer, Languages.load())
+        return cls(analyzer_of(model=None), Languages.load())
 
     def redact(self, text: str) -> Redaction:
         """Return the text without personal data; offsets are those of the NFKC text.
@@ -226,51 +183,6 @@ def _replace(text: str, spans: Sequence[Span]) -> str:
     return "".join([*pieces, text[at:]])
 
 
-def _of_presidio(*, with_model: bool) -> list[EntityRecognizer]:
-    """Return Presidio's recognisers, chosen explicitly, without its look-ups on the web."""
-    chosen: list[EntityRecognizer] = [
-        _OfflineEmail(),
-        PhoneRecognizer(supported_regions=PHONE_REGIONS),
-        CreditCardRecognizer(),
-        IbanRecognizer(),
-        IpRecognizer(),
-        UrlRecognizer(),
-        UsSsnRecognizer(),
-    ]
-    if with_model:
-        chosen.append(SpacyRecognizer(supported_entities=sorted(set(NER_KINDS.values()))))
-    return chosen
-
-
-class _OfflineEngine(SpacyNlpEngine):  # type: ignore[misc]  # untyped library
-    """A spaCy pipeline that is installed, or blank; the original downloads a missing one."""
-
-    def __init__(self, model: str | None) -> None:
-        super().__init__(
-            models=[{"lang_code": LANGUAGE, "model_name": model or "blank"}],
-            ner_model_configuration=NerModelConfiguration(
-                model_to_presidio_entity_mapping=NER_KINDS,
-                labels_to_ignore=["CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY"],
-            ),
-        )
-        self._model = model
-
-    def load(self) -> None:
-        """Load the pipeline from disk only."""
-        pipeline = spacy.load(self._model) if self._model else spacy.blank(LANGUAGE)
-        self.nlp = {LANGUAGE: pipeline}
-
-
-class _OfflineEmail(EmailRecognizer):  # type: ignore[misc]  # untyped library
-    """Presidio's e-mail recogniser without its look-up of the public suffix list on the web."""
-
-    _suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # the shipped snapshot
-
-    def validate_result(self, pattern_text: str) -> bool | None:
-        """Keep every match; a known suffix makes it certain, an unknown one stays likely."""
-        return True if self._suffixes(pattern_text).suffix else None
-
-
 class _PatternRecognizer(EntityRecognizer):  # type: ignore[misc]  # untyped library
     """Our own patterns as one Presidio recogniser."""
 
@@ -324,7 +236,3 @@ class _ContextRecognizer(EntityRecognizer):  # type: ignore[misc]  # untyped lib
         if text[reach:].strip():
             results.append(RecognizerResult(UNREAD, reach, len(text), 1.0))
         return results
-
-
-def _score(found: Found) -> float:
-    return max(SUREST_BY_CONTEXT * found.score, LOWEST_SCORE)

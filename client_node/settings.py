@@ -106,6 +106,11 @@ class NodeSettings(ServiceSettings):
     risk_slope: float | None = Field(default=None, allow_inf_nan=False)
     risk_shift: float = Field(default=0.0, allow_inf_nan=False)
 
+    @property
+    def graphs(self) -> Path:
+        """Where made graphs are kept between starts."""
+        return self.folder / "graphs"
+
     def conversation_rule(self) -> Rule:
         """Return when a conversation's course is warned of.
 

@@ -36,6 +36,13 @@ _HELD: WeakValueDictionary[Path, _Weights] = WeakValueDictionary()
 """What was read and is still in use: a node's encoder and its redactor begin from one reading."""
 
 
+def import_libraries() -> None:
+    """Import what the functions below import; who calls them on threads does it before."""
+    import onnxruntime  # noqa: F401, PLC0415 (only who encodes pays for it)
+    import safetensors.numpy  # noqa: F401, PLC0415 (as above)
+    import tokenizers  # noqa: F401, PLC0415 (as above)
+
+
 def find_encoder(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder that holds the encoder.
 

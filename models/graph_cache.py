@@ -28,7 +28,7 @@ def kept_graph(folder: Path | None, expected: Digest, make: Callable[[], bytes])
     """
     if folder is None:
         return make()
-    path = folder / f"{expected}.onnx"
+    path = _place(folder, expected)
     with suppress(OSError):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() == expected:
@@ -38,6 +38,15 @@ def kept_graph(folder: Path | None, expected: Digest, make: Callable[[], bytes])
         with suppress(OSError):  # a full disk costs the next start its half second
             _write(path, made)
     return made
+
+
+def is_kept(folder: Path | None, *expected: Digest) -> bool:
+    """Return True where files of these names lie; whether they are whole, their digests say."""
+    return folder is not None and all(_place(folder, graph).is_file() for graph in expected)
+
+
+def _place(folder: Path, expected: Digest) -> Path:
+    return folder / f"{expected}.onnx"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -38,6 +38,7 @@ class Abstention(StrEnum):
 
     UNSURE = "unsure"  # less confident than the release asks for
     LANGUAGE = "language"  # in a language that is not read
+    WORDLESS = "wordless"  # no word is left: emoji, numbers, what redaction took whole
     UNTRAINED = "untrained"  # no release, or one without weights
 
 

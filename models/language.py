@@ -47,11 +47,14 @@ class Languages:
         return sum(float(likely[language]) for language in among) >= LEAST_LIKELY
 
 
+def import_library() -> Any:
+    """Return the library; who loads on a thread imports it before."""
+    from py3langid import langid  # noqa: PLC0415 (only who reads pays for it)
+
+    return langid
+
+
 @cache
 def _identifier() -> Any:
-    from py3langid.langid import (  # noqa: PLC0415 (only who reads pays for it)
-        MODEL_FILE,
-        LanguageIdentifier,
-    )
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    langid = import_library()
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_MARK = re.compile(r"<[A-Z_]+>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,11 @@ class RedactedText:
     text: str
     kinds: tuple[str, ...] = ()
     foreign: bool = False
+
+    @property
+    def wordless(self) -> bool:
+        """Whether no letter is left beside the marks of what was removed."""
+        return not any(map(str.isalpha, _MARK.sub("", self.text)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

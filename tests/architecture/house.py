@@ -112,10 +112,10 @@ DOORS: Mapping[str, frozenset[str]] = {
     # federation
     "flwr": frozenset({"client_node.federation", "client_node.executor", "coordinator.federation"}),
     # text
-    "presidio_analyzer": frozenset({"client_node.redaction"}),
-    "spacy": frozenset({"client_node.redaction"}),
-    "tldextract": frozenset({"client_node.redaction"}),
-    "phonenumbers": frozenset({"client_node.redaction"}),
+    "presidio_analyzer": frozenset({"client_node.presidio"}),
+    "spacy": frozenset({"client_node.presidio"}),
+    "tldextract": frozenset({"client_node.presidio"}),
+    "phonenumbers": frozenset({"client_node.presidio"}),
     # edges: HTTP, stores, settings, terminals
     "fastapi": HTTP,
     "starlette": HTTP,

@@ -38,10 +38,13 @@ from pathlib import Path
 from client_node.start import ALLOCATIONS
 gc.set_threshold(ALLOCATIONS)
 import client_node.cli
+from client_node.loading import begin_loading
+loading = begin_loading(graphs=Path(sys.argv[1]))
+import client_node.serving
 from client_node.parts import Parts, load_models
 gc.freeze()
 imported = time.perf_counter()
-encoder, redactor = load_models(None, Parts(), graphs=Path(sys.argv[1]))
+encoder, redactor = load_models(None, Parts(loading=loading))
 text = redactor.redact("My name is Ada Byron and I am cross.").text
 encoder.encode([text])
 answered = time.perf_counter()
