@@ -20,6 +20,7 @@ import pytest
 import tomli_w
 
 import client_node.cli
+import client_node.serving
 from audit.pki import create_authority, issue_server
 from audit.signing import SigningKey
 from client_node.cli import app
@@ -133,6 +134,12 @@ def assert_refused(result: tuple[int, str, str], words: str) -> None:
     assert "Traceback" not in err
 
 
+@pytest.fixture(autouse=True)
+def _nothing_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let models load when the start comes to them: few of these starts do."""
+    monkeypatch.setattr(client_node.cli, "begin_loading", lambda *_, **__: None)
+
+
 @pytest.mark.parametrize("bad", TABLE, ids=lambda bad: bad.what)
 def test_node_that_cannot_start_says_why(
     world: World, capsys: pytest.CaptureFixture[str], bad: Bad
@@ -146,7 +153,7 @@ def test_node_whose_port_is_taken_says_so(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process listens on the node's port: exit 1 and one line."""
-    monkeypatch.setattr(client_node.cli, "open_node", lambda *_: world.open())
+    monkeypatch.setattr(client_node.serving, "open_node", lambda *_: world.open())
     with socket.create_server(("127.0.0.1", 0)) as other:
         path = settings_file(world, port=other.getsockname()[1])
         assert_refused(run(capsys, "serve", "--settings", path), "taken")
