@@ -25,8 +25,9 @@ def coordinator_log_key(settings: NodeSettings) -> VerifyKey:
     Raises:
         StartRefused: It is not a C2SP verifier key.
     """
-    key = settings.coordinator_log_key or settings.coordinator_key
-    return parse_key("coordinator_log_key", key)
+    if settings.coordinator_log_key is None:
+        return parse_key("coordinator_key", settings.coordinator_key)
+    return parse_key("coordinator_log_key", settings.coordinator_log_key)
 
 
 def trust_client(
