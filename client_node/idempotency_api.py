@@ -7,6 +7,7 @@ kept: sent again, the request is tried again.
 
 from __future__ import annotations
 
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.http import problem
@@ -38,7 +39,7 @@ class Idempotency:
         body = meaning_of(message.get("body", b""))
         who = _header(scope, b"authorization") or b""
         place = digest_of(who, scope["path"].encode(), key)
-        found = self._replays.begin(place, body)
+        found = await run_in_threadpool(self._replays.begin, place, body)
         if found is None:
             await self._answer(place, scope, _again(message, receive), send)
         else:
@@ -53,7 +54,6 @@ class Idempotency:
                 start.update(message)
             elif message["type"] == "http.response.body":
                 parts.append(message.get("body", b""))
-            await send(message)
 
         said = None
         try:
@@ -62,7 +62,10 @@ class Idempotency:
                 headers = tuple((bytes(n), bytes(v)) for n, v in start["headers"])
                 said = Said(status=start["status"], headers=headers, body=b"".join(parts))
         finally:
-            self._replays.end(place, said)
+            await run_in_threadpool(self._replays.end, place, said)
+        if start:  # kept first, so that what was answered is known again
+            await send(start)
+            await send({"type": "http.response.body", "body": b"".join(parts)})
 
 
 async def _replay(found: Place, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:

@@ -251,6 +251,8 @@ def _doors(checked: Checked, found: Foundation, judgement: Judgement, parts: Par
         cache=found.cache,
         vault=found.vault,
         log=found.log,
+        keystore=found.keystore,
+        replay_key=checked.key.derive("replays"),
         ledger=found.ledger,
         policy=checked.policy,
         redactor=checked.redactor,

@@ -1,8 +1,8 @@
 """The rows a node keeps, as SQLModel tables in SQLite files, one for each owner.
 
 `records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`,
-`withdrawals.db`, `webhooks.db`. No row holds text, names or customer ids: people stand under their
-pseudonym, and everything about them is sealed bytes, or says what they withdrew.
+`withdrawals.db`, `webhooks.db`, `replays.db`. No row holds text, names or customer ids: people
+stand under their pseudonym, and everything about them is sealed bytes, or says what they withdrew.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
 """
 
@@ -180,6 +180,17 @@ class TelephoneEventRow(Row, table=True):
 
     event: str = Field(primary_key=True)
     at: int = Field(index=True)
+
+
+class ReplayRow(Row, table=True):
+    """One answer by idempotency key: keyed digests, and the answer sealed."""
+
+    __tablename__ = "replay"
+
+    place: str = Field(primary_key=True)
+    body: bytes
+    began_at: float = Field(index=True)
+    sealed: bytes
 
 
 class CalmPassRow(Row, table=True):

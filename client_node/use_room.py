@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import httpx
 
 from audit.gate import Gate
+from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.signing import VerifyKey
 from client_node.approvals import Approvals
@@ -31,6 +32,7 @@ from client_node.panel.sessions import PanelSessions
 from client_node.queues import Queues
 from client_node.redaction import Redacts
 from client_node.redress import load_redress
+from client_node.replay_store import ReplayStore
 from client_node.replays import Replays
 from client_node.replies import ReplyTexts, shipped_replies, signed_replies
 from client_node.reply_model import LONGEST_S, ReplyModel, check_local
@@ -68,6 +70,8 @@ class Doors:
     cache: StandingCache
     vault: Vault
     log: EvidenceLog
+    keystore: Keystore
+    replay_key: bytes = field(repr=False)
     ledger: BudgetLedger
     policy: NodePolicy
     redactor: Redacts
@@ -157,6 +161,8 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         log=doors.log,
         new_id=doors.new_id,
     )
+    replays = ReplayStore(settings.folder / "replays.db", doors.keystore)
+    opened.callback(replays.close)
     customers = CustomerDesk(desk=desk, uses=uses, journey=Journey(), hold_back=HoldBack())
     return UseRoom(
         uses=uses,
@@ -179,7 +185,7 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
             answer_s=settings.campaign_s,
         ),
         load=Load(crowded=settings.crowded_turns, most=settings.most_turns),
-        replays=Replays(clock=doors.clock),
+        replays=Replays(clock=doors.clock, store=replays, secret=doors.replay_key),
         live=Live(),
         queues=Queues(clock=doors.clock),
         panels=PanelSessions(clock=doors.clock),

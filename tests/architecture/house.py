@@ -54,6 +54,7 @@ STORES = frozenset(
         "client_node.round_answers",
         "client_node.withdrawals",
         "client_node.webhook_outbox",
+        "client_node.replay_store",
         "consent.register_store",
         "consent.register_tables",
         "consent.rights_store",

@@ -87,6 +87,48 @@ def test_replays_are_bounded_in_time_number_and_size() -> None:
     assert replays.begin(b"a", b"x") is None
 
 
+def test_turn_that_is_sent_again_after_a_restart_is_done_once(world: Any) -> None:
+    """The same answer from disk, and another body is refused; the file has nothing in clear."""
+    node = angry_node(world, *HELP)
+    first = send(world, node, "k1")
+    node.close()
+    data = b"".join(p.read_bytes() for p in (world.folder / "state").glob("replays.db*"))
+    for word in (b"reading", b"frustrated", b"late again", CUSTOMER.encode(), b"application/json"):
+        assert word not in data
+    again = world.open()
+    size = again.log.size
+    replayed = send(world, again, "k1")
+    assert (replayed.json(), replayed.headers["Idempotent-Replayed"]) == (first.json(), "true")
+    assert send(world, again, "k1", text="something else").status_code == 422
+    assert again.log.size == size
+
+
+def test_answer_from_before_a_withdrawal_is_noise_in_a_backup_too(world: Any) -> None:
+    """The file of yesterday, put back, opens nothing: the turn is asked anew, and refused."""
+    node = angry_node(world, *HELP)
+    assert send(world, node, "k1").json()["answer"] == "reading"
+    left = frozenset({Purpose.SERVICE})
+    folder = world.folder / "state"
+    backup = {path: path.read_bytes() for path in folder.glob("replays.db*")}
+    world.trust.withdraw(world.standing(CUSTOMER, withdrawn=left), Purpose.SERVICE)
+    node.keeper.poll()
+    node.close()
+    for path, data in backup.items():
+        path.write_bytes(data)
+    assert send(world, world.open(), "k1").json()["answer"] == "refused"
+
+
+def test_answers_on_disk_are_bounded_in_time_and_number(world: Any) -> None:
+    """What is old goes, and the oldest of too many."""
+    node = angry_node(world, *HELP)
+    store = node.room.replays._store
+    assert store is not None
+    for number in range(9):
+        store.put(bytes([number]) * 32, b"b", float(number), b"{}")
+    store.trim(before=2.0, most=4)
+    assert [n for n in range(9) if store.find(bytes([n]) * 32)] == [5, 6, 7, 8]
+
+
 def test_failure_of_the_nodes_own_is_tried_again(world: Any, monkeypatch: Any) -> None:
     """An answer of 500 and above is not kept under the key."""
     node = angry_node(world, *HELP)
