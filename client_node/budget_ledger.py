@@ -27,6 +27,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from client_node.errors import LedgerRolledBack
 from client_node.tables import BudgetEntry, open_store
@@ -97,6 +98,7 @@ class BudgetLedger:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._fault: str | None = "the budget ledger was not verified yet"
+        self._known: tuple[int, str] | None = None
         try:
             self._engine = open_store(path, [BudgetEntry])
         except (SQLAlchemyError, OSError) as error:
@@ -127,6 +129,7 @@ class BudgetLedger:
             self._fault = str(error)
             raise
         self._fault = None
+        self._known = (entries[-1].number, entries[-1].head) if entries else None
 
     def entries(self) -> list[BudgetEntry]:
         """Return all spendings, oldest first.
@@ -165,11 +168,17 @@ class BudgetLedger:
     def head(self) -> str:
         """Return the head of the chain: another after each entry.
 
+        Reads the last entry and the one that this process knows, however long the ledger is.
+
         Raises:
-            LedgerRolledBack: The file cannot be read.
+            LedgerRolledBack: The file cannot be read, or was put back while it was open.
         """
-        entries = self._all()
-        return entries[-1].head if entries else GENESIS
+        newest = self._read(select(BudgetEntry).order_by(col(BudgetEntry.number).desc()).limit(1))
+        if (known := self._known) is not None:
+            self._contain(
+                self._read(select(BudgetEntry).where(BudgetEntry.number == known[0])), known
+            )
+        return newest[0].head if newest else GENESIS
 
     @staticmethod
     def curve_of(entry: BudgetEntry) -> RdpCurve:
@@ -280,6 +289,7 @@ class BudgetLedger:
                 raise BudgetExhausted(
                     f"the spending cannot be written: {type(error).__name__}"
                 ) from error
+            self._known = (entry.number, entry.head)
         return Spending(
             number=entry.number, head=Digest(entry.head), epsilon_after=self.epsilon_spent()
         )
@@ -334,11 +344,26 @@ class BudgetLedger:
         return max(self._clock(), entries[-1].spent_at) if entries else self._clock()
 
     def _all(self) -> list[BudgetEntry]:
+        known = self._known  # before reading: another thread may add an entry meanwhile
+        entries = self._read(select(BudgetEntry).order_by(col(BudgetEntry.number)))
+        self._contain(entries, known)
+        return entries
+
+    def _contain(self, entries: Sequence[BudgetEntry], known: tuple[int, str] | None) -> None:
+        """Raise, and spend no more, unless the entry that this process knows is among them."""
+        if known is not None and known not in ((entry.number, entry.head) for entry in entries):
+            self._fault = (
+                "the budget ledger was put back to an earlier state while it was open: "
+                "restore the newest ledger; until then no training"
+            )
+            raise LedgerRolledBack(self._fault)
+
+    def _read(self, query: SelectOfScalar[BudgetEntry]) -> list[BudgetEntry]:
         if self._engine is None:
             raise LedgerRolledBack(self._fault)
         try:
             with Session(self._engine, expire_on_commit=False) as session:
-                return list(session.exec(select(BudgetEntry).order_by(col(BudgetEntry.number))))
+                return list(session.exec(query))
         except SQLAlchemyError as error:
             self._fault = str(_unreadable(error))
             raise _unreadable(error) from error

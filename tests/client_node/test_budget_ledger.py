@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ DELTA = 1e-5
 TERMS = Digest("0" * 64)
 ROUND = gaussian_curve(noise_multiplier=8.0, sample_rate=1.0, steps=1)
 
+REWRITTEN = "update budget_entry set head = 'another' where number = 2"
 SMALL = gaussian_curve(noise_multiplier=100.0, sample_rate=1.0, steps=1)
 
 
@@ -234,3 +236,40 @@ def test_a_ledger_whose_file_breaks_while_it_is_open_spends_no_more(desk: Desk) 
         with pytest.raises(LedgerRolledBack, match="cannot be read"):
             ask()
     assert ledger.fault is not None
+
+
+def test_the_head_is_told_without_reading_the_whole_ledger(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each poll asks for the head: it reads the last entry, not a year of them."""
+    ledger = desk.open()
+    heads = [ledger.head(), *(spend(ledger, curve=SMALL) for _ in range(3))]
+    assert heads[0] == "0" * 64
+    assert len(set(heads)) == len(heads)
+    monkeypatch.setattr(BudgetLedger, "_all", lambda _: pytest.fail("the whole ledger was read"))
+    assert ledger.head() == heads[-1]
+
+
+@pytest.mark.parametrize("change", ["delete from budget_entry where number = 2", REWRITTEN])
+def test_a_ledger_put_back_while_it_is_open_spends_no_more(desk: Desk, change: str) -> None:
+    """What this process wrote must still be there, at each poll and before each spending."""
+    for ask in (BudgetLedger.head, spend):
+        ledger = desk.open()
+        for _ in range(3 - len(ledger.entries())):
+            spend(ledger, curve=SMALL)
+        with closing(sqlite3.connect(desk.path)) as other, other:
+            other.execute(change)
+        with pytest.raises(LedgerRolledBack, match="while it was open"):
+            ask(ledger)
+        assert ledger.fault is not None
+        with pytest.raises(LedgerRolledBack):
+            spend(ledger, curve=SMALL)
+        desk.path.unlink()
+
+
+def test_a_ledger_that_grew_elsewhere_is_no_fault(desk: Desk) -> None:
+    """A second opening of the same file may be ahead; what is known is still in it."""
+    first, second = desk.open(), desk.open()
+    spend(first, curve=SMALL)
+    later = spend(second, curve=SMALL)
+    assert first.head() == later
