@@ -238,6 +238,7 @@ class Round:
             permit=admit_permit(work.permit, self.node_key),
             now=self.clock(),
             width=terms.plan.width,
+            modalities=terms.plan.modalities,
             noise=self.noise,
         )
 

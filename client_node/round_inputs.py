@@ -21,6 +21,7 @@ from models.accounting import plan_epsilon
 from models.bags import Bags
 from models.errors import ModelError
 from models.features import FEATURES
+from models.fusion import Layout, rows_of
 from models.heads import plan_shape
 from models.update import Update, update_from_dict, weights_digest, weights_from_bytes
 from policies.canonical import digest
@@ -34,7 +35,7 @@ from policies.terms import (
     terms_from_dict,
     terms_to_dict,
 )
-from policies.vocabulary import SubjectId
+from policies.vocabulary import Modality, SubjectId
 
 ASKED: Mapping[str, RoundKind] = {"terms": RoundKind.TRAIN, "evaluation": RoundKind.EVALUATE}
 """What an envelope's kind may ask for; an enrolment shows the run's first terms, whichever."""
@@ -80,8 +81,14 @@ def batch_context(terms: RoundTerms, round_number: int) -> dict[str, str]:
     return context
 
 
-def bags_of(records: Sequence[TrainingRecord], labels: Sequence[str]) -> Bags:
-    """Return the records as bags; turns whose label is not in the plan are left out."""
+def bags_of(
+    records: Sequence[TrainingRecord], labels: Sequence[str], modalities: Layout = ()
+) -> Bags:
+    """Return the records as bags; turns whose label is not in the plan are left out.
+
+    With a plan's `modalities` each turn is a row of a fusion. What is kept here is of texts, so
+    that any other modality is missing.
+    """
     index = {label: number for number, label in enumerate(labels)}
     known = [record for record in records if record.label in index]
     owners: dict[SubjectId, int] = {}
@@ -90,6 +97,8 @@ def bags_of(records: Sequence[TrainingRecord], labels: Sequence[str]) -> Bags:
     features = np.zeros((len(known), FEATURES), np.float32)
     for row, record in enumerate(known):
         features[row] = record.features
+    if modalities:
+        features = rows_of(modalities, {Modality.TEXT: features}, turns=len(known))
     return Bags(
         features=features,
         labels=np.array([index[record.label] for record in known], np.int64),

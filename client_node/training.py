@@ -51,6 +51,7 @@ from models.accounting import (
 )
 from models.bags import Bags
 from models.features import FEATURES
+from models.fusion import text_features, text_head
 from models.heads import plan_head, plan_shape
 from models.noise import SYSTEM_NOISE, Noise, noisy_count
 from models.private_evaluation import evaluate_round
@@ -144,7 +145,7 @@ class Training:
             terms_digest=terms_digest,
             weights=weights,
             permit=self.gate.export_permit(permit),
-            bags=bags_of(records, [name for name, _ in terms.plan.labels]),
+            bags=bags_of(records, [name for name, _ in terms.plan.labels], terms.plan.modalities),
         )
 
     def evaluate(self, envelope: bytes) -> bytes:
@@ -164,7 +165,7 @@ class Training:
         self._spend(terms, terms_digest, curve, terms.round_number, permit)  # 5
         records = self._open(permit, terms)  # 6
         table = evaluate_round(  # 7
-            plan_head(plan, weights),
+            text_head(plan_head(plan, weights), plan.modalities),
             bags_of(records, [name for name, _ in plan.labels]),
             evaluation=evaluation,
             max_turns=plan.mechanism.max_turns,
@@ -247,7 +248,10 @@ class Training:
         terms, body = read_terms(
             kind, envelope, key=self.coordinator_key, policy=self.policy, now=self.clock()
         )
-        if (terms.plan.features, terms.plan.encoder_digest) != (FEATURES, self.encoder_digest):
+        if (text_features(terms.plan), terms.plan.encoder_digest) != (
+            FEATURES,
+            self.encoder_digest,
+        ):
             raise RoundRefused(RoundRefusal.MODEL, "the plan is for another encoder")
         return terms, digest(terms_to_dict(terms)), body
 

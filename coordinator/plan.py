@@ -76,6 +76,7 @@ def complete(draft: Mapping[str, Any]) -> Plan:
         NOTHING_SPENT,
         calibrate,
         evaluation_curve,
+        gradient_noise,
     )
 
     try:
@@ -83,7 +84,7 @@ def complete(draft: Mapping[str, Any]) -> Plan:
         mechanism.setdefault("noise_multiplier", None if draft["rounds"] else UNUSED_NOISE)
         if mechanism["noise_multiplier"] is None:
             tables = evaluation_from_dict(draft.get("evaluation"))
-            mechanism["noise_multiplier"] = calibrate(
+            joint = calibrate(
                 epsilon=float(draft["epsilon"]),
                 delta=float(draft["delta"]),
                 rounds=int(draft["rounds"]),
@@ -93,6 +94,11 @@ def complete(draft: Mapping[str, Any]) -> Plan:
                 also=NOTHING_SPENT
                 if tables is None
                 else evaluation_curve(tables) * tables.held_in(int(draft["rounds"])),
+            )
+            mechanism["noise_multiplier"] = (
+                gradient_noise(joint, quantile_noise=float(mechanism["quantile_noise"]))
+                if mechanism.get("clip_quantile")
+                else joint
             )
         plan = plan_from_dict(dict(draft) | {"mechanism": mechanism})
     except (KeyError, TypeError, ValueError, UndertoneError) as error:

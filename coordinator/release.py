@@ -79,6 +79,7 @@ def trained_release(
             epsilon_at_nodes=tuple(sorted(found.epsilon_at_nodes.items())),
         ),
         width=plan.width,
+        modalities=plan.modalities,
     )
 
 
@@ -105,6 +106,8 @@ def fits(base: Published, plan: Plan) -> bool:
     if (release.labels, release.encoder_digest) != (plan.labels, plan.encoder_digest):
         return False
     if release.weights is None or release.width != plan.width:
+        return False
+    if release.modalities != plan.modalities:
         return False
     return release.weights.shape == plan_shape(plan)
 

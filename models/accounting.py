@@ -92,7 +92,7 @@ def round_curve(mechanism: Mechanism) -> RdpCurve:
     """
     _check_known(mechanism)
     return gaussian_curve(
-        noise_multiplier=mechanism.noise_multiplier,
+        noise_multiplier=mechanism.joint_noise,
         sample_rate=mechanism.sample_rate,
         steps=mechanism.steps,
     )
@@ -216,6 +216,24 @@ def calibrate(
     return found if fits(found) else round(found + _STEP, 4)
 
 
+def gradient_noise(joint: float, *, quantile_noise: float) -> float:
+    """Return the multiplier of a sum's noise where a step's count has some, rounded up to 1e-4.
+
+    Both together are one Gaussian of the multiplier `joint` (`policies.terms.Mechanism`).
+
+    Raises:
+        AccountingInvalid: The count alone costs as much as both may.
+    """
+    count = 2 * quantile_noise
+    if not joint < count:
+        raise AccountingInvalid(
+            f"quantile_noise {quantile_noise:g} spends what a step may cost: above {joint / 2:.4g} "
+            "is needed, and several times that leaves the sum its share"
+        )
+    alone = joint * count / math.sqrt(count * count - joint * joint)
+    return math.ceil(alone / _STEP) * _STEP
+
+
 def plan_epsilon(plan: Plan) -> float:
     """Return the run's epsilon for a person at one node, by Renyi curves."""
     return epsilon(plan_curve(plan), delta=plan.delta)
@@ -246,7 +264,7 @@ def prv_epsilon(plan: Plan) -> float:
     accountant.history = [(precision**-0.5, 1.0, 1)]
     if plan.rounds:
         steps = plan.rounds * mechanism.steps
-        accountant.history.insert(0, (mechanism.noise_multiplier, mechanism.sample_rate, steps))
+        accountant.history.insert(0, (mechanism.joint_noise, mechanism.sample_rate, steps))
     with warnings.catch_warnings(), np.errstate(divide="ignore"):
         # Harmless, both: at rate 1 Opacus takes log(1 - 1) and means minus infinity, and it
         # sizes its grid by a Renyi bound whose best order may be the last of its own list.
@@ -265,7 +283,7 @@ def second_opinion(plan: Plan) -> float:
     from dp_accounting.pld import PLDAccountant  # noqa: PLC0415
 
     mechanism = plan.mechanism
-    step = PoissonSampledDpEvent(mechanism.sample_rate, GaussianDpEvent(mechanism.noise_multiplier))
+    step = PoissonSampledDpEvent(mechanism.sample_rate, GaussianDpEvent(mechanism.joint_noise))
     accountant = PLDAccountant()
     if plan.rounds:
         accountant.compose(SelfComposedDpEvent(step, plan.rounds * mechanism.steps))

@@ -44,7 +44,7 @@ def train_adapter(
     the comments apart likeliest.
     """
     torch.manual_seed(seed)
-    tokenizer, network = _network()
+    tokenizer, network = low_rank_network()
     pieces, labels = _tokens(tokenizer, comments), torch.tensor(comments.labels)
     reader = _Reader(network, shares=labels.mean(0), mask=tokenizer.mask_token_id)
     averaged = torch.optim.swa_utils.AveragedModel(
@@ -140,7 +140,7 @@ def _low_rank(reader: torch.nn.Module) -> dict[str, npt.NDArray[Any]]:
     return found
 
 
-def _network() -> tuple[Any, Any]:
+def low_rank_network() -> tuple[Any, Any]:
     """Return tokenizer and network with untrained low-rank matrices, without slow dropout."""
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415 (the extra `train`)
     from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415

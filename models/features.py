@@ -24,6 +24,8 @@ ADAPTER_DIGEST = Digest("e80f748426df388c2b5a098a726efe3dfa3108eaed02358317673a5
 """SHA-256 of the shipped `base_model/adapter.safetensors`."""
 HEADS_DIGEST = Digest("3d617ba21ba1ece995fc7b6393a5cfeb097e7bd29c15d4e38cd400add8b1465c")
 """SHA-256 of the shipped `base_model/heads.safetensors`."""
+BASIS_DIGEST = Digest("4a458f4fa668a36b03cd9ee05d8eb9e95dab0fa7a6c6af4032140e4d91ce6b1f")
+"""SHA-256 of the shipped `base_model/basis.safetensors`, made of these features."""
 TOKEN_CLASSIFIER_DIGEST = Digest("293d942fa38802aa21e2ad971e7f5a40ce5ab68c476e35d1b12ccb58cd13bc39")
 """SHA-256 of the shipped `base_model/token_classifier.safetensors`."""
 MESSAGE_GUARD_DIGEST = Digest("da667d42a04650b3ce6def3c23735071ae5c26ae9b73d9dcb759c9bf724030bd")

@@ -46,13 +46,19 @@ class HiddenPeople:
         self, weights: FloatArray, sampled: npt.NDArray[np.bool_], *, clip: float
     ) -> FloatArray:
         """Return the sum `(number, 1)` over the sampled of each one's clipped gradient."""
+        return self.clipped(weights, sampled, clip=clip)[0]
+
+    def clipped(
+        self, weights: FloatArray, sampled: npt.NDArray[np.bool_], *, clip: float
+    ) -> tuple[FloatArray, float]:
+        """Return that sum, and half of how many more needed no clip than did."""
         self._load(weights)
         rows = np.flatnonzero(sampled[self._person])
         some = torch.from_numpy(rows)
-        flat = self._gradients.clipped_sum(
+        flat, within = self._gradients.clipped(
             self._features[some], self._truth[some], self._person[rows], clip=clip
         )
-        return self._packed(flat)
+        return self._packed(flat), within
 
     def _load(self, weights: FloatArray) -> None:
         """Put the weights into the module, whose layers hold them the other way round."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from opacus import GradSampleModule
 
-from models.person_gradients import SLACK
+from models.person_gradients import SLACK, half_units
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Takes outputs and labels of some turns; returns the *sum* of their losses."""
@@ -54,7 +54,18 @@ class ModuleGradients:
         `inputs` `(turn, ...)` and `labels` `(turn,)` are of the people sampled for a step;
         `owners` `(turn,)` tells them apart.
         """
-        total = np.zeros(self.size)
+        return self.clipped(inputs, labels, owners, clip=clip)[0]
+
+    def clipped(
+        self,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        owners: npt.NDArray[np.integer[Any]],
+        *,
+        clip: float,
+    ) -> tuple[npt.NDArray[np.float64], float]:
+        """Return that sum, and half of how many more people needed no clip than did."""
+        total, within = np.zeros(self.size), 0.0
         for owner in np.unique(owners):
             rows = np.flatnonzero(owners == owner)
             person = np.zeros((1, self.size))
@@ -62,7 +73,10 @@ class ModuleGradients:
                 some = torch.from_numpy(rows[start : start + _TURNS])
                 person += self._gradients(inputs[some], labels[some]).sum(axis=0)
             total += clip_people(person, clip=clip)[0]
-        return total
+            with np.errstate(over="ignore", invalid="ignore"):
+                norms = np.sqrt(np.sum(person * person, axis=1))
+            within += half_units(norms, clip * (1 - SLACK))
+        return total, within
 
     def _gradients(self, inputs: torch.Tensor, labels: torch.Tensor) -> npt.NDArray[np.float64]:
         """Return `(turn, parameter)`."""

@@ -34,8 +34,14 @@ _ROWS = 256
 class People:
     """Everybody's turns, each person's together, people with equally many beside each other."""
 
-    def __init__(self, bags: Bags, *, labels: int, max_turns: int) -> None:
-        """Keep the first `max_turns` turns of each person; the rest is not read."""
+    def __init__(
+        self, bags: Bags, *, labels: int, max_turns: int, basis: FloatArray | None = None
+    ) -> None:
+        """Keep the first `max_turns` turns of each person; the rest is not read.
+
+        With a `basis` `(feature, direction)` gradients are `(direction, label)`, with respect to
+        what is added to the weights through it (`models.basis`).
+        """
         owners, person = np.unique(bags.owners, return_inverse=True)
         self.count = len(owners)
         read = first_turns(person, max_turns)
@@ -45,7 +51,9 @@ class People:
         shape = (len(turns) + 1, bags.features.shape[1])  # the last row is nobody's
         self._features = np.zeros(shape)
         self._features[:-1] = bags.features[turns]
-        self._norms = np.sqrt(np.einsum("tf,tf->t", self._features, self._features))
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._seen = self._features if basis is None else self._in_blocks(basis)
+            self._norms = np.sqrt(np.einsum("tf,tf->t", self._seen, self._seen))
         self._truth = np.zeros((shape[0], labels))
         self._truth[np.arange(len(turns)), bags.labels[turns]] = 1.0
 
@@ -53,15 +61,24 @@ class People:
         self, weights: FloatArray, sampled: npt.NDArray[np.bool_], *, clip: float
     ) -> FloatArray:
         """Return the sum `(feature, label)` over the sampled of each one's clipped gradient."""
-        total = np.zeros(weights.shape[::-1])
+        return self.clipped(weights, sampled, clip=clip)[0]
+
+    def clipped(
+        self, weights: FloatArray, sampled: npt.NDArray[np.bool_], *, clip: float
+    ) -> tuple[FloatArray, float]:
+        """Return that sum, and how many of them stay within the clip less how many do not, halved.
+
+        In the second a person is half a unit, up or down, and nothing without a usable gradient.
+        """
+        total, within = np.zeros((weights.shape[1], self._seen.shape[1])), 0.0
         bound = clip * (1 - SLACK)
         # Huge features or weights overflow to what `_shrinking` turns into zero.
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             for size in np.unique(self._sizes[sampled]):
                 if size:
                     people = np.flatnonzero(sampled & (self._sizes == size))
-                    self._add(total, weights, people, size=int(size), bound=bound)
-        return total.T
+                    within += self._add(total, weights, people, size=int(size), bound=bound)
+        return total.T, within
 
     def _add(
         self,
@@ -71,9 +88,9 @@ class People:
         *,
         size: int,
         bound: float,
-    ) -> None:
-        """Add to `total` what people with `size` turns each give."""
-        together = max(1, _ROWS // size)
+    ) -> float:
+        """Add to `total` what people with `size` turns each give; return their half units."""
+        together, within = max(1, _ROWS // size), 0.0
         for start in range(0, len(people), together):
             rows = self._starts[people[start : start + together], None] + np.arange(size)
             features, errors = self._errors(weights, rows.ravel())
@@ -81,9 +98,22 @@ class People:
                 norms = self._norms[rows[:, 0]] * np.sqrt(np.einsum("tl,tl->t", errors, errors))
                 total += (errors * _shrinking(norms, bound)[:, None]).T @ features
             else:
-                total += _summed(
+                summed, norms = _summed(
                     errors.reshape(*rows.shape, -1), features.reshape(*rows.shape, -1), bound
                 )
+                total += summed
+            within += half_units(norms, bound)
+        return within
+
+    def _in_blocks(self, basis: FloatArray) -> FloatArray:
+        """Return the features in the basis, each row the same whoever is beside it."""
+        found = np.zeros((len(self._features), basis.shape[1]))
+        for start in range(0, len(found), _BLOCK):
+            block = np.zeros((_BLOCK, basis.shape[0]))
+            some = self._features[start : start + _BLOCK]
+            block[: len(some)] = some
+            found[start : start + _BLOCK] = (block @ basis)[: len(some)]
+        return found
 
     def _errors(
         self, weights: FloatArray, rows: npt.NDArray[np.intp]
@@ -99,11 +129,15 @@ class People:
         errors /= errors.sum(axis=1, keepdims=True)
         errors -= self._truth[rows]
         errors[~np.isfinite(errors).all(axis=1)] = 0.0
-        return features[: len(rows)], errors
+        return self._seen[rows], errors
 
 
-def _summed(errors: FloatArray, features: FloatArray, bound: float) -> FloatArray:
+def _summed(
+    errors: FloatArray, features: FloatArray, bound: float
+) -> tuple[FloatArray, FloatArray]:
     """Return the sum `(label, feature)` over people whose turns are summed, then clipped.
+
+    And what their norms `(person,)` were.
 
     `errors` is `(person, turn, label)`, `features` `(person, turn, feature)`.
     """
@@ -111,12 +145,18 @@ def _summed(errors: FloatArray, features: FloatArray, bound: float) -> FloatArra
     norms = np.sqrt(np.einsum("plf,plf->p", people, people))
     shrinking = _shrinking(norms, bound)
     people[shrinking == 0] = 0.0  # zero times infinity is no number
-    return np.asarray(np.einsum("p,plf->lf", shrinking, people))
+    return np.einsum("p,plf->lf", shrinking, people), norms
 
 
 def _shrinking(norms: FloatArray, bound: float) -> FloatArray:
     """Return what each person is multiplied with: 0 where the norm is not finite."""
     return np.where(np.isfinite(norms), bound / np.maximum(norms, bound), 0.0)
+
+
+def half_units(norms: FloatArray, bound: float) -> float:
+    """Return people within the bound less people beyond it, halved; no gradient is neither."""
+    usable = np.isfinite(norms) & (norms > 0)
+    return float(np.where(norms <= bound, 0.5, -0.5)[usable].sum())
 
 
 def first_turns(person: npt.NDArray[np.intp], max_turns: int) -> npt.NDArray[np.intp]:

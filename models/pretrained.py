@@ -26,6 +26,7 @@ from policies.vocabulary import Digest
 
 FOLDER = Path(__file__).with_name("base_model")
 ADAPTER, HEADS, CARD = "adapter.safetensors", "heads.safetensors", "card.json"
+BASIS = "basis.safetensors"
 SCALE = 2.0
 """What multiplies B A: alpha / rank of the training."""
 

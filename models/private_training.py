@@ -5,6 +5,7 @@ What this module promises, whatever the data holds:
 - one person moves a step's sum by at most `clip`, with one turn or with a thousand, and as
   computed, not only on paper (`models.person_gradients`, `models.noise`);
 - no private number divides anything: the divisor is `sample_rate * nominal_people`;
+- a clip that follows a quantile reads a noisy count of each step, which the plan pays for;
 - a linear head is trained by the closed form, one with a hidden layer by Opacus' hooks, on the
   same people, with the same noise and at the same price;
 - no bag makes a round fail, stop early or take another shape: what cannot be learnt from
@@ -17,13 +18,17 @@ replies at the deadline, so that neither time nor padding is seen outside.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.bags import Bags
+from models.basis import basis_of
 from models.errors import TrainingInvalid
+from models.fusion import Layout, fused
 from models.heads import shape_of
 from models.noise import SYSTEM_NOISE, Noise, with_noise
 from models.person_gradients import FloatArray, People
@@ -32,16 +37,24 @@ from policies.permit import Permit
 from policies.terms import Mechanism
 from policies.vocabulary import Action, Purpose
 
+CLIP_RATE = 0.2
+"""How fast a clip follows its quantile; the value of Andrew et al. 2021."""
+CLIP_RANGE = math.log(64)
+"""A clip may become 64 times larger or smaller than its plan's, whatever the noise says."""
+
 
 class Gradients(Protocol):
     """The people of a round, whatever part of the network their gradients are of."""
 
     count: int
 
-    def clipped_sum(
+    def clipped(
         self, weights: FloatArray, sampled: npt.NDArray[np.bool_], *, clip: float
-    ) -> FloatArray:
-        """Return the sum over the sampled of each one's clipped gradient."""
+    ) -> tuple[FloatArray, float]:
+        """Return the sum over the sampled of each one's clipped gradient, and who needed no clip.
+
+        The second is their number less the others', halved: one person is half a unit of it.
+        """
         ...
 
 
@@ -54,11 +67,13 @@ def train_round(
     permit: Permit,
     now: float,
     width: int = 0,
+    modalities: Layout = (),
     noise: Noise = SYSTEM_NOISE,
 ) -> npt.NDArray[np.float32]:
     """Return the node's weights after a round's private steps, in the shape they came in.
 
-    `width` is how many hidden units the head has (`models.heads`); 0 is a linear head.
+    `width` is how many hidden units the head has (`models.heads`); 0 is a linear head. With
+    `modalities` the bags hold rows of a fusion (`models.fusion`).
 
     The order protects people; the numbers are repeated beside the steps.
     (1) the permit covers this training now; (2) each step samples people, not turns;
@@ -72,30 +87,53 @@ def train_round(
             the weights, which are public, are not finite.
     """
     permit.cover(action=Action.TRAIN, purpose=Purpose.TRAINING, subject=None, now=now)  # (1)
+    if modalities:
+        bags = replace(bags, features=fused(modalities, bags.features))
     _check_fit(weights, bags, labels=labels, width=width)
-    people = _people(bags, labels=labels, max_turns=mechanism.max_turns, width=width)
+    basis = basis_of(mechanism.basis)
+    people = _people(bags, labels=labels, max_turns=mechanism.max_turns, width=width, basis=basis)
     if people.count > len(permit.subjects):
         raise PermitInvalid(
             f"permit {permit.decision_id} names fewer people than the bags hold: "
             "open only bags of people whom the gate allowed"
         )
-    current, velocity = weights.astype(np.float64), np.zeros(weights.shape)
+    current, clip, velocity = weights.astype(np.float64), mechanism.clip, np.zeros(())
     for _ in range(mechanism.steps):
         sampled = noise.poisson_sample(people.count, rate=mechanism.sample_rate)  # (2)
-        clipped = people.clipped_sum(current, sampled, clip=mechanism.clip)  # (3)
+        clipped, within = people.clipped(current, sampled, clip=clip)  # (3)
         total = with_noise(  # (4)
-            clipped, sensitivity=mechanism.clip, multiplier=mechanism.noise_multiplier, noise=noise
+            clipped, sensitivity=clip, multiplier=mechanism.noise_multiplier, noise=noise
         )
         step = total / (mechanism.sample_rate * mechanism.nominal_people)  # (5)
         velocity = mechanism.momentum * velocity + step
-        current = current - mechanism.learning_rate * velocity
+        moved = velocity if basis is None else basis @ velocity
+        current = current - mechanism.learning_rate * moved
+        clip = next_clip(clip, within, mechanism=mechanism, noise=noise)  # (4), (5)
     return current.astype(np.float32)
 
 
-def _people(bags: Bags, *, labels: int, max_turns: int, width: int) -> Gradients:
+def next_clip(clip: float, within: float, *, mechanism: Mechanism, noise: Noise) -> float:
+    """Return the clip of the next step: the same, where the plan names no quantile.
+
+    Else it moves, by a factor, as the noisy share of people who need no clip differs from the one
+    asked for (Andrew et al. 2021, algorithm 1). `within` is of `Gradients.clipped`.
+    """
+    if not mechanism.clip_quantile:
+        return clip
+    count = with_noise(  # (4)
+        np.array([within]), sensitivity=0.5, multiplier=2 * mechanism.quantile_noise, noise=noise
+    )
+    share = 0.5 + float(count[0]) / (mechanism.sample_rate * mechanism.nominal_people)  # (5)
+    moved = math.log(clip / mechanism.clip) - CLIP_RATE * (share - mechanism.clip_quantile)
+    return mechanism.clip * math.exp(min(max(moved, -CLIP_RANGE), CLIP_RANGE))
+
+
+def _people(
+    bags: Bags, *, labels: int, max_turns: int, width: int, basis: FloatArray | None
+) -> Gradients:
     """Return who can be sampled, by the engine of the part that is trained."""
     if width == 0:
-        return People(bags, labels=labels, max_turns=max_turns)
+        return People(bags, labels=labels, max_turns=max_turns, basis=basis)
     from models.hidden_gradients import HiddenPeople  # noqa: PLC0415 (loads torch and Opacus)
 
     return HiddenPeople(bags, labels=labels, max_turns=max_turns, width=width)

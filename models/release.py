@@ -16,11 +16,12 @@ import numpy.typing as npt
 from models.card import Card, Metric, card_from_dict, card_to_dict
 from models.errors import ReleaseInvalid, WeightsInvalid
 from models.features import FEATURES_DIGEST
+from models.fusion import Layout, text_head
 from models.heads import Head, head_of
 from models.pretrained import public_head
 from models.update import weights_from_dict, weights_to_dict
 from policies.parts import LARGEST_WIDTH
-from policies.vocabulary import Digest, Emotion, ReleaseId, RunId
+from policies.vocabulary import Digest, Emotion, Modality, ReleaseId, RunId
 
 _FIELDS = frozenset(
     ("release_id", "run", "labels", "weights", "abstain_below", "encoder_digest", "card")
@@ -35,7 +36,8 @@ class Release:
 
     `labels` pairs each label with its regulated family. `weights` are those of a head with `width`
     hidden units (`models.heads`), or None for a release that always abstains. `abstain_below` is
-    the probability under which the answer is "not sure". `run` is None where no run made it.
+    the probability under which the answer is "not sure". `run` is None where no run made it. A
+    fusion's `modalities` are its plan's (`models.fusion`).
     """
 
     release_id: ReleaseId
@@ -46,13 +48,15 @@ class Release:
     encoder_digest: Digest
     card: Card
     width: int = 0
+    modalities: Layout = ()
 
     @property
     def head(self) -> Head | None:
-        """Return the network that the weights make, None without any."""
+        """Return the network that reads a text by the weights, None without any."""
         if self.weights is None:
             return None
-        return head_of(tuple(name for name, _ in self.labels), self.weights, width=self.width)
+        whole = head_of(tuple(name for name, _ in self.labels), self.weights, width=self.width)
+        return text_head(whole, self.modalities)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,6 +147,11 @@ def release_to_dict(release: Release) -> dict[str, Any]:
         "encoder_digest": release.encoder_digest,
         "card": card_to_dict(release.card),
         **({"width": release.width} if release.width else {}),
+        **(
+            {"modalities": [[name.value, width] for name, width in release.modalities]}
+            if release.modalities
+            else {}
+        ),
     }
 
 
@@ -163,19 +172,21 @@ def release_from_dict(value: Any) -> Release:
 
 def _parse(value: Mapping[str, Any]) -> Release:
     """Read the fields; the caller translates what goes wrong."""
-    if set(value) - {"width"} != _FIELDS:
+    if set(value) - {"width", "modalities"} != _FIELDS:
         raise ValueError(f"fields are {sorted(_FIELDS)}, got {sorted(map(str, value))}")
     run = value["run"]
     labels, width = _labels(value["labels"]), _width(value.get("width", 0))
+    layout = _modalities(value.get("modalities", []))
     return Release(
         release_id=ReleaseId(_text(value["release_id"])),
         run=None if run is None else RunId(_text(run)),
         labels=labels,
-        weights=_weights(value["weights"], labels=labels, width=width),
+        weights=_weights(value["weights"], labels=labels, width=width, layout=layout),
         abstain_below=_probability(value["abstain_below"]),
         encoder_digest=_digest(value["encoder_digest"]),
         card=card_from_dict(value["card"]),
         width=width,
+        modalities=layout,
     )
 
 
@@ -190,14 +201,26 @@ def _labels(value: Any) -> tuple[tuple[str, Emotion], ...]:
 
 
 def _weights(
-    value: Any, *, labels: tuple[tuple[str, Emotion], ...], width: int
+    value: Any, *, labels: tuple[tuple[str, Emotion], ...], width: int, layout: Layout
 ) -> npt.NDArray[np.float32] | None:
     """Return the weights of a head for these labels."""
     if value is None:
         return None
     weights = weights_from_dict(value)
-    head_of(tuple(name for name, _ in labels), weights, width=width)
+    text_head(head_of(tuple(name for name, _ in labels), weights, width=width), layout)
     return weights
+
+
+def _modalities(value: Any) -> Layout:
+    if not isinstance(value, list):
+        raise TypeError(f"modalities are a list of pairs, got {type(value).__name__}")
+    return tuple((Modality(name), _features(width)) for name, width in value)
+
+
+def _features(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError("a modality has a whole number of features")
+    return value
 
 
 def _width(value: Any) -> int:

@@ -6,6 +6,7 @@
     4 heads      one linear head for each label set; penalty chosen on the tenth
     5 thresholds for the 28 labels, on the tenth; temperatures for the other heads, there too
     6 card       every figure on dev, which nothing was chosen on
+    7 basis      the whitened directions in which private steps may be taken, of train alone
 
 It needs the extra `train` and, on two cores without a GPU, about an hour. `--adapter` goes on
 from step 3 with an adapter that is there already.
@@ -26,11 +27,12 @@ from safetensors.numpy import load_file, save_file
 
 from models.adapter_training import EPOCHS, train_adapter
 from models.base_card import ABOUT, figures, write
+from models.basis import NAME, whitened_basis
 from models.encoder import Encoder
 from models.goemotions import read
 from models.head_fitting import fit_many, fit_one
 from models.label_sets import GOEMOTIONS, label_sets
-from models.pretrained import ADAPTER, FOLDER, HEADS, Tensors
+from models.pretrained import ADAPTER, BASIS, FOLDER, HEADS, Tensors
 from policies.errors import UndertoneError
 from policies.redacted import PublicText
 
@@ -78,7 +80,8 @@ def _make(asked: argparse.Namespace) -> None:
     }  # 4, 5
     card = {"figures": figures(features, comments, heads), "seed": asked.seed, **ABOUT}  # 6
     write(asked.out, heads, card)
-    for name in (ADAPTER, HEADS):
+    save_file({NAME: whitened_basis(features["train"])}, asked.out / BASIS)  # 7
+    for name in (ADAPTER, HEADS, BASIS):
         digest = hashlib.sha256((asked.out / name).read_bytes()).hexdigest()
         sys.stdout.write(f"{name} {digest}\n")
 

@@ -7,9 +7,11 @@ at a node from which a round could adapt it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from policies.errors import PolicyInvalid
+from policies.vocabulary import Modality
 
 LARGEST_WIDTH = 512
 """Most hidden units: of 385 features, 200,000 numbers, well below what an update may hold."""
@@ -20,6 +22,14 @@ class Part(StrEnum):
 
     LINEAR = "linear"  # one weight for each feature and label, by the closed form
     HIDDEN = "hidden"  # one layer of `width` hidden units before the labels, by Opacus' hooks
+    FUSION = "fusion"  # such a layer for each modality, averaged over those that are there
+
+
+class Basis(StrEnum):
+    """In which coordinates a person's gradient is clipped and made noisy."""
+
+    PLAIN = "plain"  # the features as they are
+    WHITENED = "whitened"  # the leading directions of public texts, made more alike in spread
 
 
 def part_of(value: object) -> Part:
@@ -35,6 +45,15 @@ def part_of(value: object) -> Part:
         raise PolicyInvalid(
             f"a plan's part is {known}, got {value!r}: name one of these"
         ) from error
+
+
+def modalities_fit(part: Part, modalities: Sequence[tuple[Modality, int]], features: int) -> bool:
+    """Tell whether a fusion has two modalities or more, whose features are the plan's together."""
+    if part is not Part.FUSION:
+        return not modalities
+    names, widths = {name for name, _ in modalities}, [width for _, width in modalities]
+    whole = all(type(width) is int and width > 0 for width in widths)
+    return len(names) == len(modalities) >= 2 and whole and sum(widths) == features  # noqa: PLR2004
 
 
 def width_fits(part: Part, width: object) -> bool:

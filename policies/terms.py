@@ -7,14 +7,15 @@ transport lie elsewhere.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
 from policies.errors import PolicyInvalid, TermsRefused
-from policies.parts import Part, part_of, width_fits
-from policies.vocabulary import Digest, Emotion, NodeId, Purpose, ReleaseId, RunId
+from policies.parts import Basis, Part, modalities_fit, part_of, width_fits
+from policies.vocabulary import Digest, Emotion, Modality, NodeId, Purpose, ReleaseId, RunId
 
 LARGEST_EPSILON = 20.0
 """Beyond it a guarantee says nothing: odds may change by a factor of 5 * 10**8."""
@@ -45,7 +46,12 @@ class Mechanism:
     L2 norm `clip`, adds Gaussian noise of standard deviation `noise_multiplier * clip`, and
     divides by `sample_rate * nominal_people`. `count_noise` is the standard deviation of the
     one noisy head count at enrolment; `learning_rate`, `momentum` and `steps` shape the local
-    optimiser. `max_turns` bounds a person's records that are read in a round.
+    optimiser. `max_turns` bounds a person's records that are read in a round. `basis` says in
+    which coordinates all of that is done.
+
+    With a `clip_quantile` the clip only begins at `clip`: after each step it moves towards the
+    norm that this share of the sampled people stay within, by a count of them with noise of
+    standard deviation `quantile_noise` (Andrew et al. 2021). At 0 it stays.
     """
 
     clip: float
@@ -57,6 +63,21 @@ class Mechanism:
     momentum: float
     max_turns: int
     count_noise: float
+    basis: Basis = Basis.PLAIN
+    clip_quantile: float = 0.0
+    quantile_noise: float = 0.0
+
+    @property
+    def joint_noise(self) -> float:
+        """Return the multiplier of the one Gaussian that a step is: sum and count together.
+
+        In the count a person is half a unit more or less, so its own multiplier is twice its
+        deviation; precisions add up (Andrew et al. 2021, theorem 1).
+        """
+        if not self.clip_quantile:
+            return self.noise_multiplier
+        count = 2 * self.quantile_noise
+        return self.noise_multiplier * count / math.hypot(self.noise_multiplier, count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +108,8 @@ class Plan:
     evaluations included. `labels` maps each label to its regulated family. `deadline_s` is when
     every node replies, counted from receipt. `minimum_nodes` is how many replies make a round
     count. A plan of no `rounds` evaluates a release and trains nothing. `part` is what the rounds
-    train, `width` how many hidden units it has (`policies.parts`).
+    train, `width` how many hidden units it has (`policies.parts`); of a fusion `modalities` names
+    what it reads, and how many features each has.
     """
 
     name: str
@@ -104,6 +126,7 @@ class Plan:
     evaluation: Evaluation | None = None
     part: Part = Part.LINEAR
     width: int = 0
+    modalities: tuple[tuple[Modality, int], ...] = ()
 
     @property
     def evaluations(self) -> int:
@@ -166,7 +189,7 @@ def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
     plan, mechanism = terms.plan, terms.plan.mechanism
     held = plan.rounds if terms.kind is RoundKind.TRAIN else plan.evaluations
     noises = [] if plan.evaluation is None else [plan.evaluation.noise]
-    noises += [mechanism.noise_multiplier] if plan.rounds else []
+    noises += [mechanism.joint_noise] if plan.rounds else []
     complaints = [
         complaint
         for broken, complaint in (
@@ -204,10 +227,14 @@ def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON values; no evaluation, or a linear head, goes without saying."""
     value = asdict(plan) | {"labels": [[name, family.value] for name, family in plan.labels]}
+    value["mechanism"] = mechanism_to_dict(plan.mechanism)
     if plan.part is Part.LINEAR:
         del value["part"], value["width"]
     else:
         value["part"] = plan.part.value
+    value["modalities"] = [[modality.value, width] for modality, width in plan.modalities]
+    if not plan.modalities:
+        del value["modalities"]
     if plan.evaluation is None:
         del value["evaluation"]
     else:
@@ -225,15 +252,38 @@ def plan_from_dict(value: dict[str, Any]) -> Plan:
         labels = tuple((str(name), Emotion(family)) for name, family in value["labels"])
         parsed: dict[str, Any] = {
             "labels": labels,
-            "mechanism": Mechanism(**value["mechanism"]),
+            "mechanism": mechanism_from_dict(value["mechanism"]),
         }
         parsed["evaluation"] = evaluation_from_dict(value.get("evaluation"))
         parsed["part"] = part_of(value.get("part", Part.LINEAR))
+        parsed["modalities"] = tuple(
+            (Modality(name), width) for name, width in value.get("modalities", ())
+        )
         plan = Plan(**(value | parsed))
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(f"not a plan: {type(error).__name__}: {error}") from error
     check_plan(plan)
     return plan
+
+
+def mechanism_to_dict(mechanism: Mechanism) -> dict[str, Any]:
+    """Return the mechanism as JSON values; plain coordinates and a fixed clip are not said."""
+    value = asdict(mechanism) | {"basis": mechanism.basis.value}
+    if mechanism.basis is Basis.PLAIN:
+        del value["basis"]
+    if not mechanism.clip_quantile:
+        del value["clip_quantile"], value["quantile_noise"]
+    return value
+
+
+def mechanism_from_dict(value: Mapping[str, Any]) -> Mechanism:
+    """Rebuild a mechanism, unchecked.
+
+    Raises:
+        TypeError: A field is missing or unknown.
+        ValueError: There is no basis of that name.
+    """
+    return Mechanism(**(dict(value) | {"basis": Basis(value.get("basis", Basis.PLAIN))}))
 
 
 def evaluation_from_dict(value: Mapping[str, Any] | None) -> Evaluation | None:
@@ -264,6 +314,7 @@ def check_plan(plan: Plan) -> None:
         "labels": len({name for name, _ in plan.labels}) == len(plan.labels) >= 2,  # noqa: PLR2004
         "features": _whole(plan.features),
         "width": width_fits(plan.part, plan.width),
+        "modalities": modalities_fit(plan.part, plan.modalities, plan.features),
         "rounds": _whole(plan.rounds) or (_none(plan.rounds) and e is not None),
         "epsilon": 0 < plan.epsilon <= LARGEST_EPSILON,
         # At delta = 1 / people, publishing one of them outright would count as private.
@@ -277,6 +328,11 @@ def check_plan(plan: Plan) -> None:
         "momentum": 0 <= m.momentum < 1,
         "max_turns": _whole(m.max_turns),
         "count_noise": 0 < m.count_noise < float("inf"),
+        "basis": m.basis is Basis.PLAIN or plan.part is Part.LINEAR,
+        "clip_quantile": 0 <= m.clip_quantile < 1,
+        "quantile_noise": 0 < m.quantile_noise < float("inf")
+        if m.clip_quantile
+        else m.quantile_noise == 0,
         "minimum_people": _whole(plan.minimum_people),
         "minimum_nodes": _whole(plan.minimum_nodes),
         "deadline_s": 0 < plan.deadline_s < float("inf"),

@@ -16,6 +16,7 @@ from coordinator.aggregation import average, candidate
 from models.accounting import calibrate
 from models.bags import Bags
 from models.private_training import train_round
+from policies.parts import Basis
 from policies.terms import Mechanism
 from tests.bench.learning_tasks import Task
 from tests.models.fakes import NOW, training_permit
@@ -50,6 +51,7 @@ class Setting:
     steps: int
     sample_rate: float
     rounds: int
+    basis: Basis = Basis.PLAIN
 
     def mechanism(self, *, epsilon: float, nominal_people: int) -> Mechanism:
         """Return the mechanism that spends the whole budget, both counts of a run inside."""
@@ -71,13 +73,14 @@ class Setting:
             momentum=self.momentum,
             max_turns=MAX_TURNS,
             count_noise=count_noise,
+            basis=self.basis,
         )
 
     def words(self) -> str:
         """Return the setting in one line."""
         return (
-            f"clip {self.clip:g}, rate people/{self.people_a_rate:g}, momentum "
-            f"{self.momentum:g}, {self.rounds} rounds of {self.steps} steps at {self.sample_rate:g}"
+            f"clip {self.clip:g}, rate people/{self.people_a_rate:g}, momentum {self.momentum:g}, "
+            f"{self.rounds} rounds of {self.steps} steps at {self.sample_rate:g}, {self.basis}"
         )
 
 

@@ -1,7 +1,7 @@
 """What a head of a node's own adds: `python -m tests.bench.personal --data DIR [--json]`.
 
 The nodes of `tests.bench.learning_tasks`, each with `models.personal` as the product fits it, from
-two releases: the shipped head before any run, and a run's at epsilon 2 with the settings of
+several releases: the shipped head before any run, and a run's at each epsilon with the settings of
 `tests.bench.private_learning`, which were tuned on other sets. A gain is the difference in
 macro-F1 on people (for meld: dialogues) who are in no node, with the 95 % interval of a bootstrap
 over them; the calibration error is on the same. Grid and folds were written down before anything
@@ -31,7 +31,7 @@ from tests.bench.federate import FloatArray, federate
 from tests.bench.learning_tasks import TASKS, Task, load_task
 from tests.bench.private_learning import setting_at
 
-EPSILON = 2.0
+EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0)
 REPORTED = ("airlines", "meld")
 Logits = npt.NDArray[np.float64]
 
@@ -98,12 +98,13 @@ def only(found: Read, mine: npt.NDArray[np.bool_]) -> Read:
     )
 
 
-def measure(task: Task, *, draws: int) -> Iterator[Row]:
+def measure(task: Task, *, draws: int, epsilons: Sequence[float]) -> Iterator[Row]:
     """Yield the rows of one task, from each release; of a run's the mean over draws."""
     yield from _from(task, "the shipped head", [task.start])
-    setting = setting_at(task.name, EPSILON)
-    runs = [federate(task, setting, epsilon=EPSILON) for _ in range(draws)]
-    yield from _from(task, f"a run's release at epsilon {EPSILON:g}", runs)
+    for epsilon in epsilons:
+        setting = setting_at(task.name, epsilon)
+        runs = [federate(task, setting, epsilon=epsilon) for _ in range(draws)]
+        yield from _from(task, f"a run's release at epsilon {epsilon:g}", runs)
 
 
 def _from(task: Task, release: str, starts: Sequence[FloatArray]) -> Iterator[Row]:
@@ -153,12 +154,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with text/*.csv.gz")
     parser.add_argument("--draws", type=int, default=3, help="runs of the federation")
     parser.add_argument("--tasks", nargs="+", default=REPORTED, choices=TASKS)
+    parser.add_argument("--epsilons", type=float, nargs="+", default=EPSILONS)
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     asked = parser.parse_args()
     rows = [
         row
         for name in asked.tasks
-        for row in shown(measure(load_task(name, asked.data), draws=asked.draws))
+        for row in shown(
+            measure(load_task(name, asked.data), draws=asked.draws, epsilons=asked.epsilons)
+        )
     ]
     if asked.json:
         print(rows_to_json(rows))

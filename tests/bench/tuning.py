@@ -20,21 +20,25 @@ import numpy as np
 
 from deploy.report import Row, rows_to_json
 from models.central import fit_central
+from policies.parts import Basis
 from tests.bench.federate import FloatArray, Setting, federate
 from tests.bench.learning_tasks import TASKS, Task, load_task
 
 CENTRE = Setting(clip=0.5, people_a_rate=200.0, momentum=0.0, steps=30, sample_rate=0.1, rounds=10)
+WHITENED = replace(CENTRE, basis=Basis.WHITENED)
 GRID = (
     CENTRE,
-    *(replace(CENTRE, people_a_rate=rate) for rate in (50.0, 100.0, 400.0)),
-    *(replace(CENTRE, people_a_rate=rate, clip=0.25) for rate in (50.0, 100.0)),
-    *(replace(CENTRE, people_a_rate=rate, clip=1.0) for rate in (200.0, 400.0)),
-    *(replace(CENTRE, people_a_rate=rate, steps=60) for rate in (200.0, 400.0)),
-    *(replace(CENTRE, people_a_rate=rate, steps=10) for rate in (50.0, 100.0)),
-    *(replace(CENTRE, people_a_rate=rate, steps=10, rounds=20) for rate in (100.0, 200.0)),
-    *(replace(CENTRE, people_a_rate=rate, sample_rate=0.3, steps=10) for rate in (50.0, 100.0)),
+    *(replace(CENTRE, people_a_rate=rate) for rate in (50.0, 100.0)),
+    replace(CENTRE, steps=60),
+    *(replace(WHITENED, people_a_rate=rate) for rate in (50.0, 100.0, 200.0)),
+    *(replace(WHITENED, people_a_rate=rate, clip=1.0) for rate in (100.0, 200.0, 400.0)),
+    *(
+        replace(WHITENED, people_a_rate=rate, sample_rate=0.5, steps=6)
+        for rate in (10.0, 20.0, 40.0)
+    ),
 )
-"""The centre, and what lies around it along each axis, rates on both sides of what suits."""
+"""What suited in the features as they are, of a wider grid, and what lies around it in the
+whitened ones: twice the clip, few large steps, rates on both sides of what suits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

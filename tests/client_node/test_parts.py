@@ -15,12 +15,15 @@ from coordinator.plan import complete, preview
 from coordinator.release import trained_release
 from coordinator.replies import Rejection, check_replies
 from models.accounting import plan_curve
+from models.features import FEATURES
 from models.heads import HiddenHead, first_weights, plan_shape
+from models.release import release_from_dict, release_to_dict
 from models.update import weights_digest
 from policies.canonical import digest
 from policies.errors import PolicyInvalid
 from policies.parts import LARGEST_WIDTH, Part
 from policies.terms import plan_from_dict, plan_to_dict, terms_to_dict
+from policies.vocabulary import Modality
 from tests.client_node.conftest import NODE, World
 from tests.client_node.test_evaluation import EVALUATION, enrolled
 from tests.promises.town import round_of, says
@@ -35,6 +38,14 @@ def hidden(make_world: Any) -> World:
         plan_changes={**HIDDEN, "evaluation": EVALUATION, "epsilon": 6.0},
     )
     return world
+
+
+FUSION: dict[str, Any] = {
+    "part": Part.FUSION,
+    "width": 4,
+    "features": FEATURES + 7,
+    "modalities": ((Modality.TEXT, FEATURES), (Modality.VOICE, 7)),
+}
 
 
 def draft(world: World, **changed: Any) -> dict[str, Any]:
@@ -72,6 +83,47 @@ def test_hidden_head_is_trained_measured_released_and_read(hidden: World) -> Non
     assert current.release.width == hidden.plan().width
     answer = says(hidden.api(node), "anna")
     assert answer["reading"]["release"] == current.release.release_id
+
+
+def test_fusion_is_trained_measured_released_and_read_where_only_texts_are(
+    make_world: Any,
+) -> None:
+    """From plan to reading with a mask: the voice's layer leaves moved by noise, and unread."""
+    world: World = make_world(plan_changes={**FUSION, "evaluation": EVALUATION, "epsilon": 6.0})
+    node = enrolled(world, "all", "anna", "ben")
+    ask = round_of(world, node)
+    terms, sealed = world.terms(), ask(world.ask_round())
+    checked = check_replies(
+        {NODE: sealed},
+        cohort={NODE: world.node_key.verify_key},
+        terms=terms,
+        terms_digest=digest(terms_to_dict(terms)),
+    )
+    made = checked.updates[NODE]
+    assert made.shape == plan_shape(world.plan()) == (392 * 4 + 5 * len(terms.plan.labels), 1)
+    voice = slice(385 * 4, 392 * 4)
+    assert not np.array_equal(made[voice], first_weights(world.plan())[voice])
+    unseal("table", ask(world.ask_evaluation()), world.node_key.verify_key)
+
+    release = trained_release(terms.run, preview(draft(world)), made, rounds=1, abstain_below=0.0)
+    assert release_from_dict(release_to_dict(release)).modalities == FUSION["modalities"]
+    node.releases.load(world.publish(world.coordinator_log(), release))
+    answer = says(world.api(node), "anna")
+    current = node.releases.current
+    assert current is not None
+    assert answer["reading"]["release"] == current.release.release_id
+    head = current.release.head
+    assert head is not None
+    assert head.features == FEATURES
+
+
+def test_fusion_without_a_text_of_this_encoder_is_refused(make_world: Any) -> None:
+    """A node that keeps texts alone takes no part in what would read none of them."""
+    voice_and_face = ((Modality.VOICE, FEATURES), (Modality.FACE, 7))
+    world: World = make_world(plan_changes={**FUSION, "modalities": voice_and_face})
+    with pytest.raises(RoundRefused) as caught:
+        enrolled(world, "none", "anna")
+    assert caught.value.reason is RoundRefusal.MODEL
 
 
 def test_hidden_head_costs_what_a_linear_one_costs(hidden: World) -> None:
@@ -117,7 +169,15 @@ def test_weights_of_another_part_are_refused_before_anything_is_spent(hidden: Wo
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"part": "adapter"}, "a plan's part is 'linear' or 'hidden', got 'adapter'"),
+        ({"part": "adapter"}, "a plan's part is 'linear' or 'hidden' or 'fusion', got 'adapter'"),
+        ({"part": "fusion"}, "out of range in modalities"),
+        ({"modalities": [["text", 385]]}, "out of range in modalities"),
+        ({"part": "fusion", "modalities": [["text", 385]]}, "out of range in modalities"),
+        ({"part": "fusion", "modalities": [["text", 380], ["text", 5]]}, "modalities"),
+        ({"part": "fusion", "modalities": [["text", 385], ["voice", 7]]}, "modalities"),
+        ({"part": "fusion", "modalities": [["text", 385.0], ["voice", 0]]}, "modalities"),
+        ({"part": "fusion", "modalities": [["smell", 384], ["voice", 1]]}, "smell"),
+        ({"part": "fusion", "modalities": 3}, "not a plan"),
         ({"part": ["hidden"]}, "a plan's part is"),
         ({"part": "hidden", "width": 0}, "out of range in width"),
         ({"part": "hidden", "width": LARGEST_WIDTH + 1}, "out of range in width"),

@@ -10,6 +10,7 @@ import pytest
 
 from policies.canonical import canonical
 from policies.errors import PolicyInvalid, TermsRefused
+from policies.parts import Basis, Part
 from policies.terms import (
     Evaluation,
     Grouping,
@@ -27,7 +28,7 @@ from policies.terms import (
     terms_from_dict,
     terms_to_dict,
 )
-from policies.vocabulary import Digest, Emotion, NodeId, ReleaseId, RunId
+from policies.vocabulary import Digest, Emotion, Modality, NodeId, ReleaseId, RunId
 
 NOW = 1_800_000_000
 LABELS = (("frustration", Emotion.ANGER), ("calm", Emotion.NEUTRAL))
@@ -140,6 +141,9 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "max_turns": (0, 1.5, True),
     "count_noise": (0.0, NAN, INFINITE),
     "width": (1, -1, True),  # of a linear head
+    "modalities": (((Modality.TEXT, 385),),),  # of a linear head
+    "clip_quantile": (-0.1, 1.0, NAN),
+    "quantile_noise": (1.0, -1.0, NAN),  # of a clip that stays
 }
 
 
@@ -155,10 +159,46 @@ def test_plan_out_of_range_is_rejected(name: str, value: Any) -> None:
         check_plan(replace(PLAN, **changed))
 
 
+@pytest.mark.parametrize("noise", [0.0, -1.0, NAN, INFINITE])
+def test_a_clip_that_follows_a_quantile_needs_noise(noise: float) -> None:
+    """A count without noise would tell who is there."""
+    moving = replace(MECHANISM, clip_quantile=0.5, quantile_noise=noise)
+    with pytest.raises(PolicyInvalid, match="quantile_noise"):
+        check_plan(replace(PLAN, mechanism=moving))
+
+
+def test_a_basis_is_for_a_linear_head() -> None:
+    """Another part has no such directions, and says so before anything is spent."""
+    whitened = replace(MECHANISM, basis=Basis.WHITENED)
+    check_plan(replace(PLAN, mechanism=whitened))
+    with pytest.raises(PolicyInvalid, match="basis"):
+        check_plan(replace(PLAN, mechanism=whitened, part=Part.HIDDEN, width=4))
+
+
+def test_options_of_a_mechanism_come_back_and_go_without_saying() -> None:
+    """A plan from before them keeps its bytes, so that its digest holds; theirs name them."""
+    assert not {"basis", "clip_quantile", "quantile_noise"} & set(plan_to_dict(PLAN)["mechanism"])
+    moving = replace(
+        PLAN,
+        mechanism=replace(MECHANISM, basis=Basis.WHITENED, clip_quantile=0.5, quantile_noise=20.0),
+    )
+    assert plan_from_dict(json.loads(canonical(plan_to_dict(moving)))) == moving
+    said = plan_to_dict(PLAN)
+    with pytest.raises(PolicyInvalid):
+        plan_from_dict(said | {"mechanism": said["mechanism"] | {"basis": "private"}})
+
+
+def test_noise_of_a_quantile_counts_towards_the_nodes_floor() -> None:
+    """The floor holds what a step shows in all, not the sum alone."""
+    moving = replace(MECHANISM, clip_quantile=0.5, quantile_noise=1.0)
+    with pytest.raises(TermsRefused, match="noise"):
+        check_terms(_plan(mechanism=moving), POLICY, now=NOW)
+
+
 def test_every_number_of_a_plan_has_a_range() -> None:
     """No field can join a plan or its mechanism without a range of its own."""
     numbers = {*PLAN.__dataclass_fields__, *MECHANISM.__dataclass_fields__}
-    words = {"name", "encoder_digest", "mechanism", "evaluation", "part"}
+    words = {"name", "encoder_digest", "mechanism", "evaluation", "part", "basis"}
     assert numbers - set(OUT_OF_RANGE) == words
 
 
