@@ -74,10 +74,17 @@ class DeadlineDesk:
     unheard, and the next message waits behind it, up to its own deadline.
     """
 
-    def __init__(self, app: ClientApp, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        app: ClientApp,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
         self._app, self._now = app, now
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
         self._stop = threading.Event()
+        self._wait = self._stop.wait if wait is None else wait
 
     def answer(self, message: Message, context: Context, *, received_at: float) -> Message:
         """Return the reply at `received_at` + the payload's deadline, not before."""
@@ -91,7 +98,7 @@ class DeadlineDesk:
         except Exception as error:  # noqa: BLE001 (whatever it was, the centre learns nothing of it)
             _say(f"a message was not answered: {type(error).__name__}")
             reply = absent(message)
-        self._stop.wait(max(0.0, due - self._now()))
+        self._wait(max(0.0, due - self._now()))
         return reply
 
     def close(self) -> None:

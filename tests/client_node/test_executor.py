@@ -108,6 +108,26 @@ def test_reply_never_leaves_before_the_deadline(make_desk: Desk, outcome: str) -
     assert "people" not in str(reply)
 
 
+@pytest.mark.parametrize("people", [0, 1, 500, 9_999])
+def test_the_moment_of_a_reply_tells_nothing_of_how_many_people_there_are(people: int) -> None:
+    """However long a node works on its people, its reply leaves at the deadline exactly."""
+    now = 100.0
+
+    def pass_by(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def work(_payload: bytes) -> bytes:
+        pass_by(people / 2**8)
+        return b"done"
+
+    desk = DeadlineDesk(client_app(work), now=lambda: now, wait=pass_by)
+    reply = desk.answer(make_message(64.0), make_context(), received_at=now)
+    desk.close()
+    assert payload_of(reply) == b"done"
+    assert now == 164.0
+
+
 def test_late_work_is_answered_as_absent_at_the_deadline(make_desk: Desk) -> None:
     """Work that is not done by the deadline leaves without a payload, and is not waited for."""
     done = threading.Event()

@@ -150,6 +150,19 @@ def test_reply_that_is_not_proper_does_not_count(
     assert rejections(play) == [{reason: 1}] * 4
 
 
+def test_an_update_of_zeros_counts_like_any_other() -> None:
+    """Nothing divides by an update's norm: zeros are averaged, and the round ends well."""
+    play = Play()
+    honest, zeros = play.nodes[WEST].answer, changed(weights=np.zeros((5, 3), np.float32))
+    play.courier.nodes[WEST] = lambda payload, kind: (
+        honest(payload, kind) if kind == "enrolment" else zeros(play, payload)
+    )
+    assert hold(play) is RunState.COMPLETED
+    made = aggregates(play.journal.rounds(RUN, shape=(5, 3)))
+    assert all(np.isfinite(weights).all() for weights in made)
+    assert rejections(play) == [{}] * 4
+
+
 def test_update_of_an_earlier_round_does_not_count_again() -> None:
     """A replayed, correctly signed update counts in its own round only."""
     play = Play()
