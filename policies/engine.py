@@ -20,12 +20,14 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cedarpy
 
 from policies import catalogue
+from policies.apart import tells_apart
 from policies.canonical import digest
 from policies.decision import Decision, UseRequest
 from policies.errors import PolicyInvalid, PolicyUnavailable
@@ -96,6 +98,7 @@ class PolicyEngine:
         self.policy_digest: Digest = book.digest
         self._clocks = book.clocks
         self._schema, self._rules, self.rule_ids = _prepare(book)
+        self._tells_apart = tells_apart(_rows_of(_own(book)))
         self._prepared = lru_cache(maxsize=PREPARED_KEPT)(self._prepare_people)
 
     @classmethod
@@ -144,14 +147,17 @@ class PolicyEngine:
     ) -> tuple[frozenset[SubjectId], tuple[Decision, ...]]:
         """Decide one use for many people: who may take part, and each distinct decision.
 
-        Decides once for all people whom the rules cannot tell apart, under the placeholder
-        `request.subject`; the decisions name nobody. Without people there is no decision.
+        Decides once for all people whom the rules cannot tell apart, and for each where an
+        organisation's own rules can (`policies.apart`). The decisions are under the placeholder
+        `request.subject` and name nobody. Without people there is no decision.
 
         Raises:
             PolicyUnavailable: As in `decide`; then nobody takes part.
         """
         if governance is None:
             return frozenset(), (self.decide(request, _nobody(request), None, now=now),)
+        if self._tells_apart:
+            return self._decide_each(request, standings, governance, now=now)
         cases: dict[Standing, set[SubjectId]] = {}
         for standing in standings:
             case = alike(request, standing, governance, _whole_second(now))
@@ -161,6 +167,30 @@ class PolicyEngine:
         for case, people in cases.items():
             sides[decisions[case].allowed] |= people
         return frozenset(sides[True] - sides[False]), tuple(decisions.values())
+
+    def _decide_each(
+        self,
+        request: UseRequest,
+        standings: Iterable[Standing],
+        governance: Governance,
+        *,
+        now: float,
+    ) -> tuple[frozenset[SubjectId], tuple[Decision, ...]]:
+        """Decide as `decide_batch`, each person by name; what is returned still names nobody."""
+        sides: dict[bool, set[SubjectId]] = {True: set(), False: set()}
+        distinct: dict[tuple[Any, ...], Decision] = {}
+        for standing in standings:
+            by_name = replace(request, subject=standing.subject)
+            decision = self.decide(by_name, standing, governance, now=now)
+            sides[decision.allowed].add(standing.subject)
+            case = alike(request, standing, governance, _whole_second(now))
+            nameless = replace(
+                decision,
+                request_digest=request.encoded.digest,
+                standing_digest=case.encoded.digest,
+            )
+            distinct.setdefault((case, decision.allowed, decision.rules), nameless)
+        return frozenset(sides[True] - sides[False]), tuple(distinct.values())
 
     def _answer(
         self,
@@ -268,6 +298,21 @@ def _rules_of(action: str, rows: dict[str, Any]) -> Rules:
     part = lasting(kept)
     fleeting = {n: row for n, row in kept.items() if row["annotations"]["id"] not in part.rules}
     return Rules(_policy_set(kept), _policy_set(fleeting | _SILENCE), part)
+
+
+def _own(book: RuleBook) -> str:
+    """Return the rules of a book that do not come with this version, as one text."""
+    shipped = RuleBook.shipped().files
+    return "\n".join(
+        text
+        for name, text in sorted(book.files.items())
+        if name.endswith(".cedar") and shipped.get(name) != text
+    )
+
+
+def _rows_of(text: str) -> dict[str, Any]:
+    rows: dict[str, Any] = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
+    return rows
 
 
 def _policy_set(rows: dict[str, Any]) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
-from policies.decision import UseRequest
+from policies.decision import Decision, UseRequest
 from policies.engine import PolicyEngine
 from policies.rulebook import RuleBook
 from policies.standing import Governance, Standing
@@ -91,3 +92,66 @@ def test_batch_refuses_all_without_governance() -> None:
     """Without a known organisation nobody is in, and the reason is named."""
     allowed, decisions = ENGINE.decide_batch(TRAIN, _crowd(3), None, now=NOW)
     assert (allowed, [d.rules for d in decisions]) == (frozenset(), [("r27-no-governance",)])
+
+
+OWN = {
+    "age of what is known": "context.now - resource.as_of > 5",
+    "when they agreed": "resource has consent && context.now - resource.consent.granted_at < 86400",
+    "until when": "resource has consent && resource.consent.expires_at - context.now > 60",
+    "another purpose": 'resource.objected.contains("service")',
+    "one by name": 'resource == Person::"p-1"',
+    "one in a set": '[Person::"p-1"].contains(resource)',
+    "when they were told": "resource has informed_at && context.now - resource.informed_at < 86400",
+}
+ODD = replace(
+    STANDING,
+    subject=SubjectId("p-1"),
+    as_of=NOW - 60,
+    informed_at=NOW - 60,
+    grants=(replace(CONSENT[Purpose.TRAINING], granted_at=NOW - 60),),
+    objected=frozenset({Purpose.SERVICE}),
+)
+
+
+def _with_own(condition: str, resource: str = "resource is Person") -> PolicyEngine:
+    rule = f'@id("x-own-1") forbid (principal, action == Action::"train", {resource})'
+    book = RuleBook.shipped().tightened("x-own.cedar", f"{rule} when {{ {condition} }};")
+    return PolicyEngine(book)
+
+
+@pytest.mark.parametrize("said", OWN)
+def test_batch_keeps_out_whom_an_organisations_rule_keeps_out(said: str) -> None:
+    """A prohibition of an organisation's own holds in a batch as it does alone."""
+    batch = replace(TRAIN, subject=SubjectId("batch"))
+    assert ENGINE.decide_batch(batch, [ODD], GOVERNANCE, now=NOW)[0] == {"p-1"}
+    allowed, decisions = _with_own(OWN[said]).decide_batch(batch, [ODD], GOVERNANCE, now=NOW)
+    assert allowed == frozenset()
+    assert [d.rules for d in decisions] == [("x-own-1",)]
+
+
+def test_batch_keeps_out_whom_a_rules_scope_names() -> None:
+    """A rule about one person by its scope holds in a batch, and its record names nobody."""
+    batch = replace(TRAIN, subject=SubjectId("batch"))
+    engine = _with_own("true", 'resource == Person::"p-1"')
+    other = replace(ODD, subject=SubjectId("p-2"))
+    allowed, decisions = engine.decide_batch(batch, [ODD, other], GOVERNANCE, now=NOW)
+    assert allowed == {"p-2"}
+    assert len({d.standing_digest for d in decisions}) == 1
+    assert {d.request_digest for d in decisions} == {batch.encoded.digest}
+
+
+def test_batch_under_own_rules_that_tell_nobody_apart_stays_a_few_decisions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A rule on what all of a case have alike asks about two cases, not two thousand."""
+    batch = replace(TRAIN, subject=SubjectId("batch"))
+    engine, asked = _with_own("resource has consent && resource.consent.notice_version < 1"), []
+    decide = engine.decide
+
+    def counting(*args: Any, **kwargs: Any) -> Decision:
+        asked.append(1)
+        return decide(*args, **kwargs)
+
+    monkeypatch.setattr(engine, "decide", counting)
+    allowed, _ = engine.decide_batch(batch, _crowd(2000), GOVERNANCE, now=NOW)
+    assert (len(allowed), len(asked)) == (1600, 2)
