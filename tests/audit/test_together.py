@@ -69,3 +69,55 @@ def test_together_with_too_few_answers_answers_nobody_falsely() -> None:
     lossy = Together[int, int](lambda asks: [1] * (len(asks) - 1))
     with pytest.raises(ValueError, match="shorter"):
         lossy.ask(1)
+
+
+def test_together_serves_the_next_group_while_one_is_finished() -> None:
+    """The second caller is served while the first waits for its finish, and each gets its own."""
+    second_served = threading.Event()
+
+    def serve(asks: Sequence[int]) -> Sequence[int]:
+        if 2 in asks:
+            second_served.set()
+        return asks
+
+    def finish(served: Sequence[int]) -> list[int | Exception]:
+        if 1 in served and not second_served.wait(30):
+            return [TimeoutError("the second was not served") for _ in served]
+        return [ask * 10 for ask in served]
+
+    together = Together[int, int](serve, finish)
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(together.ask, 1)
+        while not together._waiting and not first.running():
+            threading.Event().wait(0.001)
+        assert (callers.submit(together.ask, 2).result(), first.result()) == (20, 10)
+
+
+def test_together_serves_one_group_at_a_time() -> None:
+    """However many groups are being finished, no two are served at once."""
+    serving, most = threading.Semaphore(1), list[bool]()
+
+    def serve(asks: Sequence[int]) -> Sequence[int]:
+        most.append(serving.acquire(blocking=False))
+        threading.Event().wait(0.001)
+        serving.release()
+        return asks
+
+    together = Together[int, int](serve, list)
+    with ThreadPoolExecutor(20) as callers:
+        assert list(callers.map(together.ask, range(100))) == list(range(100))
+    assert all(most)
+
+
+def test_together_whose_finish_breaks_raises_it_to_the_whole_group_and_goes_on() -> None:
+    """What breaks while a group is finished is that group's, and nobody's answer."""
+
+    def finish(served: Sequence[int]) -> list[int | Exception]:
+        if min(served) < 0:
+            raise ArithmeticError("a negative number")
+        return list(served)
+
+    together = Together[int, int](lambda asks: asks, finish)
+    with pytest.raises(ArithmeticError):
+        together.ask(-1)
+    assert together.ask(3) == 3
