@@ -75,6 +75,7 @@ bench: $(READY) ## run the benchmarks (DATA= for those that need public data set
 	$(BIN)/python -m tests.bench.gate --json
 	$(BIN)/python -m tests.bench.feed --json
 	$(BIN)/python -m tests.bench.foundation --json
+	$(BIN)/python -m tests.bench.portal --json
 	$(if $(DATA),$(BIN)/python -m tests.bench.private_learning --data '$(DATA)' --json)
 	$(if $(DATA),$(BIN)/python -m tests.bench.personal --data '$(DATA)' --json)
 	$(if $(DATA),$(BIN)/python -m tests.bench.abstention --data '$(DATA)' --json)

@@ -22,13 +22,14 @@ from audit.portal.accounts import BOOTSTRAP
 from audit.signing import SigningKey, seal
 from audit.staff import StaffRole
 from consent.acts import Person
+from consent.capture import Capture, Channel, Shown
 from consent.records import Granted
 from consent.register import Part, Risk
 from consent.rights import Identity, Right, Way
 from consent.service import TrustService
 from consent.tables import NodeRow
 from consent.wire import AcknowledgementIn, BudgetIn, DecisionIn, NodeIn
-from policies.vocabulary import AgeBand, Modality, Purpose, Role, SubjectId
+from policies.vocabulary import AgeBand, Digest, Modality, Purpose, Role, SubjectId
 
 DAY_S, HOUR_S = 86_400.0, 3_600.0
 DAYS = 30
@@ -98,6 +99,25 @@ class History:
         self.clock.now = self.end
         self._hear()
 
+    def yes(self, purposes: frozenset[Purpose], number: int) -> Granted:
+        """Return the number's yes on the web, with its proof of capture."""
+        text = self.service.officer.notice(1).text_digests()["en"]
+        evidence = Digest(hashlib.sha256(f"yes {self.seed} {number}".encode()).hexdigest())
+        return Granted(
+            purposes=purposes,
+            modalities=frozenset({Modality.TEXT}),
+            notice_version=1,
+            act="ticked_box",
+            role=Role.CUSTOMER,
+            age=AgeBand.UNKNOWN if number % 29 == 0 else AgeBand.ADULT,
+            vulnerabilities=frozenset(),
+            informed=True,
+            valid_days=365,
+            jurisdiction="IE",
+            shown=Shown(language="en", text_digest=text, channel=Channel.WEB),
+            capture=Capture(evidence=evidence),
+        )
+
     # -- the parts ----------------------------------------------------------------------
 
     def _found(self) -> None:
@@ -128,7 +148,7 @@ class History:
             subject = SubjectId(_pseudonym(self.seed, number))
             purposes = {Purpose.SERVICE, *self._random.sample(list(Purpose)[1:4], k=1)}
             self.clock.now += 5 * DAY_S / self.people
-            self.service.acts.grant(node, [(subject, _yes(frozenset(purposes), number))])
+            self.service.acts.grant(node, [(subject, self.yes(frozenset(purposes), number))])
             found.append((subject, node))
         return found
 
@@ -254,18 +274,3 @@ def one_time_code(secret: str, now: float) -> str:
 
 def _pseudonym(seed: int, number: int) -> str:
     return hashlib.sha256(f"person {seed} {number}".encode()).hexdigest()[:32]
-
-
-def _yes(purposes: frozenset[Purpose], number: int) -> Granted:
-    return Granted(
-        purposes=purposes,
-        modalities=frozenset({Modality.TEXT}),
-        notice_version=1,
-        act="ticked_box",
-        role=Role.CUSTOMER,
-        age=AgeBand.UNKNOWN if number % 29 == 0 else AgeBand.ADULT,
-        vulnerabilities=frozenset(),
-        informed=True,
-        valid_days=365,
-        jurisdiction="IE",
-    )
