@@ -10,8 +10,8 @@
     POST /v1/restrictions            node, or {manage_token, restricted}
     *    /v1/refusals, ...           `consent.choices_api`: put off, refused, ended; states
     *    /v1/invitations, ...        `consent.asking_api`: asked, confirmed, running out
-    *    /consent/{token}, /choices  `consent.consent_page_api`: the person's own pages
     GET  /consent/{token}/code.svg   the page's address as a picture (`consent.code_api`)
+    *    /consent/{token}, /my ...   `consent.privacy_centre`: the customer's own pages
     GET  /v1/standing                node         ?after=SEQ&wait_s=N; long poll
     POST /v1/acknowledgements        node
     POST /v1/decisions               node         {request}
@@ -63,7 +63,6 @@ from consent.budgets import budget_sections
 from consent.bundle_api import bundle_router
 from consent.capture import Layer
 from consent.code_api import code_router
-from consent.consent_page_api import consent_pages
 from consent.document_api import document_router
 from consent.errors import (
     Conflict,
@@ -74,7 +73,10 @@ from consent.errors import (
 )
 from consent.open_api import add_open_api
 from consent.pages.mounted import add_pages, site_of
-from consent.privacy_centre.pages import add_privacy_centre
+from consent.privacy_centre.check_pages import check_pages
+from consent.privacy_centre.consent_pages import consent_pages
+from consent.privacy_centre.pages import privacy_centre
+from consent.privacy_centre.rights_pages import rights_pages
 from consent.register_api import registers_router
 from consent.reminder_api import reminder_router
 from consent.rights_api import add_rights
@@ -123,6 +125,9 @@ def create_app(service: TrustService) -> FastAPI:
     app.include_router(asking_router(service, partial(_signed_by_node, service)))
     app.include_router(consent_pages(service))
     app.include_router(code_router(service))
+    app.include_router(privacy_centre(service))
+    app.include_router(rights_pages(service))
+    app.include_router(check_pages(service))
     add_rights(app, service, _signed_by_node)
     app.include_router(trace_router(service.log))
     operator = [only(StaffRole.OPERATOR)]
@@ -135,7 +140,6 @@ def create_app(service: TrustService) -> FastAPI:
     app.include_router(bundle_router(service, _signed_by_node))
     app.include_router(budget_pages(lambda: budget_sections(service.acknowledgements.budgets())))
     add_pages(app, service)
-    add_privacy_centre(app, service)
     add_open_api(app)
     return app
 

@@ -18,7 +18,11 @@ AUDIENCES: Table = {
     **FRAME,
     ("GET", "/my"): Row(audience=Audience.ANYONE),
     ("POST", "/my"): Row(audience=Audience.HOLDER),
-    ("GET", "/my/privacy.css"): Row(audience=Audience.ANYONE),
+    **{
+        ("GET", path): Row(audience=Audience.ANYONE)
+        for path in ("/centre/privacy.css", "/centre/check.js", "/check", "/check/page")
+    },
+    ("POST", "/receipt"): Row(audience=Audience.HOLDER),
     ("GET", "/healthz"): Row(audience=Audience.ANYONE),
     ("GET", "/v1/checkpoint"): Row(audience=Audience.ANYONE),
     ("GET", "/v1/log/{index}"): Row(audience=Audience.ANYONE),
@@ -50,9 +54,28 @@ AUDIENCES: Table = {
         audience=Audience.HOLDER, bodies=(asking_api.ConfirmationIn,)
     ),
     **{
-        (method, f"/{page}/{{token}}"): Row(audience=Audience.HOLDER)
+        (method, path): Row(audience=Audience.HOLDER)
         for method in ("GET", "POST")
-        for page in ("consent", "choices")
+        for path in (
+            "/consent/{token}",
+            "/confirm/{token}",
+            "/choices/{token}",
+            "/my/{token}",
+            "/my/{token}/rights/{right}",
+        )
+    },
+    **{
+        ("GET", path): Row(audience=Audience.HOLDER)
+        for path in (
+            "/my/{token}/learned",
+            "/my/{token}/rights",
+            "/my/{token}/used",
+            "/my/{token}/asked",
+            "/my/{token}/asked/{case}",
+            "/my/{token}/asked/{case}/file",
+            "/asked/{token}",
+            "/asked/{token}/file",
+        )
     },
     ("GET", "/v1/expiring-consents"): Row(audience=Audience.NODE),
     ("POST", "/v1/consent-states"): Row(audience=Audience.SUBJECT, bodies=(choices_api.StatesIn,)),

@@ -197,6 +197,10 @@ class RightsDesk:
         """Return a person's open requests."""
         return self._store.open_of(subject)
 
+    def open_of(self, subject: SubjectId) -> list[Case]:
+        """Return a person's open requests."""
+        return self._store.open_of(subject)
+
     def due(self) -> list[dict[str, Any]]:
         """Return the open requests with what each still lacks, the most urgent first."""
         return sorted((self.state(case) for case in self.requests()), key=lambda s: s["due"])

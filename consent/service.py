@@ -22,6 +22,7 @@ from audit.log import EvidenceLog
 from audit.log_keys import FOLDER
 from audit.portal.access import Access
 from audit.portal.evidence_desk import EvidenceDesk
+from audit.portal.throttle import Throttle
 from audit.refusals import Refusals
 from audit.requests import ReplayGuard, verify_request
 from audit.retention import Retention
@@ -287,6 +288,9 @@ class TrustService:
             settings=self.settings.portal,
         )
         opening.callback(self.access.close)
+        self.link_throttle = Throttle(
+            self.access.ledger, key=self.key.derive("link-throttle"), clock=self._clock
+        )
 
     def _open_witness(self, opening: ExitStack) -> None:
         """Witness the nodes' and the coordinator's logs; nodes and auditors witness ours."""

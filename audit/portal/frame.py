@@ -182,9 +182,11 @@ class _OwnForms:
 
 
 def _is_ours(headers: Headers) -> bool:
-    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if origin == "null":  # as from a customer's page, which sends no referrer
+        return site == "same-origin"
     ours = origin is None or urlsplit(origin).netloc == headers.get("host")
-    return ours and site in {"same-origin", "none"}
+    return ours and site in {None, "same-origin", "none"}
 
 
 def _field(headers: Headers, message: Message) -> str:

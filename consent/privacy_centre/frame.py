@@ -1,48 +1,133 @@
-"""The frame of the customer's pages: layout, style and languages, apart from staff's portal.
+"""The one frame of every page for customers: layout, style, headers, languages, refusals.
 
-Translations are data (`words.toml`): every language has every sentence, or nothing loads.
-Templates escape what they show; a page is one column that reads well on a telephone.
+A link is a capability: whoever has its token may do what the page offers, nobody signs in, and
+no cookie is set or read. So nothing of the address may leak (no referrer, nothing stored, no
+script but the receipt check's own), and a token that opens nothing gets one answer, whatever the
+reason. Words are data (`words.toml`): every language has every sentence, or nothing loads.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from audit.errors import TooManyAttempts
 from audit.portal.frame import csrf_of
 from audit.portal.rules_page import preferred
+from audit.portal.throttle import Counted
 from consent.errors import SettingsInvalid
+from consent.service import TrustService
 from policies.words import Language
 
 HERE = Path(__file__).parent
-_templates = Environment(
-    loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
+STYLE, SCRIPT = "/centre/privacy.css", "/centre/check.js"
+NAMES = {Language.ENGLISH: "English", Language.GERMAN: "Deutsch", Language.FRENCH: "Français"}
+"""Each language by its own name."""
+RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
+"""Languages that are written from right to left; the style asks only for start and end."""
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+RECEIPT_PARTS = frozenset({"record", "receipt", "log_index", "leaf", "proof", "manage_token"})
+PRIVATE = {
+    "content-security-policy": _POLICY,
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "x-robots-tag": "noindex",
+}
+"""Headers of every answer to a customer; the portal's frame adds the others."""
+templates = Environment(
+    loader=FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
 
 
 def customer_page(
-    request: Request, template: str, *, language: Language, status: int = 200, **values: Any
+    request: Request,
+    template: str,
+    *,
+    language: Language,
+    status: int = 200,
+    scripted: bool = False,
+    **values: Any,
 ) -> HTMLResponse:
-    """Draw a page for a customer in their language."""
-    context = {
-        "lang": language.value,
-        "languages": [each.value for each in Language],
-        "say": centre_words()[language],
+    """Draw a page for a customer in their language.
+
+    Args:
+        request: What it answers.
+        template: Its file.
+        language: Its language.
+        status: HTTP status.
+        scripted: Whether our script of the receipt check runs on it; nothing else ever does.
+        **values: What the template shows.
+    """
+    context = frame_of(language) | {
         "csrf": csrf_of(request.cookies),
+        "here": request.url.path if request.method == "GET" else None,
     }
     drawn = HTMLResponse(
-        _templates.get_template(template).render(context | values), status_code=status
+        templates.get_template(template).render(context | values),
+        status_code=status,
+        headers=PRIVATE,
     )
+    if scripted:
+        drawn.headers["content-security-policy"] = f"{_POLICY}; script-src 'self'"
     drawn.headers["content-language"] = language.value
     drawn.headers["vary"] = "Accept-Language"
     return drawn
+
+
+def frame_of(language: Language) -> dict[str, Any]:
+    """Return what the frame needs of a language."""
+    return {
+        "lang": language.value,
+        "dir": "rtl" if language.value in RIGHT_TO_LEFT else "ltr",
+        "languages": [(each.value, name) for each, name in NAMES.items()],
+        "say": centre_words()[language],
+        "style": STYLE,
+        "script": SCRIPT,
+    }
+
+
+def opens_nothing(service: TrustService, request: Request, language: Language) -> HTMLResponse:
+    """Answer a token that opens nothing: mistyped, over, used or erased are not told apart.
+
+    Wrong tokens are counted by address, and too many get 429 in place of 404. A right one is never
+    refused for what its neighbours did: 256 random bits are not found by trying.
+    """
+    status, said = 404, "unknown"
+    address = request.client.host if request.client else ""
+    try:
+        service.link_throttle.begin([Counted(what="links", name=address, free=30)])
+    except TooManyAttempts:
+        status, said = 429, "too_often"
+    return customer_page(request, "told.html", language=language, status=status, said=said)
+
+
+def as_files(taken: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what was given out as the files that people keep, without what is sent elsewhere."""
+    kept = [{n: v for n, v in one.items() if n in RECEIPT_PARTS} for one in taken]
+    return [json.dumps(one) for one in kept]
+
+
+def saved(body: bytes | str, name: str, media_type: str) -> Response:
+    """Return a file to keep, under a name of ours."""
+    headers = PRIVATE | {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(body, media_type=media_type, headers=headers)
 
 
 def language_of(request: Request, chosen: str | None) -> Language:
@@ -50,6 +135,29 @@ def language_of(request: Request, chosen: str | None) -> Language:
     if chosen in set(Language):
         return Language(chosen)
     return preferred(request.headers.get("accept-language", ""))
+
+
+def form_values(body: bytes) -> dict[str, list[str]]:
+    """Return the fields of a form; none of them where it is not one."""
+    try:
+        return parse_qs(body.decode("utf-8", "replace"), max_num_fields=40)
+    except ValueError:
+        return {}
+
+
+def last(form: Mapping[str, list[str]], name: str) -> str:
+    """Return the last value of a field, empty where there is none."""
+    return form.get(name, [""])[-1]
+
+
+def day_of(at: float, language: Language) -> str:
+    """Return the day of a Unix second as people write it."""
+    return datetime.fromtimestamp(at, tz=UTC).strftime(centre_words()[language]["day_format"])
+
+
+def minute_of(at: float, language: Language) -> str:
+    """Return day and minute of a Unix second, in universal time and saying so."""
+    return datetime.fromtimestamp(at, tz=UTC).strftime(centre_words()[language]["minute_format"])
 
 
 @cache

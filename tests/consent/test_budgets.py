@@ -54,7 +54,10 @@ def portal(world: World) -> str:
 def centre(world: World, code: str, language: str = "en") -> httpx.Response:
     """Return the customer's page."""
     body = urlencode({"code": code, "language": language}).encode()
-    return world.send("POST", "/my", body, FORM)
+    opened = world.send("POST", "/my", body, FORM)
+    assert opened.status_code == 303
+    mine, _, query = opened.headers["location"].partition("?")
+    return world.send("GET", f"{mine}/learned?{query}")
 
 
 def test_staff_see_what_remains_by_node_and_purpose(world: World) -> None:
@@ -96,7 +99,7 @@ def test_a_customer_reads_what_remains_in_their_language(world: World, language:
     answer = centre(world, code, language.value)
     assert answer.status_code == 200, answer.text
     page = answer.text
-    assert f'<html lang="{language.value}">' in page
+    assert f'<html lang="{language.value}" dir="ltr">' in page
     assert percent(right_percent(1.234, 1e-5), language) in page
     assert "north" in page
     assert "south" in page
@@ -110,7 +113,7 @@ def test_a_customer_reads_what_remains_in_their_language(world: World, language:
 def test_a_customer_is_told_whether_they_are_learned_from(world: World) -> None:
     """Yes while the consent stands; no after its withdrawal, an objection, or its end."""
     code = world.grant("alice").json()["manage_token"]
-    yes, no = "Yes: you allowed it", "No. Nothing is learned"
+    yes, no = "Yes, you allowed it", "No. Nothing is learned"
     assert yes in centre(world, code).text
     body = json.dumps({"manage_token": code, "purpose": "training"}).encode()
     assert world.send("POST", "/v1/withdrawals", body).status_code == 201
@@ -128,9 +131,10 @@ def test_a_customer_is_told_whether_they_are_learned_from(world: World) -> None:
 @pytest.mark.parametrize("body", [b"", b"code=nobody", b"&".join([b"a=b"] * 99), b"\xff=\xfe"])
 def test_a_wrong_code_is_said_and_nothing_else(world: World, body: bytes) -> None:
     """An unknown, missing or odd code gets the door again, without a word on anybody."""
-    answer = world.send("POST", "/my", body, FORM | {"Accept-Language": "de"})
+    through = world.send("POST", "/my", body, FORM | {"Accept-Language": "de"})
+    answer = world.send("GET", through.headers["location"])
     assert answer.status_code == 404
-    assert "Code ist hier nicht bekannt" in answer.text
+    assert "Dieser Link oder Code öffnet nichts" in answer.text
 
 
 def test_pages_of_a_language_that_lacks_a_sentence_do_not_load() -> None:

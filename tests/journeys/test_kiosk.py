@@ -84,7 +84,7 @@ def test_customer_grants_by_code_and_withdraws_in_no_more_steps(town: Town) -> N
     assert [a["value"] for a in boxes] == ["service", "training"]
     assert not any("checked" in a for a in boxes), "a box was ticked beforehand"
     assert {a.get("for") for a in phone.all("label")} == {a["id"] for a in boxes}
-    assert "Sie entscheiden" in phone.answer.text
+    assert "Du entscheidest" in phone.answer.text
 
     phone.press("answer", "yes")
     assert phone.answer.status_code == 422, "a press without a tick is no consent"
@@ -93,19 +93,19 @@ def test_customer_grants_by_code_and_withdraws_in_no_more_steps(town: Town) -> N
     phone.press("answer", "yes")
     assert phone.answer.status_code == 201
     giving, phone.steps = phone.steps, 0
-    (link,) = [a["href"] or "" for a in phone.all("a")]
+    (link,) = [a["href"] or "" for a in phone.all("a") if a.get("class") == "button"]
     feed = town.trust.feed("branch-1")["standings"][-1]
     assert [grant["purpose"] for grant in feed["grants"]] == ["service"]
     assert [purpose for purpose, _ in feed["refused"]] == ["training"]
 
     phone.open(link)
-    phone.press("purpose", "service")
+    phone.press("stop", "service")
     assert phone.answer.status_code == 200
     assert phone.steps <= giving
     assert town.trust.feed("branch-1")["standings"][-1]["grants"] == []
 
     phone.open(f"/consent/{page['invitation_token']}")
-    assert phone.answer.status_code == 409, "the code gives nothing back after the no"
+    assert phone.answer.status_code == 404, "the code gives nothing back after the no"
 
 
 def test_no_identity_reaches_the_trust_service(town: Town) -> None:
