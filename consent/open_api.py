@@ -17,7 +17,11 @@ _WITNESS = PREFIX + "/{rest:path}"
 AUDIENCES: Table = {
     **FRAME,
     ("GET", "/my"): Row(audience=Audience.ANYONE),
-    ("POST", "/my"): Row(audience=Audience.HOLDER),
+    ("POST", "/my"): Row(audience=Audience.ANYONE),
+    **{
+        (method, "/choices/{token}"): Row(audience=Audience.ANYONE)  # it only leads on
+        for method in ("GET", "POST")
+    },
     **{
         ("GET", path): Row(audience=Audience.ANYONE)
         for path in ("/centre/privacy.css", "/centre/check.js", "/check", "/check/page")
@@ -59,7 +63,6 @@ AUDIENCES: Table = {
         for path in (
             "/consent/{token}",
             "/confirm/{token}",
-            "/choices/{token}",
             "/my/{token}",
             "/my/{token}/rights/{right}",
         )

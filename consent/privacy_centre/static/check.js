@@ -185,5 +185,6 @@ async function check() {
   }
 }
 
+document.getElementById("no-script").hidden = true;
 file.addEventListener("change", check);
 key.addEventListener("change", check);
