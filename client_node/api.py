@@ -13,6 +13,7 @@
     GET  /v1/alerts              open alerts; /v1/alerts/stream sends each change
     POST /v1/replies, /v1/compensations, /v1/approvals/...   (`client_node.approvals_api`)
     POST /v1/journeys, /v1/moments                           (`client_node.customers_api`)
+    POST /v1/signals             context from things         (`client_node.things_api`)
     POST /v1/campaigns           one wording for a cohort     (`client_node.campaigns_api`)
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
@@ -82,6 +83,7 @@ from client_node.own_data_api import auditor_router, own_data_router
 from client_node.panel.panel_api import opening_router, pages_router, panel_router
 from client_node.service import VERSION, NodeService
 from client_node.socket_api import socket_router
+from client_node.things_api import ThingDesk, things_router
 from client_node.training import limits_of
 from client_node.uses_api import uses_router
 from client_node.webhooks_api import webhooks_router
@@ -169,7 +171,15 @@ def _router(service: NodeService) -> APIRouter:
     router.include_router(approvals_router(service.room.proposals))
     router.include_router(opening_router(service))
     router.include_router(webhooks_router(service.webhooks))
-    router.include_router(customers_router(service.room.customers, service.people))
+    things = ThingDesk(
+        node=service.node,
+        gate=service.gate,
+        cache=service.cache,
+        conversations=service.pipeline.conversations,
+        clock=service.log.clock,
+    )
+    router.include_router(things_router(things, service.people))
+    router.include_router(customers_router(service.room.customers, service.people, things))
     router.include_router(campaigns_router(service.room.campaigns, service.people))
     return router
 

@@ -184,6 +184,11 @@ class NodeClient:
         """Have a campaign worded for a whole cohort; see `POST /v1/campaigns`."""
         return cast("CampaignReply", self._post("/v1/campaigns", asked))
 
+    def signal(self, customer: str, conversation: str, **event: Any) -> dict[str, Any]:
+        """Keep what a thing told as context; see `POST /v1/signals` for what it may be."""
+        body = {"customer": customer, "conversation": conversation, **event}
+        return self._post("/v1/signals", body)
+
     def consent(self, grants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Record many people's consents: all or none; return their receipts."""
         found = self._post("/v1/consents/batch", {"consents": list(grants)})

@@ -1,6 +1,7 @@
 """What is asked about a customer, over HTTP.
 
-POST /journeys   expressed cues of the session with their times, and work for service
+POST /journeys   expressed cues of the session with their times, and work for service; of one
+                 conversation also what things told, as the gate allows
 POST /moments    when to contact somebody, by ordinary activity; a cue can only hold it back
 """
 
@@ -14,6 +15,7 @@ from pydantic import Field
 from client_node import wire
 from client_node.moment import Activity, Contact
 from client_node.people import People
+from client_node.things_api import PlaceIn, ThingDesk
 from client_node.uses.customer_desk import CustomerDesk
 
 UnixSeconds = Annotated[int, Field(ge=0, le=2**40)]
@@ -50,14 +52,18 @@ class MomentIn(wire.CustomerIn):
         )
 
 
-def customers_router(desk: CustomerDesk, people: People) -> APIRouter:
+def customers_router(desk: CustomerDesk, people: People, things: ThingDesk) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
 
     @router.post("/journeys")
     def journeys(said: JourneyIn) -> dict[str, Any]:
         subject = people.subject(said.customer)
-        return wire.use_to_dict(desk.story(subject, said.conversation))
+        told = wire.use_to_dict(desk.story(subject, said.conversation))
+        if said.conversation is None or told["answer"] != "done":
+            return told
+        place = PlaceIn(customer=said.customer, conversation=said.conversation)
+        return told | {"context": things.read(place, subject)["context"]}
 
     @router.post("/moments")
     def moments(said: MomentIn) -> dict[str, Any]:
