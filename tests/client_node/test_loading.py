@@ -25,9 +25,9 @@ class Watching:
     def find_spec(self, name, path=None, target=None):
         if threading.current_thread().name.startswith("loading"):
             asked.append(name)
+sys.meta_path.insert(0, Watching())
 for time in ("made", "kept"):
     loading = begin_loading(graphs=Path(sys.argv[1]))
-    sys.meta_path.insert(0, Watching())
     loading.encoder.result(), loading.classifier.result(), loading.languages.result()
     print(time, [name for name in asked if name in sys.modules and "encodings" not in name])
 """
