@@ -11,7 +11,7 @@ from schemathesis import openapi
 
 from tests.client_node.conftest import Api, World
 
-OPEN = ("/healthz", "/openapi.json", "/panel")
+OPEN = ("/healthz", "/openapi.json", "/asyncapi.json", "/panel")
 """What needs no key: health, the description, and the panel's page, which holds nothing itself."""
 
 
