@@ -188,3 +188,40 @@ def test_a_damaged_lexicon_is_refused(change: tuple[str, str], said: str) -> Non
 def test_view_without_tags_is_what_is_read() -> None:
     """Tags vanish within a line, part words between blocks, and entities are letters."""
     assert as_read("<p>Hu<b>rr</b>y</p><p>n&ouml;w").text.strip() == "hurry now"
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("Before you cancel, you have to call us between ten and eleven.", Pattern.OBSTRUCTION),
+        ("Um zu kündigen, rufen Sie bitte werktags an.", Pattern.OBSTRUCTION),
+        ("Pour résilier, vous devez appeler notre service.", Pattern.OBSTRUCTION),
+        ("We have already added the protection plan to your basket.", Pattern.SNEAKING),
+        ("Der Schutzbrief ist bereits für Sie in den Warenkorb gelegt.", Pattern.SNEAKING),
+        ("Nous avons déjà ajouté l'assurance à votre panier.", Pattern.SNEAKING),
+        ("You sounded sad, so we think this offer is right for you.", Pattern.FEELING),
+        ("Sie klangen traurig, deshalb haben wir ein Angebot für Sie.", Pattern.FEELING),
+        ("Vous sembliez triste, voici une offre pour vous.", Pattern.FEELING),
+        ("Without our insurance you could lose everything.", Pattern.FEAR),
+        ("Wer kündigt, lässt seine Familie ungeschützt zurück.", Pattern.FEAR),
+        ("Des milliers de clients ont déjà choisi cette offre.", Pattern.SOCIAL_PROOF),
+        ("Ihre Kollegen haben alle schon zugestimmt.", Pattern.SOCIAL_PROOF),
+        ("Offre valable uniquement ce soir.", Pattern.URGENCY),
+    ],
+)
+def test_lexicon_names_the_pattern_in_three_languages(text: str, pattern: Pattern) -> None:
+    """Hurdles, slipped-in goods, feelings used and fear are named in English, German, French."""
+    assert found(text) == {pattern}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sie können jederzeit online kündigen; anrufen müssen Sie dafür nicht.",
+        "Vous pouvez résilier à tout moment depuis votre compte.",
+        "Ich habe den Artikel wie gewünscht in den Warenkorb gelegt.",
+    ],
+)
+def test_lexicon_lets_the_honest_way_be_said(text: str) -> None:
+    """How to cancel, and what was done as asked, may be said in each language."""
+    assert found(text) == set()
