@@ -81,6 +81,7 @@ AUDIENCES: Table = {
             "/asked/{token}/file",
         )
     },
+    ("GET", "/consent/{token}/code.svg"): Row(audience=Audience.HOLDER),
     ("GET", "/v1/expiring-consents"): Row(audience=Audience.NODE),
     ("POST", "/v1/consent-states"): Row(audience=Audience.SUBJECT, bodies=(choices_api.StatesIn,)),
     ("POST", "/v1/deferrals"): Row(audience=Audience.SUBJECT, bodies=(choices_api.AnswerIn,)),

@@ -28,6 +28,7 @@ from audit.portal.session import Sessions
 from audit.portal.settings import PortalSettings
 from audit.portal.tables import AccountRow
 from audit.portal.throttle import Throttle, for_account, for_address, for_device, for_questions
+from audit.portal.wrong_tokens import WrongTokens
 from audit.signing import SigningKey
 from audit.staff import Staff, StaffRole
 from policies.clock import Clock
@@ -77,6 +78,7 @@ class Access:
         self._passwords = passwords()
         self._diary = Diary(log, clock=clock)
         self.ledger = StaffLedger(settings.database_url or f"sqlite:///{folder / 'staff.db'}")
+        self._wrong = WrongTokens(clock=clock)
         self._throttle = Throttle(self.ledger, key=key.derive("staff-throttle"), clock=clock)
         self.accounts = Accounts(
             ledger=self.ledger,
@@ -117,19 +119,31 @@ class Access:
 
         Raises:
             NotSignedIn: Nobody who is known.
+            TooManyAttempts: Too many tokens were wrong before, from there or of that id.
         """
         authorization = request.headers.get("authorization")
         if authorization is not None:
             scheme, _, given = authorization.partition(" ")
             if scheme.lower() != "bearer":
                 raise NotSignedIn("send a bearer token, or sign in")
-            if same(given, self._bootstrap_token):
-                return Staff(name=BOOTSTRAP, roles=self._bootstrap_roles)
-            return self.sessions.bearer(given)
+            return self._bearer(given, request.client.host if request.client else "")
         session = request.cookies.get(SESSION_COOKIE)
         if session is None:
             raise NotSignedIn("this is for staff: sign in first, or send an admin or bearer token")
         return self.sessions.find(session)
+
+    def _bearer(self, given: str, address: str) -> Staff:
+        self._wrong.check(address, given)
+        try:
+            if same(given, self._bootstrap_token):
+                staff = Staff(name=BOOTSTRAP, roles=self._bootstrap_roles)
+            else:
+                staff = self.sessions.bearer(given)
+        except NotSignedIn:
+            self._wrong.wrong(address, given)
+            raise
+        self._wrong.right(address, given)
+        return staff
 
     def note(self, request: Request, staff: Staff, allowed: bool) -> None:  # noqa: FBT001 (a Note)
         """Log what staff asks to change, before it is done.

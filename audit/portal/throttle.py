@@ -57,18 +57,19 @@ class Throttle:
         now = self._clock()
         with self._ledger.writing() as session:
             rows = [session.get(ThrottleRow, self._id(counted)) for counted in all_counted]
-            if (wait_s := max((row.until - now for row in rows if row), default=0.0)) > 0:
-                raise TooManyAttempts(wait_s)
+            left_s = max((row.until - now for row in rows if row), default=0.0)
+            if left_s > 0:
+                raise TooManyAttempts(left_s)
             stale = now - _FORGOTTEN_AFTER_S
             blocks = []
             for counted, row in zip(all_counted, rows, strict=True):
                 before = row.failures if row is not None and row.last_at > stale else 0
-                wait_s = _wait_s(before + 1, counted.free)
+                pause_s = wait_s(before + 1, counted.free)
                 new = ThrottleRow(
-                    key=self._id(counted), failures=before + 1, last_at=now, until=now + wait_s
+                    key=self._id(counted), failures=before + 1, last_at=now, until=now + pause_s
                 )
                 session.merge(new)
-                blocks += [Block(what=counted.what, wait_s=wait_s)] if wait_s else []
+                blocks += [Block(what=counted.what, wait_s=pause_s)] if pause_s else []
             session.exec(delete(ThrottleRow).where(col(ThrottleRow.last_at) < stale))
         return blocks
 
@@ -91,7 +92,8 @@ class Throttle:
         return keyed(self._key, counted.what, counted.name)
 
 
-def _wait_s(failures: int, free: int) -> float:
+def wait_s(failures: int, free: int) -> float:
+    """Return how long to wait after so many failures, of which some are free."""
     over = failures - free
     return 0.0 if over < 0 else min(_MOST_WAIT_S, 30.0 * 2.0 ** min(over, 10))
 

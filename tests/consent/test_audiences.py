@@ -20,7 +20,7 @@ from audit.portal.passwords import Passwords
 from audit.staff import StaffRole
 from consent.api import create_app
 from consent.open_api import AUDIENCES
-from tests.consent.conftest import World
+from tests.consent.conftest import ADMIN, World
 
 PASSWORD = "nine calm herons wade"  # noqa: S105 (of tests)
 REFUSED = {401, 403}
@@ -185,3 +185,17 @@ def test_the_admin_token_is_an_operator_whose_acts_are_logged(
         if entry.event.kind == "staff-acted"
     ]
     assert found == {"staff": "bootstrap", "act": "POST:/v1/nodes", "allowed": True}
+
+
+def test_wrong_bearer_tokens_are_slowed_and_say_nothing(world: World) -> None:
+    """Thirty unknown tokens are answered alike; then all there wait but who was right before."""
+    right = {"Authorization": f"Bearer {ADMIN}"}
+    assert world.send("GET", "/v1/tokens", b"", right).status_code == 200
+    answers = []
+    for number in range(31):
+        headers = {"Authorization": f"Bearer wrong-token-{number}"}
+        answers.append(world.send("GET", "/v1/tokens", b"", headers))
+    assert {(a.status_code, a.text) for a in answers[:30]} == {(401, answers[0].text)}
+    assert answers[30].status_code == 429
+    assert "wait 30 s" in answers[30].json()["detail"]
+    assert world.send("GET", "/v1/tokens", b"", right).status_code == 200
