@@ -117,7 +117,7 @@ def _nodes(service: TrustService, zone: tzinfo) -> Listing:
         caption="Enrolled nodes",
         columns=("Node", "Company", "Enrolled", "Last heard", "State", "Key"),
         rows=rows,
-        empty="No node is enrolled: `undertone-trust nodes enrol` does it.",
+        empty="No node is enrolled: `undertone-trust node enrol` does it.",
     )
 
 
