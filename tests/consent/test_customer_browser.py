@@ -24,6 +24,10 @@ from tests.consent.conftest import World
 from tests.consent.test_confirming import invited, waiting
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the dev extra brings Playwright")
+# FastAPI silences this by a filter that is not safe among threads, and these serve in one.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pydantic.warnings.UnsupportedFieldAttributeWarning"
+)
 SYSTEM_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PHONE = {"width": 390, "height": 844}
 SCRIPT = (HERE / "static" / "check.js").read_text("utf-8")

@@ -17,6 +17,10 @@ from consent.api import create_app
 from tests.promises.town import Town, says, wants_training
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the dev extra brings Playwright")
+# FastAPI silences this by a filter that is not safe among threads, and these serve in one.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pydantic.warnings.UnsupportedFieldAttributeWarning"
+)
 SYSTEM_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
