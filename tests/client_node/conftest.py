@@ -210,6 +210,8 @@ class FakeTrust:
         if "grants" in body:
             count = len(body["grants"]) if self.receipts is None else self.receipts
             return httpx.Response(201, json={"receipts": [{"record": "r1"}] * count})
+        if path == "/v1/invitations":
+            return httpx.Response(201, json={"invitation_token": "t", "until": 1})
         return httpx.Response(201, json={"record": "r1"})
 
 
