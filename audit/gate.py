@@ -119,7 +119,7 @@ class Gate:
         self._permit_ttl_s = permit_ttl_s
         self._basis = basis
         self._recorder = Recorder(log)
-        self._together = Together[_Ask, list[Outcome]](self._draw_all, self._record_all)
+        self._together = Together[_Ask, list[Outcome]](self._serve)
 
     def open(
         self, request: UseRequest, standing: Standing | None, governance: Governance | None
@@ -156,12 +156,9 @@ class Gate:
         """
         return self._together.ask(_Ask(requests, standing, governance, copy_context()))
 
-    def _draw_all(self, asks: Sequence[_Ask]) -> list[_Drawn | Exception]:
-        """Decide what callers ask who came together: no error of one is another's."""
-        return [ask.context.run(self._draw, ask) for ask in asks]  # 1, 2
-
-    def _record_all(self, drawn: Sequence[_Drawn | Exception]) -> list[list[Outcome] | Exception]:
-        """Record what was decided for them, and permit; the next are decided meanwhile."""
+    def _serve(self, asks: Sequence[_Ask]) -> list[list[Outcome] | Exception]:
+        """Answer callers who came together: no error of one is another's."""
+        drawn = [ask.context.run(self._draw, ask) for ask in asks]  # 1, 2
         ready = [one for one in drawn if isinstance(one, _Drawn)]
         recorded = iter(self._recorder.append([one.work for one in ready]) if ready else ())  # 3
         return [

@@ -3,16 +3,13 @@
 While one is served, the others wait and gather; the first of them serves all who came meanwhile.
 Fifty threads that all work at once only take turns at the interpreter's one lock, and the thread
 that writes waits for each of them. There is no thread of its own here, and nothing to close.
-
-What a group only waits for, such as its commit, may be told apart as `finish`: the next group is
-served meanwhile, so that a processor works while the disk does.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
@@ -36,23 +33,15 @@ class _Place(Generic[Ask, Answer]):
 class Together(Generic[Ask, Answer]):
     """Serves asks in groups, in order of arrival; thread-safe."""
 
-    def __init__(
-        self,
-        serve: Callable[[Sequence[Ask]], Any],
-        finish: Callable[[Any], Sequence[Answer | Exception]] = lambda answers: answers,
-    ) -> None:
+    def __init__(self, serve: Callable[[Sequence[Ask]], Sequence[Answer | Exception]]) -> None:
         """Prepare.
 
         Args:
-            serve: Serves one group at a time; what it returns is for `finish`, or the answers
-                themselves.
-            finish: Returns one answer for each ask, or the error that is raised to its caller
-                alone; other groups may be served and finished meanwhile.
-
-        What either raises itself is raised to everybody in the group. Both run in the thread of
-        any caller, and take no lock that a caller holds while it asks.
+            serve: Returns one answer for each ask, or the error that is raised to its caller
+                alone. What it raises itself is raised to everybody in the group. It runs in the
+                thread of any caller, and takes no lock that a caller holds while it asks.
         """
-        self._serve, self._finish = serve, finish
+        self._serve = serve
         self._lock = threading.Lock()
         self._waiting: list[_Place[Ask, Answer]] = []
         self._busy = False
@@ -70,40 +59,23 @@ class Together(Generic[Ask, Answer]):
         return _answer_of(mine)
 
     def _lead(self, mine: _Place[Ask, Answer]) -> None:
-        """Serve who waits, `mine` first among them, call the next to lead, and answer."""
+        """Serve who waits, `mine` first among them, and call the next to lead."""
         with self._lock:
             group = self._waiting[:LARGEST]
             del self._waiting[:LARGEST]
         try:
-            served = self._serve([place.ask for place in group])
-        except BaseException as error:  # noqa: BLE001 (raised to every caller of the group)
-            self._call_next()
-            _raise_to(group, error)
-        else:
-            self._call_next()
-            self._answer(group, served)
-        for place in group:
-            if place is not mine:
-                place.called.release()
-
-    def _call_next(self) -> None:
-        with self._lock:
-            following = self._waiting[:1]
-            self._busy = bool(following)
-        for place in following:
-            place.called.release()
-
-    def _answer(self, group: Sequence[_Place[Ask, Answer]], served: Any) -> None:
-        try:
-            for place, answer in zip(group, self._finish(served), strict=True):
+            answers = self._serve([place.ask for place in group])
+            for place, answer in zip(group, answers, strict=True):
                 place.answer = (answer,)
         except BaseException as error:  # noqa: BLE001 (raised to every caller of the group)
-            _raise_to(group, error)
-
-
-def _raise_to(group: Sequence[_Place[Ask, Answer]], error: BaseException) -> None:
-    for place in group:
-        place.answer = (error,)
+            for place in group:
+                place.answer = (error,)
+        with self._lock:
+            others = [*group, *self._waiting[:1]]
+            self._busy = bool(self._waiting)
+        for place in others:
+            if place is not mine:
+                place.called.release()
 
 
 def _answer_of(place: _Place[Ask, Answer]) -> Answer:
