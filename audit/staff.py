@@ -61,12 +61,17 @@ def only(*roles: StaffRole) -> Callable[[Request], Staff]:
             note: Note = getattr(request.app.state, "note", _unnoted)
             note(request, staff, allowed)
         if not allowed:
-            names = " or ".join(sorted(wanted))
-            raise NotPermitted(f"this is for {names}: ask one of them, or sign in as one")
+            raise NotPermitted(_why_not(staff, wanted))
         return staff
 
     admitted.roles = wanted  # type: ignore[attr-defined]
     return admitted
+
+
+def _why_not(staff: Staff, wanted: frozenset[StaffRole]) -> str:
+    if not staff.roles:
+        return "no role of yours is in force: an officer or dpo confirms those that wait"
+    return f"this is for {' or '.join(sorted(wanted))}: ask one of them, or sign in as one"
 
 
 def _unnoted(_request: Request, _staff: Staff, _allowed: bool) -> None:  # noqa: FBT001 (a Note)

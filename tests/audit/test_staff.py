@@ -49,4 +49,6 @@ def test_a_staff_route_opens_to_its_roles_alone(app: FastAPI, role: StaffRole) -
 def test_a_member_of_staff_without_a_role_is_refused(app: FastAPI) -> None:
     """To be known is not to be allowed."""
     _admit_as(app)
-    assert TestClient(app).get("/desk").status_code == 403
+    refused = TestClient(app).get("/desk")
+    assert refused.status_code == 403
+    assert "an officer or dpo confirms those that wait" in refused.text

@@ -125,6 +125,10 @@ def test_no_pseudonym_is_in_an_address_or_in_the_log(portal: Portal) -> None:
     for answer in answers:
         assert PERSON not in str(answer.url)
         assert not re.search(rf'href="[^"]*{PERSON}', answer.text)
+    for path in ("/people", "/decisions"):
+        forms = [form for form in portal.get(path).split("<form")[1:] if 'name="subject"' in form]
+        assert forms, path
+        assert all('method="post"' in form.partition(">")[0] for form in forms), path
 
 
 def test_who_guesses_at_pseudonyms_must_wait(portal: Portal) -> None:
