@@ -64,6 +64,8 @@ NO_EVIDENCE: Mapping[str, str] = {
     "audit.intake._listen:unlink": "a socket: the next owner makes it anew",
     "audit.serve.serve_all:unlink": "a socket: the next owner makes it anew",
     "audit.serve._bind_unix:unlink": "a socket: the next owner makes it anew",
+    "audit.portal.decision_index._open:executescript": "an index: read again from the log",
+    "audit.portal.decision_index._add:COMMIT": "an index: read again from the log",
 }
 """What looks like a durable write and keeps nothing, with the reason."""
 
