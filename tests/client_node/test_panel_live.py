@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,24 +21,18 @@ from models.encoder import Encoder
 from models.label_sets import label_sets
 from models.release import public_release
 from policies.vocabulary import Purpose, Use
+from tests.browser import chromium
 from tests.client_node.conftest import API_KEY, World
 from tests.client_node.test_alerts import HELP, angry_node, served
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the dev extra brings Playwright")
 CRM = '<!doctype html><title>CRM</title><iframe src="{src}" width="900" height="700"></iframe>'
-SYSTEM_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Return a real Chromium: this machine's, or the one that Playwright brought."""
-    with playwright.sync_playwright() as started:
-        if SYSTEM_CHROMIUM is None and not Path(started.chromium.executable_path).exists():
-            missing = "no Chromium here: run `playwright install chromium`"
-            (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
-        opened = started.chromium.launch(executable_path=SYSTEM_CHROMIUM, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,15 +18,14 @@ from audit.serve import Listener, serve_all
 from audit.signing import SigningKey
 from consent.api import create_app
 from consent.privacy_centre.frame import HERE
+from tests.browser import chromium
 from tests.consent.conftest import World
 from tests.consent.test_confirming import invited, waiting
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the dev extra brings Playwright")
 # FastAPI silences this by a filter that is not safe among threads, and these serve in one.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pydantic.warnings.UnsupportedFieldAttributeWarning"
 )
-SYSTEM_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PHONE = {"width": 390, "height": 844}
 SCRIPT = (HERE / "static" / "check.js").read_text("utf-8")
 
@@ -48,13 +45,8 @@ def _send_beside_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Return a real Chromium: this machine's, or the one that Playwright brought."""
-    with playwright.sync_playwright() as started:
-        if SYSTEM_CHROMIUM is None and not Path(started.chromium.executable_path).exists():
-            missing = "no Chromium here: run `playwright install chromium`"
-            (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
-        opened = started.chromium.launch(executable_path=SYSTEM_CHROMIUM, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ Screenshots go to `UNDERTONE_ARTEFACTS` where it names a folder.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -22,12 +21,11 @@ from audit.serve import Listener, serve_all
 from consent.api import create_app
 from deploy.portal import make_history
 from deploy.portal_history import History
+from tests.browser import chromium
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the dev extra brings Playwright")
 axe_playwright = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="the dev extra brings axe"
 )
-SYSTEM_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 AREAS = (
     "/today",
     "/decisions",
@@ -92,14 +90,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     assert ready.wait(20)
     port = found[0].rsplit(":", 1)[1].strip("/")
     try:
-        with playwright.sync_playwright() as started_browser:
-            chromium = started_browser.chromium
-            if SYSTEM_CHROMIUM is None and not Path(chromium.executable_path).exists():
-                missing = "no Chromium here: run `playwright install chromium`"
-                (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
-            opened = chromium.launch(executable_path=SYSTEM_CHROMIUM, args=["--no-sandbox"])
+        with chromium() as opened:
             yield Place(history=history, url=f"https://localhost:{port}", browser=opened)
-            opened.close()
     finally:
         stop.set()
         server.join()
