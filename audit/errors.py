@@ -24,7 +24,7 @@ AuditError
 ├── NotSignedIn             a request for staff by nobody known
 ├── NotPermitted            a member of staff in a role that may not do this
 ├── SignInRefused           name, password or code that do not belong together
-├── TooManyAttempts         signing in failed too often: wait
+├── TooManyAttempts         it was wrong too often: wait
 ├── RequestForged           a form or script that is not of our own pages
 ├── PasswordRefused         a new password that is too short, or tried first by everybody
 ├── AccountUnknown          no account or token of that name
@@ -195,11 +195,11 @@ class SignInRefused(NotSignedIn):
 
 
 class TooManyAttempts(AuditError):  # noqa: N818
-    """Report that signing in failed too often; `wait_s` seconds must pass."""
+    """Report that signing in, or a key, was wrong too often; `retry_after_s` must pass."""
 
     def __init__(self, wait_s: float) -> None:
-        super().__init__(f"signing in failed too often: wait {max(1, round(wait_s))} s")
-        self.wait_s = wait_s
+        super().__init__(f"it was wrong too often: wait {max(1, round(wait_s))} s")
+        self.retry_after_s = wait_s
 
 
 class RequestForged(NotPermitted):

@@ -17,8 +17,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.errors import (
@@ -107,14 +108,24 @@ def install_error_handlers(app: FastAPI, mapping: Mapping[type[UndertoneError], 
             reason = _words(type(error).__name__).lower().replace(" ", "-")
             _mark(request.scope, reason, getattr(error, "field", ""))
         answer = problem(status, _words(type(error).__name__), str(error), **_members(error))
-        if (wait_s := getattr(error, "retry_after_s", None)) is not None:
-            answer.headers["Retry-After"] = str(math.ceil(wait_s))
+        tell_wait(answer, error)
         return answer
 
     app.add_exception_handler(UndertoneError, expected)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(_CatchAll)
+
+
+def tell_wait(answer: Response, error: Exception) -> None:
+    """Say in an answer when to come again, where the error knows (RFC 9110, 10.2.3)."""
+    if (wait_s := getattr(error, "retry_after_s", None)) is not None:
+        answer.headers["Retry-After"] = str(math.ceil(wait_s))
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """Return from which address a request or socket comes; none for one of this machine's own."""
+    return connection.client.host if connection.client else ""
 
 
 class BodyLimit:

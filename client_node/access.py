@@ -1,7 +1,8 @@
 """Which integration is calling: API keys, known by their digests, compared in constant time.
 
 The file has one `name:sha256:HEX` a line (`undertone-node key new` makes one), or `name:KEY`,
-of which the digest is taken at once. Only its owner may read it.
+of which the digest is taken at once. Only its owner may read it. Wrong keys are slowed as wrong
+bearer tokens of staff are (`audit.wrong_attempts`).
 """
 
 from __future__ import annotations
@@ -10,25 +11,30 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audit.wrong_attempts import WrongAttempts
 from client_node.errors import AccessDenied, StartRefused
 from client_node.settings import read_secret
+from policies.clock import Clock
 
 SHORTEST_KEY = 32
+_REMEDY = "send a valid API key: Authorization: Bearer KEY"
 _LINE = re.compile(r"([a-z][a-z0-9-]{0,31}):(?:sha256:([0-9a-f]{64})|(\S+))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeys:
-    """The digests of the keys, by integration."""
+    """The digests of the keys, by integration, and who was wrong lately."""
 
     digests: Mapping[str, bytes] = field(repr=False)
+    attempts: WrongAttempts = field(repr=False)
 
     @classmethod
-    def load(cls, path: Path) -> ApiKeys:
+    def load(cls, path: Path, *, clock: Clock = time.time) -> ApiKeys:
         """Read the file.
 
         Raises:
@@ -46,21 +52,35 @@ class ApiKeys:
             digests[found[1]] = bytes.fromhex(found[2]) if found[2] else _digest(found[3])
         if not digests:
             raise StartRefused(f"API keys {path}: no key: run undertone-node key new")
-        return cls(digests=digests)
+        return cls(digests=digests, attempts=WrongAttempts(clock=clock))
 
-    def integration(self, authorization: str | None) -> str:
-        """Return the name behind an `Authorization: Bearer` header.
+    def integration(self, authorization: str | None, *, address: str = "") -> str:
+        """Return the name behind an `Authorization: Bearer` header that came from an address.
 
         Raises:
             AccessDenied: No header, or no integration has that key.
+            TooManyAttempts: Too many keys were wrong before, from there or this very one.
         """
         scheme, _, key = (authorization or "").partition(" ")
-        shown, names = _digest(key), []
+        if scheme.lower() != "bearer":
+            raise AccessDenied(_REMEDY)
+        shown = _digest(key)
+        self.attempts.check(address, shown.hex())
+        try:
+            name = self._named(shown)
+        except AccessDenied:
+            self.attempts.wrong(address, shown.hex())
+            raise
+        self.attempts.right(address, shown.hex())
+        return name
+
+    def _named(self, shown: bytes) -> str:
+        names = []
         for name, digest in self.digests.items():  # all of them, whichever fits
             if hmac.compare_digest(shown, digest):
                 names.append(name)
-        if scheme.lower() != "bearer" or not names:
-            raise AccessDenied("send a valid API key: Authorization: Bearer KEY")
+        if not names:
+            raise AccessDenied(_REMEDY)
         return names[0]
 
 

@@ -47,7 +47,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from audit.batch import Membership, verify_batch_proof
 from audit.errors import EntryMissing
-from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
+from audit.http import BodyLimit, RecordRefusals, TraceRequests, address_of, install_error_handlers
 from audit.telemetry import span
 from audit.trace_api import trace_router
 from client_node import wire
@@ -151,7 +151,7 @@ def _authenticated(service: NodeService) -> Any:
     async def check(
         request: Request, authorization: Annotated[str | None, Header()] = None
     ) -> None:
-        service.keys.integration(authorization)
+        service.keys.integration(authorization, address=address_of(request))
         try:
             (await request.body()).decode()
         except UnicodeDecodeError:

@@ -50,7 +50,7 @@ def check(settings: NodeSettings, parts: Parts) -> Checked:
         StartRefused, NodeError, AuditError, ModelError: What does not hold.
     """
     key = load_signing_key(settings.signing_key)  # 1
-    keys = ApiKeys.load(settings.api_keys_file)
+    keys = ApiKeys.load(settings.api_keys_file, clock=parts.clock)
     pseudonym_key = _pseudonym_key(settings.pseudonym_key_file)
     policy = load_policy(settings)  # 2
     if settings.certificate is not None:  # 3

@@ -12,7 +12,7 @@ What one conversation says is done in its order, different conversations side by
 `MOST_UNDER_WAY` at once: beyond that nothing more is read, so that the sender waits. Closed with
 1003 for bytes, 1008 without a valid key, 1009 for a message too large, 1012 when the node stops,
 and 1013 for a client that does not read (what it asked is done, and answered from memory when it
-asks again) or one too many.
+asks again), one too many, or after too many wrong keys.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from typing import Any
 from fastapi import APIRouter, WebSocket
 from starlette.types import ASGIApp, Message
 
-from audit.http import problem
+from audit.errors import TooManyAttempts
+from audit.http import address_of, problem
 from client_node.alerts import Alert
 from client_node.errors import AccessDenied, TooManyWatchers
 from client_node.idempotency_api import LONGEST_KEY
@@ -53,9 +54,10 @@ def socket_router(service: NodeService, app: ASGIApp) -> APIRouter:
     async def socket(websocket: WebSocket) -> None:
         authorization = websocket.headers.get("authorization")
         try:
-            service.keys.integration(authorization)
-        except AccessDenied as error:
-            await _turn_away(websocket, DENIED, str(error))
+            service.keys.integration(authorization, address=address_of(websocket))
+        except (AccessDenied, TooManyAttempts) as error:
+            code = DENIED if isinstance(error, AccessDenied) else BEHIND
+            await _turn_away(websocket, code, str(error))
             return
         if len(sockets) >= MOST_SOCKETS:
             await _turn_away(websocket, BEHIND, f"{MOST_SOCKETS} sockets are open: close one first")

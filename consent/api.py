@@ -47,7 +47,13 @@ from audit.errors import (
     KeystoreError,
     SignatureInvalid,
 )
-from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
+from audit.http import (
+    BodyLimit,
+    RecordRefusals,
+    TraceRequests,
+    address_of,
+    install_error_handlers,
+)
 from audit.key_api import key_router
 from audit.portal.budget_page import budget_pages
 from audit.portal.frame import install_frame
@@ -148,7 +154,9 @@ async def _signed_by_node(service: TrustService, request: Request) -> tuple[Node
     body = await request.body()
     query = request.scope["query_string"]
     path = (request.scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
-    node = service.authenticate(request.headers, method=request.method, path=path, body=body)
+    node = service.authenticate(
+        request.headers, method=request.method, path=path, body=body, address=address_of(request)
+    )
     return node, body
 
 
@@ -311,6 +319,7 @@ def _add_witness(app: FastAPI, service: TrustService) -> None:
                 path=f"/{rest}",
                 query=request.url.query,
                 body=body,
+                address=address_of(request),
             )
         )
         return Response(answer.body, status_code=answer.status, media_type=answer.media_type)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from audit.errors import KeyInvalid, WitnessRefused
+from audit.errors import KeyInvalid, RequestExpired, SignatureInvalid, WitnessRefused
 from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.signing import ReplayGuard, VerifyKey, verify_request
 from audit.submission import read_submission
 from audit.witnessing import origin_hash
+from audit.wrong_attempts import WrongAttempts
 from consent.errors import Conflict, RequestInvalid
 from consent.ledger import Ledger
 from consent.tables import NodeRow
@@ -29,6 +30,7 @@ class Enrolment:
         self._log = log
         self._clock = clock
         self._replay = ReplayGuard()
+        self._wrong = WrongAttempts(clock=clock)
         self._lock = threading.Lock()
         self._by_key = {row.key_name: row for row in ledger.nodes()}
 
@@ -79,29 +81,48 @@ class Enrolment:
         return row
 
     def authenticate(
-        self, headers: Mapping[str, str], *, method: str, path: str, body: bytes
+        self, headers: Mapping[str, str], *, method: str, path: str, body: bytes, address: str
     ) -> NodeRow:
         """Return the node that signed this very request just now.
+
+        Wrong keys and signatures are counted, and too many are told to wait. A right one is never
+        kept waiting for what others do beside it: a signature is not found by trying, and a node
+        that cannot hear closes its gate.
 
         Args:
             headers: The request's headers.
             method: The HTTP method.
             path: The path with its query, as it came over the wire.
             body: The body, byte for byte.
+            address: Where it came from.
 
         Raises:
             SignatureInvalid, RequestExpired: As in `audit.requests.verify_request`.
+            TooManyAttempts: It is wrong, and so were too many before.
         """
-        name = verify_request(
-            headers,
-            method=method,
-            path=path,
-            body=body,
-            find_key=self._find_key,
-            now=self._clock(),
-            replay=self._replay,
-        )
+        try:
+            name = verify_request(
+                headers,
+                method=method,
+                path=path,
+                body=body,
+                find_key=self._find_key,
+                now=self._clock(),
+                replay=self._replay,
+            )
+        except RequestExpired:
+            raise  # it has the key, and a clock that is off or a request seen before
+        except SignatureInvalid:
+            self._slow_down(address, headers)
+            raise
         return self._by_key[name]
+
+    def _slow_down(self, address: str, headers: Mapping[str, str]) -> None:
+        """Count a wrong signature; a request without any tries nothing."""
+        if "undertone-signature" in headers:
+            claimed = headers.get("undertone-key", "")[:64]
+            self._wrong.check(address, claimed)
+            self._wrong.wrong(address, claimed)
 
     def _find_key(self, name: str) -> VerifyKey | None:
         row = self._by_key.get(name)

@@ -325,10 +325,12 @@ class TrustService:
         self._stores.close()
 
     def authenticate(
-        self, headers: Mapping[str, str], *, method: str, path: str, body: bytes
+        self, headers: Mapping[str, str], *, method: str, path: str, body: bytes, address: str
     ) -> NodeRow:
         """Return the enrolled node that signed the request; see `Enrolment.authenticate`."""
-        return self.enrolment.authenticate(headers, method=method, path=path, body=body)
+        return self.enrolment.authenticate(
+            headers, method=method, path=path, body=body, address=address
+        )
 
     def check_officer(self, headers: Mapping[str, str], *, method: str, path: str) -> None:
         """Return if a request without a body is signed with the officer's key.
@@ -347,7 +349,14 @@ class TrustService:
         )
 
     def witness(
-        self, headers: Mapping[str, str], *, method: str, path: str, query: str, body: bytes
+        self,
+        headers: Mapping[str, str],
+        *,
+        method: str,
+        path: str,
+        query: str,
+        body: bytes,
+        address: str,
     ) -> Answer:
         """Answer a call to our witness, which anyone may make; see `audit.witnessing`.
 
@@ -362,7 +371,7 @@ class TrustService:
         said_at, node = None, None
         if "undertone-signature" in headers:
             whole = f"{PREFIX}{path}" + (f"?{query}" if query else "")
-            node = self.authenticate(headers, method=method, path=whole, body=body)
+            node = self.authenticate(headers, method=method, path=whole, body=body, address=address)
             if self.enrolment.owns(node, body):
                 said_at = float(headers["undertone-time"])
         owner = self.enrolment.owner_of(path)

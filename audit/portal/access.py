@@ -16,6 +16,7 @@ from fastapi import Request
 
 from audit.errors import NotSignedIn, SignInRefused
 from audit.events import EventKind
+from audit.http import address_of
 from audit.log import EvidenceLog
 from audit.portal.accounts import BOOTSTRAP, Accounts
 from audit.portal.diary import UNKNOWN, Diary
@@ -24,13 +25,13 @@ from audit.portal.passwords import Passwords
 from audit.portal.provider_sign_in import ProviderSignIn
 from audit.portal.second_factor import SecondFactor
 from audit.portal.secrets import Randomness, hash_of, keyed, same
-from audit.portal.session import Sessions
+from audit.portal.session import Sessions, claimed_token
 from audit.portal.settings import PortalSettings
 from audit.portal.tables import AccountRow
 from audit.portal.throttle import Throttle, for_account, for_address, for_device, for_questions
-from audit.portal.wrong_tokens import WrongTokens
 from audit.signing import SigningKey
 from audit.staff import Staff, StaffRole
+from audit.wrong_attempts import WrongAttempts
 from policies.clock import Clock
 
 SESSION_COOKIE = "__Host-undertone-session"
@@ -78,7 +79,7 @@ class Access:
         self._passwords = passwords()
         self._diary = Diary(log, clock=clock)
         self.ledger = StaffLedger(settings.database_url or f"sqlite:///{folder / 'staff.db'}")
-        self._wrong = WrongTokens(clock=clock)
+        self._wrong = WrongAttempts(clock=clock)
         self._throttle = Throttle(self.ledger, key=key.derive("staff-throttle"), clock=clock)
         self.accounts = Accounts(
             ledger=self.ledger,
@@ -126,23 +127,24 @@ class Access:
             scheme, _, given = authorization.partition(" ")
             if scheme.lower() != "bearer":
                 raise NotSignedIn("send a bearer token, or sign in")
-            return self._bearer(given, request.client.host if request.client else "")
+            return self._bearer(given, address_of(request))
         session = request.cookies.get(SESSION_COOKIE)
         if session is None:
             raise NotSignedIn("this is for staff: sign in first, or send an admin or bearer token")
         return self.sessions.find(session)
 
     def _bearer(self, given: str, address: str) -> Staff:
-        self._wrong.check(address, given)
+        claimed = claimed_token(given)
+        self._wrong.check(address, claimed)
         try:
             if same(given, self._bootstrap_token):
                 staff = Staff(name=BOOTSTRAP, roles=self._bootstrap_roles)
             else:
                 staff = self.sessions.bearer(given)
         except NotSignedIn:
-            self._wrong.wrong(address, given)
+            self._wrong.wrong(address, claimed)
             raise
-        self._wrong.right(address, given)
+        self._wrong.right(address, claimed)
         return staff
 
     def note(self, request: Request, staff: Staff, allowed: bool) -> None:  # noqa: FBT001 (a Note)

@@ -10,8 +10,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from audit.errors import PasswordRefused, SignInRefused, TooManyAttempts
+from audit.http import address_of
 from audit.portal.access import SESSION_COOKIE, Access, Attempt
-from audit.portal.frame import form_of, page
+from audit.portal.frame import form_of, page, refused
 from audit.staff import Staff, StaffRole, only
 
 _ANY = Annotated[Staff, Depends(only(*StaffRole))]
@@ -42,13 +43,12 @@ def account_pages(access: Access) -> APIRouter:
             name=staff.name,
             password=form.get("password", ""),
             code=form.get("code", ""),
-            address=request.client.host if request.client else "",
+            address=address_of(request),
         )
         try:
             await run_in_threadpool(_change, access, attempt, form.get("new", ""))
         except (SignInRefused, TooManyAttempts, PasswordRefused) as error:
-            status = 429 if isinstance(error, TooManyAttempts) else 422
-            return page(request, "password.html", status=status, wrong=str(error))
+            return refused(page(request, "password.html", wrong=str(error)), error, status=422)
         answer = page(request, "signed_out.html", provider=None)
         answer.delete_cookie(SESSION_COOKIE, secure=True, httponly=True, samesite="lax")
         return answer

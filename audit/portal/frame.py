@@ -19,8 +19,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from audit.errors import NotSignedIn, RequestForged
-from audit.http import problem
+from audit.errors import NotSignedIn, RequestForged, TooManyAttempts
+from audit.http import problem, tell_wait
 from audit.portal.access import SESSION_COOKIE, Access
 from audit.portal.listing import Listing, as_csv, chosen, with_query
 from audit.portal.moments import zone_name
@@ -101,6 +101,13 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     templates = getattr(request.app.state, "templates", _templates)
     drawn = templates.get_template(template).render(context)
     return HTMLResponse(drawn, status_code=status)
+
+
+def refused(answer: Response, error: Exception, *, status: int) -> Response:
+    """Give a page that shows a refusal its status, or 429 and when to come again."""
+    answer.status_code = 429 if isinstance(error, TooManyAttempts) else status
+    tell_wait(answer, error)
+    return answer
 
 
 def show(
@@ -227,6 +234,8 @@ class _Readable:
                 begun.append(message)
             elif begun and message["type"] == "http.response.body":
                 answer = _problem_page(Request(scope), message.get("body", b""))
+                if (wait := Headers(raw=begun[0]["headers"]).get("retry-after")) is not None:
+                    answer.headers["Retry-After"] = wait
                 await answer(scope, receive, send)
             else:
                 await send(message)

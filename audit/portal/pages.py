@@ -17,8 +17,9 @@ from audit.errors import (
     SignInRefused,
     TooManyAttempts,
 )
+from audit.http import address_of
 from audit.portal.access import SESSION_COOKIE, Access, Attempt
-from audit.portal.frame import SIGN_IN, VISIT_COOKIE, form_of, local_path, page
+from audit.portal.frame import SIGN_IN, VISIT_COOKIE, form_of, local_path, page, refused
 from audit.portal.moments import ZONE_COOKIE, zones
 from audit.portal.provider_sign_in import METHOD, ProviderSignIn, Returned
 from audit.portal.tables import AccountRow
@@ -53,15 +54,15 @@ def _add_sign_in(router: APIRouter, access: Access) -> None:
             name=form.get("name", "").strip(),
             password=form.get("password", ""),
             code=form.get("code", ""),
-            address=_address(request),
+            address=address_of(request),
             device=request.cookies.get(DEVICE_COOKIE, ""),
         )
         going = local_path(form.get("next", ""))
         try:
             account = await run_in_threadpool(access.sign_in, attempt)
         except (SignInRefused, TooManyAttempts) as error:
-            status = 429 if isinstance(error, TooManyAttempts) else 401
-            return _sign_in_page(request, access, status=status, next=going, wrong=str(error))
+            again = _sign_in_page(request, access, next=going, wrong=str(error))
+            return refused(again, error, status=401)
         answer = await run_in_threadpool(
             lambda: _let_in(request, access, account, method="password-and-code", going=going)
         )
@@ -74,7 +75,7 @@ def _add_provider(router: APIRouter, access: Access) -> None:
     def send(request: Request, next: str = "/") -> Response:  # noqa: A002 (the query's name)
         visit, new = visit_of(request)
         where = _provider(access).begin(
-            visit=visit, going=local_path(next), address=_address(request)
+            visit=visit, going=local_path(next), address=address_of(request)
         )
         answer = RedirectResponse(where, status_code=303)
         if new:
@@ -85,13 +86,13 @@ def _add_provider(router: APIRouter, access: Access) -> None:
     def take(
         request: Request, state: _Brought = "", code: _Brought = "", iss: _Brought | None = None
     ) -> Response:
-        returned = Returned(state=state, code=code, issuer=iss, address=_address(request))
+        returned = Returned(state=state, code=code, issuer=iss, address=address_of(request))
         visit, _ = visit_of(request)
         try:
             account, going = _provider(access).finish(returned, visit=visit)
         except (SignInRefused, TooManyAttempts) as error:
-            status = 429 if isinstance(error, TooManyAttempts) else 401
-            return _sign_in_page(request, access, status=status, next="/", wrong=str(error))
+            again = _sign_in_page(request, access, next="/", wrong=str(error))
+            return refused(again, error, status=401)
         return _let_in(request, access, account, method=METHOD, going=going)
 
 
@@ -189,18 +190,16 @@ def _provider_exit(request: Request, access: Access, name: str) -> str | None:
         return None
 
 
-def _sign_in_page(
-    request: Request, access: Access, *, status: int = 200, **values: Any
-) -> Response:
+def _sign_in_page(request: Request, access: Access, **values: Any) -> Response:
     provider = None if access.provider is None else f"{PROVIDER}?next={quote(values['next'])}"
-    return _visited(request, "sign_in.html", status=status, provider=provider, **values)
+    return _visited(request, "sign_in.html", provider=provider, **values)
 
 
-def _visited(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+def _visited(request: Request, template: str, **values: Any) -> Response:
     """Draw a page for somebody who is not signed in, with a cookie to bind its form to."""
     visit, new = visit_of(request)
     request.cookies.setdefault(VISIT_COOKIE, visit)
-    answer = page(request, template, status=status, **values)
+    answer = page(request, template, **values)
     if new:
         _set(answer, VISIT_COOKIE, visit)
     return answer
@@ -210,10 +209,6 @@ def visit_of(request: Request) -> tuple[str, bool]:
     """Return what binds this browser's forms before it signs in, and whether it is new."""
     known = request.cookies.get(SESSION_COOKIE) or request.cookies.get(VISIT_COOKIE)
     return known or secrets.token_urlsafe(32), not known
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _set(answer: Response, name: str, value: str, *, max_age_s: int | None = None) -> None:

@@ -186,3 +186,10 @@ class Sessions:
             raise AccountUnknown("that account has no such token")
         self._diary.changed(name, "token-revoked", by=by, token=token)
         self._ledger.end_tokens(name, token)
+
+
+def claimed_token(given: str) -> str:
+    """Return what a bearer token claims to be: its id; of one without, a digest of it all."""
+    if given.startswith(TOKEN_MARK):
+        return given.removeprefix(TOKEN_MARK).partition("_")[0][:64]
+    return hash_of(given)

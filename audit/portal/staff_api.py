@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from audit.http import address_of
 from audit.portal.access import Access, Attempt
 from audit.portal.accounts import as_staff
 from audit.staff import Staff, StaffRole, only
@@ -148,7 +149,7 @@ def _add_tokens(router: APIRouter, access: Access) -> None:
             name=wanted.name,
             password=wanted.password,
             code=wanted.code,
-            address=request.client.host if request.client else "",
+            address=address_of(request),
         )
         owner = as_staff(access.sign_in(attempt))
         return access.sessions.issue(owner, wanted.roles, days=wanted.days)

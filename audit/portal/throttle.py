@@ -17,9 +17,9 @@ from audit.errors import TooManyAttempts
 from audit.portal.ledger import StaffLedger
 from audit.portal.secrets import keyed
 from audit.portal.tables import ThrottleRow
+from audit.wrong_attempts import wait_s
 from policies.clock import Clock
 
-_MOST_WAIT_S = 900.0
 _FORGOTTEN_AFTER_S = 86_400.0
 
 
@@ -90,12 +90,6 @@ class Throttle:
 
     def _id(self, counted: Counted) -> str:
         return keyed(self._key, counted.what, counted.name)
-
-
-def wait_s(failures: int, free: int) -> float:
-    """Return how long to wait after so many failures, of which some are free."""
-    over = failures - free
-    return 0.0 if over < 0 else min(_MOST_WAIT_S, 30.0 * 2.0 ** min(over, 10))
 
 
 def for_account(name: str) -> Counted:

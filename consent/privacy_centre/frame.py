@@ -22,6 +22,7 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from audit.errors import TooManyAttempts
+from audit.http import address_of
 from audit.portal.frame import csrf_of
 from audit.portal.rules_page import preferred
 from audit.portal.throttle import Counted
@@ -110,7 +111,7 @@ def opens_nothing(service: TrustService, request: Request, language: Language) -
     refused for what its neighbours did: 256 random bits are not found by trying.
     """
     status, said = 404, "unknown"
-    address = request.client.host if request.client else ""
+    address = address_of(request)
     try:
         service.link_throttle.begin([Counted(what="links", name=address, free=30)])
     except TooManyAttempts:

@@ -107,6 +107,7 @@ class Api:
 
     app: FastAPI
     headers: dict[str, str]
+    address: str = "127.0.0.1"
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """Send a GET."""
@@ -118,7 +119,7 @@ class Api:
 
     async def _send(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
         headers = self.headers | options.pop("headers", {})
-        transport = httpx.ASGITransport(app=self.app)
+        transport = httpx.ASGITransport(app=self.app, client=(self.address, 123))
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
             return await client.request(method, path, headers=headers, **options)
 

@@ -24,8 +24,9 @@ def test_every_route_of_a_node_but_health_needs_a_key(world: World) -> None:
         for method in sorted(route.methods or ()):
             if method == "HEAD" or (path.startswith(OPEN) and not path.startswith("/panel/api")):
                 continue
-            for given_ in ("", "Bearer wrong", f"Basic {api.headers['Authorization']}"):
-                stranger = Api(api.app, {"Authorization": given_} if given_ else {})
+            for given_ in ("", f"Bearer wrong-{judged}", f"Basic {api.headers['Authorization']}"):
+                # Each from another address: too many wrong keys from one are told to wait.
+                stranger = Api(api.app, {"Authorization": given_} if given_ else {}, f"a-{judged}")
                 sent: dict[str, Any] = {} if method == "GET" else {"json": {}}
                 answer = asyncio.run(stranger._send(method, path, sent))
                 assert answer.status_code == 401, (method, path, given_)

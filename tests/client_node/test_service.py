@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from audit.events import EventKind
 from audit.signing import SigningKey, seal, unseal
+from audit.wrong_attempts import FREE_OF_ADDRESS
 from client_node.access import ApiKeys, new_key
 from client_node.cli import app
 from client_node.connections import ConnectionGuard, ConnectionPolicy, install
@@ -108,6 +109,20 @@ def test_api_needs_a_key_and_keeps_only_its_digest(world: Any, tmp_path: Path) -
     path.chmod(0o600)
     assert ApiKeys.load(path).integration(f"Bearer {key}") == "crm"
     assert key not in repr(ApiKeys.load(path))
+
+
+def test_wrong_api_keys_are_slowed_and_the_right_one_is_not(world: Any) -> None:
+    """429 says when to come again; who was let in from there before goes on, others wait."""
+    api = world.api(world.open())
+    assert api.get("/v1/status").status_code == 200
+    for number in range(FREE_OF_ADDRESS):
+        headers = {"Authorization": f"Bearer {number:043}"}
+        assert api.get("/v1/status", headers=headers).status_code == 401
+    answer = api.get("/v1/status", headers={"Authorization": "Bearer " + "b" * 43})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "30")
+    assert api.get("/v1/status").status_code == 200
+    world.now += 30
+    assert api.get("/v1/status", headers=headers).status_code == 401
 
 
 def test_openapi_has_no_examples(world: Any) -> None:

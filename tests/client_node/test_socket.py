@@ -13,6 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from audit.wrong_attempts import FREE_OF_ADDRESS
 from client_node.api import MAX_BODY_BYTES
 from client_node.errors import NodeProblem
 from client_node.socket_api import BEHIND, MOST_UNDER_WAY, MOST_UNSENT, Answered, Connection
@@ -67,8 +68,14 @@ def test_socket_needs_the_key(world: Any) -> None:
             pytest.raises(NodeProblem, match="send a valid API key"),
         ):
             client.turn(**SAID)
+        for _ in range(FREE_OF_ADDRESS):
+            node.keys.attempts.wrong("127.0.0.1", "another key")
+        with opened(url, "wrong") as socket, pytest.raises(ConnectionClosed) as slowed:
+            ask(socket, "k")
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1008
+    assert slowed.value.rcvd is not None
+    assert slowed.value.rcvd.code == 1013
     assert node.log.size == size
 
 

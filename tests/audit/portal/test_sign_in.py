@@ -17,6 +17,7 @@ from audit.portal.passwords import check_password
 from audit.portal.second_factor import SecondFactor
 from audit.portal.settings import PortalSettings
 from audit.staff import StaffRole
+from audit.wrong_attempts import FREE_OF_ADDRESS
 from tests.audit.portal.conftest import BEARER, PASSWORD, Desk
 
 
@@ -175,6 +176,7 @@ def test_guessing_waits_longer_and_longer_and_never_for_ever(desk: Desk) -> None
         answer = browser.post("/sign-in", data=form)
         if answer.status_code == 429:
             waits.append(_wait_s(answer.text))
+            assert answer.headers["retry-after"] == str(waits[-1])
             desk.now += waits[-1] + 1
             answer = browser.post("/sign-in", data=form)
         assert answer.status_code == 401
@@ -187,6 +189,18 @@ def test_guessing_waits_longer_and_longer_and_never_for_ever(desk: Desk) -> None
 
 def _wait_s(text: str) -> int:
     return int(text.split("wait ")[1].split(" s", maxsplit=1)[0])
+
+
+def test_wrong_tokens_are_told_when_to_come_again(desk: Desk) -> None:
+    """429 has Retry-After, for a program as for a browser; the token that was right goes on."""
+    assert desk.browser().get("/v1/staff", headers=BEARER).status_code == 200
+    for number in range(FREE_OF_ADDRESS):
+        wrong = {"Authorization": f"Bearer guess-{number}"}
+        assert desk.browser().get("/v1/staff", headers=wrong).status_code == 401
+    for accept in ("application/json", "text/html"):
+        answer = desk.browser().get("/v1/staff", headers={**wrong, "Accept": accept})
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "30")
+    assert desk.browser().get("/v1/staff", headers=BEARER).status_code == 200
 
 
 def test_strangers_cannot_keep_an_officer_out(desk: Desk) -> None:
