@@ -41,7 +41,7 @@ demo: $(READY) ## run a whole private federation (DATA= TEXT= LABEL= TENANT= SUB
 	  $(if $(EPSILON),--epsilon '$(EPSILON)') $(if $(ROUNDS),--rounds '$(ROUNDS)') \
 	  $(if $(DEADLINE),--deadline '$(DEADLINE)') $(if $(JSON),--json '$(JSON)') $(if $(KEEP),--keep)
 
-portal: $(READY) ## the portal over a month of made-up history, on https://localhost:8443
+portal: $(READY) ## both sites of the portal over a month of made-up history, https://localhost:8443 and 8444
 	$(BIN)/python -m deploy.portal
 
 test: $(READY) ## run the default tests in WORKERS processes (under 15 minutes on two cores)

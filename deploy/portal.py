@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from audit.pki import create_authority, issue_server
 from audit.portal.settings import PortalSettings
@@ -23,10 +25,14 @@ from audit.signing import SigningKey
 from consent.api import create_app
 from consent.service import TrustService
 from consent.settings import Declared, TrustSettings
+from coordinator.api import create_app as create_centre_app
+from deploy.portal_centre import NAME as COORDINATOR
+from deploy.portal_centre import Centre, make_centre
 from deploy.portal_history import PASSWORD, PEOPLE, History, MovedClock
 from policies.vocabulary import Purpose
 
-TRUST_PORT, COORDINATOR_PORT = 8443, 8444
+TRUST_PORT = 8443
+_CODES = 4
 
 
 def main() -> None:
@@ -34,26 +40,34 @@ def main() -> None:
     options = _options()
     with ExitStack() as stack:
         folder = options.folder or Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="undertone-portal-"))
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="undertone-"))
         )
+        trust_url, centre_url = (f"https://localhost:{options.port + n}" for n in (0, 1))
         history = make_history(
             folder,
             end=options.until or time.time(),
             people=options.people,
             uses=options.uses,
-            other_url=f"https://localhost:{options.port + 1}",
+            other_url=centre_url,
         )
         stack.callback(history.service.close)
-        history.play()
-        history.clock.follow = time.time
-        pki = folder / "pki"
-        site = Listener(
-            app=create_app(history.service),
-            port=options.port,
-            certificate=pki / "portal.crt",
-            private_key=pki / "portal.key",
+        app = create_app(history.service)
+        centre = make_centre(folder, history, app, url=trust_url, port=options.port + 1)
+        stack.callback(centre.service.close)
+        print("making up a month at both services; a minute or so", file=sys.stderr, flush=True)
+        play(history, centre)
+        centre_app = create_centre_app(centre.service, admin_token=centre.token)
+        serve_all(
+            [_listener(folder, app, options.port), _listener(folder, centre_app, options.port + 1)],
+            on_ready=lambda _: _go_on(folder, history, centre, (trust_url, centre_url)),
         )
-        serve_all([site], on_ready=lambda _: _tell(history, options.port))
+
+
+def play(history: History, centre: Centre) -> None:
+    """Play the month at both services."""
+    history.meanwhile = centre.let_pass
+    history.play()
+    centre.end()
 
 
 def make_history(
@@ -72,6 +86,7 @@ def make_history(
         signing_key=folder / "trust.key",
         officer_key=str(officer.verify_key),
         admin_token_file=folder / "admin.token",
+        coordinator=COORDINATOR,
         declared=Declared(purposes=(Purpose.SERVICE, Purpose.HANDOVER, Purpose.TRAINING)),
         portal=PortalSettings(other_url=other_url),
     )
@@ -80,22 +95,41 @@ def make_history(
     return History(service=service, clock=clock, officer=officer, end=end, people=people, uses=uses)
 
 
+def _go_on(folder: Path, history: History, centre: Centre, urls: tuple[str, str]) -> None:
+    """Go on by the machine's clock and over the network, and say where and how to sign in."""
+    history.clock.follow = time.time
+    centre.line.serve(folder / "pki" / "authority.crt")
+    centre.service.start()
+    _tell(history, centre, urls)
+
+
+def _listener(folder: Path, app: Any, port: int) -> Listener:
+    pki = folder / "pki"
+    return Listener(
+        app=app, port=port, certificate=pki / "portal.crt", private_key=pki / "portal.key"
+    )
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.portal", description=__doc__)
     parser.add_argument("--folder", type=Path, help="keep everything here (an empty folder)")
-    parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--people", type=int, default=60, help="8 at least")
     parser.add_argument("--uses", type=int, default=600)
-    parser.add_argument("--port", type=int, default=TRUST_PORT)
+    parser.add_argument("--port", type=int, default=TRUST_PORT, help="the coordinator's is next")
     parser.add_argument("--until", type=float, help="the Unix second at which the month ends")
     return parser.parse_args()
 
 
-def _tell(history: History, port: int) -> None:
-    print(f"trust service   https://localhost:{port}/   (its certificate is made up, too)")
-    print("sign in         as one of these, with a code that works once:")
+def _tell(history: History, centre: Centre, urls: tuple[str, str]) -> None:
+    trust, coordinator = urls
+    print(f"trust service   {trust}/   begin with {trust}/tour")
+    print(f"coordinator     {coordinator}/   (both certificates are made up, too)")
+    print(f"sign in         at each site with the password {PASSWORD!r}")
+    print("                and one of these codes, each of which works once:")
     for name, roles in PEOPLE.items():
-        codes = " ".join(history.codes[name][:4])
-        print(f"  {name:8} {', '.join(roles):16} {PASSWORD!r:26} {codes}")
+        print(f"  {name:6} {', '.join(roles)}")
+        print(f"    trust service  {' '.join(history.codes[name][:_CODES])}")
+        print(f"    coordinator    {' '.join(centre.codes[name][:_CODES])}")
     print("stop            Ctrl-C", flush=True)
 
 

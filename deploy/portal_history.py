@@ -67,7 +67,7 @@ class MovedClock:
 
 @dataclass(slots=True, kw_only=True)
 class History:
-    """The month as it is played."""
+    """The month as it is played; `meanwhile` is called as its time passes."""
 
     service: TrustService
     clock: MovedClock
@@ -76,10 +76,11 @@ class History:
     people: int = 60
     uses: int = 600
     seed: int = 7
+    meanwhile: Callable[[], None] = lambda: None
     codes: dict[str, list[str]] = field(default_factory=dict)
+    keys: dict[str, SigningKey] = field(default_factory=dict)
     _random: random.Random = field(init=False)
     _nodes: dict[str, NodeRow] = field(default_factory=dict)
-    _keys: dict[str, SigningKey] = field(default_factory=dict)
     _refused: list[tuple[str, SubjectId, NodeRow]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -131,7 +132,7 @@ class History:
             approved_by="O. Made-Up",
         )
         for node, company in NODES.items():
-            key = self._keys[node] = SigningKey.generate(node)
+            key = self.keys[node] = SigningKey.generate(node)
             wanted = NodeIn(node=node, key=str(key.verify_key), company=company)
             self._nodes[node] = self.service.enrolment.enrol(wanted)
 
@@ -156,6 +157,7 @@ class History:
         """Let the branches ask for uses, some of which nobody agreed to."""
         for number in range(self.uses):
             self.clock.now += 20 * DAY_S / self.uses
+            self.meanwhile()
             subject, node = self._random.choice(subjects)
             action, purpose, use = self._random.choice(_USES)
             request = {

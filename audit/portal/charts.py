@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from fastapi import Response
+from fastapi import Request, Response
 
 _WIDTH, _HEIGHT = 560, 200  # points; pages scale it
 _KEPT = 64
 _COLOURS = ("#0b5566", "#b0621a", "#5a6168", "#8c2f63")  # told apart without red and green
+_ON_DARK = ("#7cc7d6", "#e8a46a", "#a9b1b6", "#dd8fbb")
+_LINES = {"light": ("#1f2428", "#eceae4"), "dark": ("#e9ebe8", "#363e44")}
+"""Words and axes, then the grid, for each of the page's two looks; the paper is the page's."""
+
 _FONT = "system-ui, sans-serif"
 
 
@@ -34,9 +38,10 @@ class Chart:
     """Encoding of a band around the line, such as an interval; none without."""
 
 
-def svg_of(chart: Chart) -> Response:
-    """Return the drawing as a file."""
-    drawn = _draw(json.dumps(_spec(chart), sort_keys=True))
+def svg_of(chart: Chart, request: Request) -> Response:
+    """Return the drawing as a file, for dark pages where `?look=dark` asks for it."""
+    look = "dark" if request.query_params.get("look") == "dark" else "light"
+    drawn = _draw(json.dumps(_spec(chart, look), sort_keys=True))
     kept = {"cache-control": "private, max-age=60"}
     return Response(drawn, media_type="image/svg+xml", headers=kept)
 
@@ -53,7 +58,7 @@ def _draw(spec: str) -> bytes:
     return bytes(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), "utf-8")
 
 
-def _spec(chart: Chart) -> dict[str, Any]:
+def _spec(chart: Chart, look: str) -> dict[str, Any]:
     drawn = {
         "mark": {"type": chart.mark, "point": chart.mark == "line"},
         "encoding": chart.encoding,
@@ -66,19 +71,31 @@ def _spec(chart: Chart) -> dict[str, Any]:
         "height": _HEIGHT,
         "data": {"values": list(chart.rows)},
         "layer": layers,
-        "config": {
-            "font": _FONT,
-            "background": "#ffffff",
-            "view": {"stroke": None},
-            "range": {"category": list(_COLOURS)},
-            "mark": {"color": _COLOURS[0]},
-            "bar": {"discreteBandSize": 18},
-            "legend": {"orient": "top", "title": None},
-            "axis": {
-                "grid": True,
-                "gridColor": "#eceae4",
-                "labelFontSize": 11,
-                "titleFontSize": 12,
-            },
+        "config": _config(look),
+    }
+
+
+def _config(look: str) -> dict[str, Any]:
+    ink, grid = _LINES[look]
+    colours = _ON_DARK if look == "dark" else _COLOURS
+    words = {"labelColor": ink, "titleColor": ink}
+    return {
+        "font": _FONT,
+        "background": "transparent",
+        "view": {"stroke": None},
+        "range": {"category": list(colours)},
+        "mark": {"color": colours[0]},
+        "bar": {"discreteBandSize": 18},
+        "point": {"filled": True, "size": 60},
+        "rule": {"color": ink},
+        "legend": {"orient": "top", "title": None, **words},
+        "axis": {
+            "grid": True,
+            "gridColor": grid,
+            "domainColor": ink,
+            "tickColor": ink,
+            "labelFontSize": 11,
+            "titleFontSize": 12,
+            **words,
         },
     }

@@ -52,6 +52,12 @@ class Listing:
     older: str = ""
     newest: str = ""
 
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The places of the columns of numbers, whose every cell stands to the right."""
+        found = {place for row in self.rows for place, c in enumerate(row) if c.tone == "number"}
+        return frozenset(found - {0})
+
 
 def plain(text: object, *, href: str = "") -> Cell:
     """Return a cell of words."""

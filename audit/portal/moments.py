@@ -56,11 +56,14 @@ def day_bounds(since: str, until: str, zone: tzinfo) -> tuple[float | None, floa
 
 def lasting(seconds: float) -> str:
     """Return how long something lasts, in the two largest units that say it."""
-    whole = int(abs(seconds))
-    days, hours, minutes = whole // _DAY_S, whole % _DAY_S // 3600, whole % 3600 // 60
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    whole, said = int(abs(seconds)), list[str]()
+    for size, unit in ((_DAY_S, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, whole = divmod(whole, size)
+        if count:
+            said.append(f"{count} {unit}")
+        elif said:
+            break  # "2 d 0 h" says no more than "2 d"
+    return " ".join(said[:2]) or "0 s"
 
 
 def _second(day: str, zone: tzinfo) -> float:

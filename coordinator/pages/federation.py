@@ -51,20 +51,21 @@ def federation_pages(service: CoordinatorService) -> APIRouter:
         return _overview(request, service)
 
     @router.get("/federation/accuracy.svg")
-    def compared() -> Response:
-        return svg_of(compared_chart(_told(service)))
+    def compared(request: Request) -> Response:
+        return svg_of(compared_chart(_told(service)), request)
 
     @router.get("/federation/runs/{run}")
     def one(request: Request, run: str) -> Response:
         return _shown(request, told_of(service, service.journal.run(RunId(run))))
 
     @router.get("/federation/runs/{run}/participation.svg")
-    def participation(run: str) -> Response:
-        return svg_of(participation_chart(told_of(service, service.journal.run(RunId(run)))))
+    def participation(request: Request, run: str) -> Response:
+        told = told_of(service, service.journal.run(RunId(run)))
+        return svg_of(participation_chart(told), request)
 
     @router.get("/federation/runs/{run}/accuracy.svg")
-    def accuracy(run: str) -> Response:
-        return svg_of(accuracy_chart(told_of(service, service.journal.run(RunId(run)))))
+    def accuracy(request: Request, run: str) -> Response:
+        return svg_of(accuracy_chart(told_of(service, service.journal.run(RunId(run)))), request)
 
     return router
 

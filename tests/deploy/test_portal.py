@@ -1,0 +1,116 @@
+"""`make portal`: a short month at both services, through their own desks, over one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from starlette.testclient import TestClient
+
+from audit.portal.access import SESSION_COOKIE, Access
+from audit.portal.passwords import Passwords
+from consent.api import create_app
+from coordinator.api import create_app as create_centre_app
+from coordinator.plan import Preview
+from deploy.portal import make_history, play
+from deploy.portal_centre import Centre, make_centre
+from deploy.portal_history import PEOPLE, History
+from models.card import CALIBRATION_ERROR
+from tests.coordinator.test_service import cheap_accountant
+
+TRUST, CENTRE = "https://localhost:8443", "https://localhost:8444"
+
+
+def _cheap(draft: Mapping[str, Any]) -> Preview:
+    """Cost a plan at once: it is held to cost what it declares."""
+    noisy = draft["mechanism"] | {"noise_multiplier": 2.0}
+    found = cheap_accountant(dict(draft) | {"mechanism": noisy})
+    return replace(found, epsilon=found.plan.epsilon)
+
+
+@dataclass(slots=True, kw_only=True)
+class Sites:
+    """Both services after the month, and a browser at each."""
+
+    history: History
+    centre: Centre
+    trust_site: TestClient
+    centre_site: TestClient
+
+    def sign_in(self, name: str) -> None:
+        """Sign somebody in at both."""
+        _sign_in(self.trust_site, self.history.service.access, name)
+        _sign_in(self.centre_site, self.centre.service.access(""), name)
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    """Play a month of few people."""
+    folder = tmp_path_factory.mktemp("both")
+    history = make_history(folder, end=1.8e9, people=12, uses=40, other_url=CENTRE)
+    app = create_app(history.service)
+    centre = make_centre(folder, history, app, url=TRUST, port=8444, accountant=_cheap)
+    for access in (history.service.access, centre.service.access(centre.token)):
+        access._passwords = access.accounts._passwords = Passwords(
+            PasswordHasher(time_cost=1, memory_cost=64)
+        )
+    play(history, centre)
+    try:
+        yield Sites(
+            history=history,
+            centre=centre,
+            trust_site=TestClient(app, base_url=TRUST),
+            centre_site=TestClient(
+                create_centre_app(centre.service, admin_token=centre.token), base_url=CENTRE
+            ),
+        )
+    finally:
+        centre.service.close()
+        history.service.close()
+
+
+def _sign_in(browser: TestClient, access: Access, name: str) -> None:
+    session = access.sessions.open(access.accounts.known(name), method="test")
+    browser.cookies.set(SESSION_COOKIE, session, domain="localhost.local")
+
+
+def test_the_month_has_runs_of_every_end_and_measured_releases(sites: Sites) -> None:
+    """Three runs that were released, one that a person stopped, one that found too few nodes."""
+    states = [run.state.value for run in sites.centre.service.journal.runs()]
+    assert sorted(states) == ["completed"] * 3 + ["failed", "stopped"]
+    sites.sign_in("sam")
+    assert "release-3" in sites.centre_site.get("/models").text
+    card = sites.centre_site.get("/models/release-3").text
+    assert "gap in error by age" in card
+    assert CALIBRATION_ERROR in card
+
+
+def test_each_site_leads_to_the_other(sites: Sites) -> None:
+    """In the menu of either site are the areas of the other."""
+    sites.sign_in("olga")
+    assert f'href="{CENTRE}/federation"' in sites.trust_site.get("/today").text
+    assert f'href="{TRUST}/today"' in sites.centre_site.get("/federation").text
+
+
+@pytest.mark.parametrize("name", list(PEOPLE))
+def test_everybody_begins_somewhere_at_both_sites(sites: Sites, name: str) -> None:
+    """Whoever is printed with a code has an account, and a page to begin with, at each site."""
+    sites.sign_in(name)
+    for browser in (sites.trust_site, sites.centre_site):
+        assert browser.get("/", headers={"Accept": "text/html"}).status_code == 200
+    assert sites.history.codes[name]
+    assert sites.centre.codes[name]
+
+
+def test_the_coordinators_log_is_witnessed_and_its_cards_are_at_the_trust_service(
+    sites: Sites,
+) -> None:
+    """The two services met as real ones do: a cosignature here, the release's card there."""
+    note = sites.centre.service.witnesses.witnessing.cosigned()
+    assert note is not None
+    assert sites.history.service.key.verify_key.name in note
+    sites.sign_in("sam")
+    assert "release-3" in sites.trust_site.get("/documents/technical").text
