@@ -61,6 +61,7 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
     """Let staff sign in to an app and find its areas; call it before its body limit is added."""
     from audit.portal.account_pages import account_pages  # noqa: PLC0415 (drawn by this module)
     from audit.portal.pages import sign_in_pages  # noqa: PLC0415 (likewise)
+    from audit.portal.token_pages import token_pages  # noqa: PLC0415 (likewise)
 
     site = site or Site()
     app.state.admit, app.state.note, app.state.site = access.admit, access.note, site
@@ -68,6 +69,7 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
     app.include_router(staff_routes(access))
     app.include_router(sign_in_pages(access))
     app.include_router(account_pages(access))
+    app.include_router(token_pages(access))
     app.add_exception_handler(NotSignedIn, _to_sign_in)
     app.add_middleware(_OwnForms)
     app.add_middleware(_Readable)

@@ -23,6 +23,9 @@ from policies.clock import Clock
 
 TOKEN_MARK = "undertone_"  # noqa: S105 (what scanners for leaked secrets look for)
 MOST_TOKEN_DAYS = 365
+MOST_PROVIDED_DAYS = 7
+"""Of a token whose owner an identity provider lets in: it is not asked again while one lasts."""
+FRESH_S = 600.0
 _TOUCH_EVERY_S = 30.0
 _DAY_S = 86_400.0
 
@@ -77,6 +80,13 @@ class Sessions:
             self._ledger.touch(row.id_hash, now=now)
         return as_staff(account)
 
+    def is_fresh(self, session: str, *, of: str, method: str) -> bool:
+        """Say whether a session is of this account, and began in this way just now."""
+        found = self._ledger.session_of(hash_of(session))
+        if found is None or (found[0].account, found[0].method) != (of, method):
+            return False
+        return self._clock() - found[0].made_at <= FRESH_S
+
     def end(self, session: str) -> None:
         """Sign out of one session; nobody's does nothing."""
         found = self._ledger.session_of(hash_of(session))
@@ -126,12 +136,14 @@ class Sessions:
 
         Raises:
             AccountInvalid: A role that the owner has not, none, or too many days.
+            AccountUnknown: The owner is no account of this service.
         """
         wanted = frozenset(roles)
         if not wanted or not wanted <= owner.roles:
             raise AccountInvalid("a token has one or more of the roles that you have yourself")
-        if not 1 <= days <= MOST_TOKEN_DAYS:
-            raise AccountInvalid(f"a token lasts 1 to {MOST_TOKEN_DAYS} days")
+        most = self.most_days(owner.name)
+        if not 1 <= days <= most:
+            raise AccountInvalid(f"a token of yours lasts 1 to {most} days")
         token, secret = self._randomness(8).hex(), new_secret(self._randomness)
         until = self._clock() + days * _DAY_S
         named = list(words(wanted))
@@ -153,6 +165,17 @@ class Sessions:
             "roles": named,
             "until": until,
         }
+
+    def most_days(self, name: str) -> int:
+        """Return how long a token of an account may last.
+
+        Raises:
+            AccountUnknown: There is no such account.
+        """
+        account = self._ledger.account(name)
+        if account is None:
+            raise AccountUnknown("only an account has tokens: sign in with one")
+        return MOST_TOKEN_DAYS if account.issuer is None else MOST_PROVIDED_DAYS
 
     def bearer(self, given: str) -> Staff:
         """Return whose bearer token it is, in the roles that it has and its owner still has.

@@ -8,6 +8,7 @@ POST /v1/staff/{name}/confirm        officer, dpo   gives the roles that wait fo
 POST /v1/activation                  the one-time token's holder   {name, token, password}
 POST /v1/activation/code             likewise    {name, token, code}: recovery codes
 POST /v1/tokens                      name, password and code       {..., roles, days}
+                                     (whom a provider lets in: the page /account/tokens)
 GET  /v1/tokens                      staff       their own
 POST /v1/tokens/{token}/revocation   staff       their own
 """
@@ -19,6 +20,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from audit.errors import SignInRefused
 from audit.http import address_of
 from audit.portal.access import Access, Attempt
 from audit.portal.accounts import as_staff
@@ -151,7 +153,10 @@ def _add_tokens(router: APIRouter, access: Access) -> None:
             code=wanted.code,
             address=address_of(request),
         )
-        owner = as_staff(access.sign_in(attempt))
+        try:
+            owner = as_staff(access.sign_in(attempt))
+        except SignInRefused as error:
+            raise _with_the_other_way(access, error) from error
         return access.sessions.issue(owner, wanted.roles, days=wanted.days)
 
     @router.get("/v1/tokens")
@@ -164,3 +169,12 @@ def _add_tokens(router: APIRouter, access: Access) -> None:
         """End one of one's own tokens."""
         access.sessions.revoke(staff.name, token, by=staff.name)
         return {"revoked": token}
+
+
+def _with_the_other_way(access: Access, error: SignInRefused) -> SignInRefused:
+    """Name the page for whom a provider lets in, whoever asks: nobody learns who has a password."""
+    if access.provider is None:
+        return error
+    return SignInRefused(
+        f"{error}; who signs in by the identity provider makes tokens on the page /account/tokens"
+    )
