@@ -34,23 +34,29 @@ def event_stream(
 async def events(
     find: Callable[[], str | None], held: ExitStack, leaving: threading.Event
 ) -> AsyncIterator[str]:
-    """Yield each event until the watcher leaves, is behind, or the node stops."""
+    """Yield each event until the watcher leaves, is behind, or the node stops.
+
+    What was told before the node stops is still sent: it is told once, and to nobody again.
+    """
     quiet_s = 0.0
     with held:
         yield ": watching\n\n"
-        while not leaving.is_set():
+        while True:
+            stops = leaving.is_set()
             found = find()
-            if found is None:
+            if found is not None:
+                yield found
+                if found == BEHIND:
+                    return
+            elif stops:
+                yield LEAVING
+                return
+            else:
                 await asyncio.sleep(LOOK_S)
                 quiet_s += LOOK_S
                 if quiet_s >= ALIVE_S:
                     yield ": alive\n\n"
                     quiet_s = 0.0
-                continue
-            yield found
-            if found == BEHIND:
-                return
-        yield LEAVING
 
 
 def next_event(told: queue.Queue[_Told | None], draw: Callable[[_Told], str]) -> str | None:

@@ -13,11 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
-from client_node.errors import DeliveryUnknown, VaultError
-from client_node.tables import WebhookRow, open_store
+from client_node.errors import DeliveryUnknown
+from client_node.store import Store
+from client_node.tables import WebhookRow
 from policies.clock import Clock
 
 MOST_WAITING = 10_000
@@ -64,14 +64,11 @@ class WebhookOutbox:
             VaultError: It cannot be opened.
         """
         self._clock, self._new_id = clock, new_id
-        try:
-            self._engine = open_store(path, [WebhookRow])
-        except (SQLAlchemyError, OSError) as error:
-            raise VaultError(f"webhooks {path.name}: {type(error).__name__}") from error
+        self._store = Store(path, [WebhookRow])
 
     def add(self, target: str, what: WebhookType, alert: str) -> None:
         """Add a delivery, unless the same is known."""
-        with self._session() as session:
+        with self._store.write() as session:
             known = (
                 select(WebhookRow)
                 .where(WebhookRow.target == target)
@@ -92,7 +89,6 @@ class WebhookOutbox:
                 session.add(row)
                 session.flush()
                 self._bound(session)
-                _commit(session)
 
     def raised(self) -> list[Delivery]:
         """Return every delivery that an alert was raised, whatever its state."""
@@ -119,11 +115,10 @@ class WebhookOutbox:
         Raises:
             DeliveryUnknown: There is none of that name.
         """
-        with self._session() as session:
+        with self._store.write() as session:
             row = _row(session, delivery)
             for name, value in values.items():
                 setattr(row, name, value)
-            _commit(session)
 
     def remove(self, delivery: str) -> None:
         """Delete a row.
@@ -131,9 +126,8 @@ class WebhookOutbox:
         Raises:
             DeliveryUnknown: There is none of that name.
         """
-        with self._session() as session:
+        with self._store.write() as session:
             session.delete(_row(session, delivery))
-            _commit(session)
 
     def find(self, delivery: str) -> Delivery:
         """Return one.
@@ -141,12 +135,12 @@ class WebhookOutbox:
         Raises:
             DeliveryUnknown: There is none of that name.
         """
-        with self._session() as session:
+        with self._store.read() as session:
             return _delivery(_row(session, delivery))
 
     def close(self) -> None:
         """Close the file."""
-        self._engine.dispose()
+        self._store.close()
 
     def _bound(self, session: Session) -> None:
         for state, most in (
@@ -165,11 +159,8 @@ class WebhookOutbox:
         query = select(WebhookRow)
         for one in where:
             query = query.where(one)
-        with self._session() as session:
+        with self._store.read() as session:
             return [_delivery(row) for row in session.exec(query.order_by(col(WebhookRow.number)))]
-
-    def _session(self) -> Session:
-        return Session(self._engine, expire_on_commit=False)
 
 
 def _row(session: Session, delivery: str) -> WebhookRow:
@@ -177,13 +168,6 @@ def _row(session: Session, delivery: str) -> WebhookRow:
     if row is None:
         raise DeliveryUnknown("no webhook of that id is kept: it went, or its alert is over")
     return row
-
-
-def _commit(session: Session) -> None:
-    try:
-        session.commit()
-    except SQLAlchemyError as error:
-        raise VaultError(f"webhooks cannot be written: {type(error).__name__}") from error
 
 
 def _delivery(row: WebhookRow) -> Delivery:

@@ -14,11 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, col, delete, select
+from sqlmodel import col, delete, select
 
-from client_node.errors import VaultError, WithdrawalUnknown
-from client_node.tables import WithdrawalRow, open_store
+from client_node.errors import WithdrawalUnknown
+from client_node.store import Store
+from client_node.tables import WithdrawalRow
 from policies.clock import Clock
 from policies.vocabulary import Purpose, SubjectId
 
@@ -63,10 +63,7 @@ class Withdrawals:
             VaultError: It cannot be opened.
         """
         self._clock, self._new_id = clock, new_id
-        try:
-            self._engine = open_store(path, [WithdrawalRow])
-        except (SQLAlchemyError, OSError) as error:
-            raise VaultError(f"withdrawals {path.name}: {type(error).__name__}") from error
+        self._store = Store(path, [WithdrawalRow])
 
     def take(self, subject: SubjectId, purpose: Purpose | None) -> Withdrawal:
         """Write one down; the same again, while the first waits, is the first.
@@ -81,7 +78,7 @@ class Withdrawals:
             .where(col(WithdrawalRow.purpose).is_(None) if name is None else _of(name))
             .where(WithdrawalRow.state == WithdrawalState.WAITING.value)
         )
-        with self._writing() as session:
+        with self._store.write() as session:
             row = session.exec(waiting).first()
             if row is None:
                 row = WithdrawalRow(
@@ -93,7 +90,6 @@ class Withdrawals:
                     given_at=self._clock(),
                 )
                 session.add(row)
-                _commit(session)
             return _withdrawal(row)
 
     def waiting(self) -> list[Withdrawal]:
@@ -119,55 +115,39 @@ class Withdrawals:
         self, record: str, state: WithdrawalState, receipt: Mapping[str, Any] | None = None
     ) -> None:
         """Note what the trust service answered."""
-        with self._writing() as session:
+        with self._store.write() as session:
             row = session.exec(select(WithdrawalRow).where(WithdrawalRow.record == record)).one()
             row.state = state.value
             row.receipt = None if receipt is None else json.dumps(receipt)
-            _commit(session)
 
     def heard(self, records: Sequence[str]) -> None:
         """Note that the feed has told of these."""
-        with self._writing() as session:
+        with self._store.write() as session:
             query = select(WithdrawalRow).where(col(WithdrawalRow.record).in_(records))
             for row in session.exec(query):
                 row.heard = True
-            _commit(session)
 
     def expire(self) -> None:
         """Delete what is told, heard and a week old."""
-        with self._writing() as session:
+        with self._store.write() as session:
             session.exec(
                 delete(WithdrawalRow)
                 .where(col(WithdrawalRow.heard).is_(True))
                 .where(col(WithdrawalRow.given_at) <= self._clock() - KEPT_S)
             )
-            _commit(session)
 
     def close(self) -> None:
         """Close the file."""
-        self._engine.dispose()
+        self._store.close()
 
     def _find(self, where: Any) -> list[Withdrawal]:
         query = select(WithdrawalRow).where(where).order_by(col(WithdrawalRow.number))
-        try:
-            with self._writing() as session:
-                return [_withdrawal(row) for row in session.exec(query)]
-        except SQLAlchemyError as error:
-            raise VaultError(f"withdrawals cannot be read: {type(error).__name__}") from error
-
-    def _writing(self) -> Session:
-        return Session(self._engine, expire_on_commit=False)
+        with self._store.read() as session:
+            return [_withdrawal(row) for row in session.exec(query)]
 
 
 def _of(name: str) -> Any:
     return WithdrawalRow.purpose == name
-
-
-def _commit(session: Session) -> None:
-    try:
-        session.commit()
-    except SQLAlchemyError as error:
-        raise VaultError(f"withdrawals cannot be written: {type(error).__name__}") from error
 
 
 def _withdrawal(row: WithdrawalRow) -> Withdrawal:
