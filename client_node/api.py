@@ -78,12 +78,13 @@ from client_node.errors import (
     WithdrawalUnknown,
 )
 from client_node.idempotency_api import Idempotency
+from client_node.live import LiveKind, Told
 from client_node.load import shed
 from client_node.own_data_api import auditor_router, own_data_router
 from client_node.panel.panel_api import opening_router, pages_router, panel_router
 from client_node.service import VERSION, NodeService
 from client_node.socket_api import socket_router
-from client_node.things_api import ThingDesk, things_router
+from client_node.things_api import things_router
 from client_node.training import limits_of
 from client_node.uses_api import uses_router
 from client_node.webhooks_api import webhooks_router
@@ -135,7 +136,7 @@ def create_app(service: NodeService) -> FastAPI:
 
     @app.get("/asyncapi.json", include_in_schema=False)
     async def asyncapi() -> dict[str, Any]:
-        return document(VERSION, wire.taken_schemas())
+        return document(VERSION)
 
     app.include_router(_router(service), dependencies=[Depends(_authenticated(service))])
     app.include_router(own_data_router(service), dependencies=[Depends(_authenticated(service))])
@@ -171,15 +172,9 @@ def _router(service: NodeService) -> APIRouter:
     router.include_router(approvals_router(service.room.proposals))
     router.include_router(opening_router(service))
     router.include_router(webhooks_router(service.webhooks))
-    things = ThingDesk(
-        node=service.node,
-        gate=service.gate,
-        cache=service.cache,
-        conversations=service.pipeline.conversations,
-        clock=service.log.clock,
-    )
-    router.include_router(things_router(things, service.people))
-    router.include_router(customers_router(service.room.customers, service.people, things))
+    room = service.room
+    router.include_router(things_router(room.things, service.people))
+    router.include_router(customers_router(room.customers, service.people, room.things))
     router.include_router(campaigns_router(service.room.campaigns, service.people))
     return router
 
@@ -214,14 +209,16 @@ def _add_turns(router: APIRouter, service: NodeService) -> None:
         left_out: tuple[str, ...] = ()
         with service.room.load.admit() as crowded:
             if crowded:
-                turn, left_out = shed(turn)
+                context = service.room.things.has(turn.subject, turn.conversation)
+                turn, left_out = shed(turn, context=context)
             with span("turn", node=service.node):
                 answer = await run_in_threadpool(service.pipeline.answer, turn)
         value = wire.answer_to_dict(answer)
         if left_out:
             value["left_out"] = list(left_out)
         told = {name: part for name, part in value.items() if name != "text_redacted"}
-        service.room.live.tell({"conversation": said.conversation, "answer": told})
+        body = {"conversation": said.conversation, "answer": told}
+        service.room.live.tell(Told(kind=LiveKind.TURN, body=body))
         return value
 
     @router.post("/corrections", status_code=201)

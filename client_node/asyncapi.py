@@ -12,8 +12,11 @@ from enum import StrEnum
 from typing import Any
 
 from client_node.alerts import AlertState
+from client_node.things import Device, Kind
+from client_node.things_api import SignalIn
 from client_node.turn import AnswerKind
 from client_node.webhook_outbox import WebhookType
+from client_node.wire import CorrectionIn, TurnIn
 from models.conversation import Trend
 from policies.vocabulary import Emotion, Purpose, Use
 
@@ -55,6 +58,31 @@ BECAUSE = {
     "type": "array",
     "items": _object({"turn": TEXT, "cue": _or_null(TEXT), "strain": NUMBER}),
 }
+CONTEXT = {
+    "type": "array",
+    "items": _object(
+        {
+            "conversation": TEXT,
+            "event": TEXT,
+            "device": _one_of(Device),
+            "kind": _one_of(Kind),
+            "value": NUMBER,
+            "unit": TEXT,
+            "at": COUNT,
+            "says": TEXT,
+        }
+    ),
+}
+RULING = {
+    "called": TEXT,
+    "use": _one_of(Use),
+    "answer": {"type": "string", "enum": ["done", "refused"]},
+    "decision": TEXT,
+    "rules": WORDS,
+    "reasons": WORDS,
+    "statutes": WORDS,
+}
+REMEDY = {"would_need": {"type": "array", "items": WORDS}}
 SCHEMAS: Mapping[str, Schema] = {
     "Reading": _object(
         {
@@ -80,19 +108,10 @@ SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "UseReply": {
-        **_object(
-            {
-                "use": _one_of(Use),
-                "answer": {"type": "string", "enum": ["done", "refused"]},
-                "decision": TEXT,
-                "rules": WORDS,
-                "reasons": WORDS,
-                "statutes": WORDS,
-            },
-            {"would_need": {"type": "array", "items": WORDS}},
-        ),
+        **_object(RULING, REMEDY),
         "additionalProperties": True,  # what the use itself tells of its act
     },
+    "Context": _object(RULING, {**REMEDY, "context": CONTEXT}),
     "TurnReply": _object(
         {
             "turn": TEXT,
@@ -110,6 +129,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "why": {"type": "array", "items": _object({"words": TEXT, "weight": NUMBER})},
             "use": _ref("UseReply"),
             "alert": _ref("UseReply"),
+            "context": _ref("Context"),
             "text_redacted": TEXT,
             "left_out": WORDS,
         },
@@ -133,6 +153,17 @@ SCHEMAS: Mapping[str, Schema] = {
             "because": BECAUSE,
         }
     ),
+    "Thing": _object({"conversation": TEXT, "context": _ref("Context")}),
+    "SignalReply": _object(
+        {
+            "answer": {"type": "string", "enum": ["kept", "known", "refused"]},
+            "decision": TEXT,
+            "rules": WORDS,
+            "reasons": WORDS,
+            "statutes": WORDS,
+            "shown": {"type": "boolean"},
+        }
+    ),
     "Problem": {
         **_object({"type": TEXT, "title": TEXT, "status": COUNT, "detail": TEXT}),
         "additionalProperties": True,  # RFC 9457 lets a problem say more
@@ -147,7 +178,9 @@ SENT: Mapping[str, Mapping[str, Schema]] = {
                 "id": TEXT,
                 "status": COUNT,
                 "replayed": {"type": "boolean"},
-                "body": {"oneOf": [_ref("TurnReply"), _ref("CorrectionReply")]},
+                "body": {
+                    "oneOf": [_ref("TurnReply"), _ref("CorrectionReply"), _ref("SignalReply")]
+                },
             }
         ),
         "problem": _object(
@@ -160,6 +193,7 @@ SENT: Mapping[str, Mapping[str, Schema]] = {
             {"retry_after_s": COUNT},
         ),
         "alert": _object({"type": _just("alert"), "body": _ref("Alert")}),
+        "thing": _object({"type": _just("thing"), "body": _ref("Thing")}),
     },
     "alerts": {
         **{state.value: _ref("Alert") for state in AlertState},
@@ -168,6 +202,17 @@ SENT: Mapping[str, Mapping[str, Schema]] = {
     },
     "panel": {
         "turn": _object({"conversation": TEXT, "answer": _ref("TurnReply")}),
+        "thing": _ref("Thing"),
+        "draft": _object(
+            {
+                "conversation": TEXT,
+                "turn": TEXT,
+                "approval": TEXT,
+                "topic": TEXT,
+                "drafted_by": TEXT,
+                "waits_until": NUMBER,
+            }
+        ),
         "alert": _ref("Alert"),
         "behind": _ref("Nothing"),
         "leaving": _ref("Nothing"),
@@ -199,25 +244,30 @@ SENT: Mapping[str, Mapping[str, Schema]] = {
 }
 """Every message that a node sends, by channel and name; a stream's names are its events'."""
 
-TAKEN = ("turn", "correction", "watch")
+TAKEN = ("turn", "correction", "signal", "watch")
 CHANNELS: Mapping[str, tuple[str | None, str]] = {
-    "socket": ("/v1/socket", "turns in, answers and alerts out"),
+    "socket": ("/v1/socket", "turns and what things tell in, answers, alerts and context out"),
     "alerts": ("/v1/alerts/stream", "server-sent events: each change of an alert, open ones first"),
     "panel": ("/panel/api/stream", "server-sent events for the agent's panel"),
     "webhook": (None, "a target that the operator names; signed as Standard Webhooks says"),
 }
 
 
-def document(version: str, shapes: Mapping[str, Schema]) -> dict[str, Any]:
-    """Return the document.
+def taken_schemas() -> dict[str, Any]:
+    """Return the JSON schemas of what the socket takes, by name, with whatever they name."""
+    found: dict[str, Any] = {}
+    for shape in (TurnIn, CorrectionIn, SignalIn):
+        schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+        found |= schema.pop("$defs", {}) | {shape.__name__: schema}
+    return found
 
-    Args:
-        version: Of the interface.
-        shapes: What is taken: the schemas of `TurnIn` and `CorrectionIn` and whatever they name.
-    """
+
+def document(version: str) -> dict[str, Any]:
+    """Return the document for this version of the interface."""
     taken = {
         "turn": _asked("turn", "TurnIn"),
         "correction": _asked("correction", "CorrectionIn"),
+        "signal": _asked("signal", "SignalIn"),
         "watch": _object({"type": _just("watch")}),
     }
     messages = {
@@ -239,7 +289,7 @@ def document(version: str, shapes: Mapping[str, Schema]) -> dict[str, Any]:
             **{f"send-{name}": _operation("send", name, [*SENT[name]]) for name in CHANNELS},
             "receive-socket": _operation("receive", "socket", TAKEN, prefix="in"),
         },
-        "components": {"messages": messages, "schemas": {**SCHEMAS, **shapes}},
+        "components": {"messages": messages, "schemas": {**SCHEMAS, **taken_schemas()}},
     }
 
 

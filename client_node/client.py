@@ -38,6 +38,7 @@ class Reading(TypedDict):
 class UseReply(TypedDict):
     """What became of a use: done, waits or refused; the use's own fields come beside these."""
 
+    called: str
     use: str
     answer: str
     decision: str
@@ -66,6 +67,7 @@ class TurnReply(TypedDict):
     conversation: NotRequired[dict[str, Any]]
     use: NotRequired[UseReply]
     alert: NotRequired[UseReply]
+    context: NotRequired[UseReply]
     left_out: NotRequired[list[str]]
 
 

@@ -15,7 +15,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from client_node.alerts import Alert, Alerts, AlertState, Place
-from client_node.things import ThingEvent, Things
 from client_node.vault import SESSION_S
 from models.conversation import Course, Moment, Outlook, Rule, follow, outlook
 from models.inference import Reading
@@ -52,7 +51,6 @@ class Conversations:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Place, Kept] = OrderedDict()
         self.alerts = Alerts()
-        self.things = Things()
         self._withdrawn_at: dict[SubjectId, float] = {}
 
     def follow(
@@ -96,18 +94,6 @@ class Conversations:
             if place in self._kept:
                 self.alerts.open(place, alert)
 
-    def hear(self, place: Place, event: ThingEvent, *, permit: Permit, now: float) -> bool:
-        """Keep what a thing told as context of a conversation; False where it is known already.
-
-        Raises:
-            PermitInvalid: Not a permit to keep this person's signals for service now, or the
-                person withdrew after it was issued.
-            Overloaded: Too many within a minute.
-        """
-        with self._lock:
-            self._check_fresh(permit, place[0])
-            return self.things.add(place, event, permit=permit, now=now)
-
     def drop(self, subjects: Collection[SubjectId]) -> None:
         """Drop all that is known of these people's conversations."""
         gone = frozenset(subjects)
@@ -115,7 +101,6 @@ class Conversations:
             for place in [place for place in self._kept if place[0] in gone]:
                 del self._kept[place]
             self.alerts.close(AlertState.ENDED, lambda place: place[0] in gone)
-            self.things.drop(lambda place: place[0] in gone)
 
     def withdraw(self, subjects: Collection[SubjectId], *, now: float) -> None:
         """Drop as `drop` does; from here on, no permit from before moves a course of theirs."""
@@ -130,7 +115,6 @@ class Conversations:
             for place in over:
                 del self._kept[place]
             self._end(frozenset(over))
-            self.things.expire(now=now, pause_s=self._pause_s)
             for subject in [s for s, at in self._withdrawn_at.items() if at <= now - SESSION_S]:
                 del self._withdrawn_at[subject]  # no permit is that old
 

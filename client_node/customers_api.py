@@ -15,8 +15,8 @@ from pydantic import Field
 from client_node import wire
 from client_node.moment import Activity, Contact
 from client_node.people import People
-from client_node.things_api import PlaceIn, ThingDesk
 from client_node.uses.customer_desk import CustomerDesk
+from client_node.uses.thing_desk import ThingDesk, Where
 
 UnixSeconds = Annotated[int, Field(ge=0, le=2**40)]
 
@@ -62,8 +62,8 @@ def customers_router(desk: CustomerDesk, people: People, things: ThingDesk) -> A
         told = wire.use_to_dict(desk.story(subject, said.conversation))
         if said.conversation is None or told["answer"] != "done":
             return told
-        place = PlaceIn(customer=said.customer, conversation=said.conversation)
-        return told | {"context": things.read(place, subject)["context"]}
+        shown = things.show(Where(subject=subject, conversation=said.conversation))
+        return told | {"context": shown.outcome.get("context", [])}
 
     @router.post("/moments")
     def moments(said: MomentIn) -> dict[str, Any]:

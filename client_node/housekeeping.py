@@ -35,6 +35,7 @@ class Housekeeping:
         gone = {subject for subject, purpose in feed.withdrawn if purpose is None}
         self.room.reviews.drop(gone | {s.subject for s in feed.standings if s.erased})
         self.room.approvals.drop(withdrawn)
+        self.room.things.store.drop(withdrawn)
         if withdrawn:
             self.room.replays.forget()
 
@@ -42,6 +43,7 @@ class Housekeeping:
         """End what is over."""
         now = self.clock()
         self.room.approvals.expire()
+        self.room.things.store.expire(now=now)
         self.conversations.expire(now=now)
         self.vault.expire(Purpose.SERVICE, before=now - SESSION_S)
         self.witnesses.meet_when_due()

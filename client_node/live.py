@@ -1,4 +1,4 @@
-"""What was just answered, told to whoever looks on: in memory, once, with no history.
+"""What just came about, told to whoever looks on: in memory, once, with no history.
 
 A watcher gets what comes after it came, so what a person withdrew is never told again. One that
 does not keep up is ended with a word, as with alerts (`client_node.alerts`).
@@ -10,6 +10,8 @@ import queue
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from client_node.errors import TooManyWatchers
@@ -17,7 +19,21 @@ from client_node.errors import TooManyWatchers
 MOST_WATCHERS = 64
 MOST_UNREAD = 2_000
 
-Told = Mapping[str, Any]
+
+class LiveKind(StrEnum):
+    """What is told; the names of the events."""
+
+    TURN = "turn"  # a turn was answered
+    THING = "thing"  # a thing told something
+    DRAFT = "draft"  # a reply was drafted, and waits for a yes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One event; `body` are JSON values, without a customer's words."""
+
+    kind: LiveKind
+    body: Mapping[str, Any]
 
 
 class Live:

@@ -1,8 +1,8 @@
 """How many turns are under way, and what is left out when they are many.
 
-Optional work goes first: hints, articles and explanations. Above the most, a turn is refused with
-the seconds after which to come again. Consents, withdrawals, decisions and their records are never
-counted here, left out or refused.
+Optional work goes first: hints, articles, explanations, context from things. Above the most, a
+turn is refused with the seconds after which to come again. Consents, withdrawals, decisions and
+their records are never counted here, left out or refused.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Load:
                 self._under_way -= 1
 
 
-def shed(turn: Turn) -> tuple[Turn, tuple[str, ...]]:
-    """Return the turn without optional work, and what was left out."""
+def shed(turn: Turn, *, context: bool = False) -> tuple[Turn, tuple[str, ...]]:
+    """Return the turn without optional work, and what was left out; `context`: there is some."""
     left_out = []
     if turn.use in OPTIONAL:
         left_out.append(str(turn.use))
@@ -62,4 +62,7 @@ def shed(turn: Turn) -> tuple[Turn, tuple[str, ...]]:
     if turn.explain:
         left_out.append("explain")
         turn = replace(turn, explain=False)
+    if context:
+        left_out.append("context")
+        turn = replace(turn, context=False)
     return turn, tuple(left_out)

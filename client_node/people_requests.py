@@ -31,8 +31,11 @@ from client_node.errors import LabelUnknown, LedgerRolledBack, TurnUnknown
 from client_node.labels import Labels
 from client_node.reviews import Outcome, Reviews, Verdict
 from client_node.standing_cache import StandingCache
+from client_node.thing_store import PURPOSE
 from client_node.training import Training
 from client_node.trust_client import TrustClient
+from client_node.uses.context import EVERY
+from client_node.uses.thing_desk import ThingDesk, Where
 from client_node.vault import Kept, Vault
 from models.accounting import NOTHING_SPENT, epsilon
 from policies.budget import right_percent
@@ -54,6 +57,7 @@ LIMITS_OF_MODELS = (
     "messages were used, is right at most right_percent times in 100; a coin is right 50 times."
 )
 
+THINGS = PURPOSE.value
 Report = tuple[str, dict[str, Any]]
 """The outcome, and what is told."""
 
@@ -69,6 +73,7 @@ class PeopleRequests:
     labels: Labels
     corrections: Corrections
     reviews: Reviews
+    things: ThingDesk
     training: Training
     ledger: BudgetLedger
     delta: float
@@ -198,12 +203,22 @@ class PeopleRequests:
 
     def _portable(self, subject: SubjectId) -> Report:
         """Return what the person gave: words as they were kept, and their own labels."""
-        names = ("turn", "at", "purpose", "text", "own_label", "label_from")
+        names = ("turn", "at", "purpose", "text", "own_label", "label_from", "kind", "value")
         kept = [{n: row[n] for n in names if n in row} for row in self._kept(subject)]
         return (COMPLETE if kept else NOTHING_HERE), {"node": self.node, "kept": kept}
 
     def _kept(self, subject: SubjectId) -> list[dict[str, Any]]:
-        return [self._copy(subject, row) for row in self.vault.kept(subject)]
+        turns = [self._copy(subject, row) for row in self.vault.kept(subject)]
+        return turns + self._told_by_things(subject)
+
+    def _told_by_things(self, subject: SubjectId) -> list[dict[str, Any]]:
+        """Return what devices told around the person; nothing is asked where they told nothing."""
+        if not self.things.has(subject, EVERY):
+            return []
+        shown = self.things.show(Where(subject=subject, conversation=EVERY))
+        if not shown.ruling.allowed:
+            return [{"purpose": THINGS, "kept_shut_by": list(shown.ruling.rules)}]
+        return [{"purpose": THINGS, **one} for one in shown.outcome["context"]]
 
     def _copy(self, subject: SubjectId, row: Kept) -> dict[str, Any]:
         found: dict[str, Any] = {

@@ -14,7 +14,7 @@ the promise; its numbers stand beside the steps.
 6. use          the act, as the gate allowed it
 7. seal         one copy and one key for each person and purpose; the text itself is dropped,
                 and what was read moves the conversation's course, in memory; an alert
-                about it is a use of its own, with its own gate
+                about it, and what things told beside it, are uses with a gate of their own
 8. answer       what was read and where it is going, what was removed, what was kept, by which rules
 """
 
@@ -37,6 +37,7 @@ from client_node.standing_cache import StandingCache
 from client_node.turn import Answer, AnswerKind, Ruling, Turn, UseAnswer, receive
 from client_node.uses.asked import Uses, leave, refusal
 from client_node.uses.frustration import EarlyFrustration
+from client_node.uses.thing_desk import ThingDesk
 from client_node.uses.use import AskedUse
 from client_node.vault import LITTLE_FLOAT, Vault
 from models.conversation import Outlook
@@ -128,6 +129,7 @@ class Pipeline:
     reader: Reads
     uses: Uses
     early: EarlyFrustration
+    things: ThingDesk
     vault: Vault
     conversations: Conversations
     log: EvidenceLog
@@ -161,6 +163,7 @@ class Pipeline:
             why=known.why,
             use=used,
             alert=self._warn(turn, known.reading, outlook),
+            context=self.things.beside(turn) if known.reading else None,
             redacted=redaction.counts,
             sealed_for=sealed_for,
             text_redacted=redaction.text.text if turn.show_redacted and known.reading else None,

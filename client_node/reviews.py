@@ -107,7 +107,7 @@ class Reviews:
                     reasons=(_WHY,),
                     statutes=(_STATUTE,),
                 )
-                return UseAnswer(use=asked.use, ruling=ruling)
+                return UseAnswer(name=asked.use.value, use=asked.use, ruling=ruling)
         return None
 
     def sees(

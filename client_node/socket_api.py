@@ -1,12 +1,13 @@
-"""The branch's interface on one connection: turns in, answers and alerts out (`/v1/socket`).
+"""The branch's interface on one connection: turns in, answers and news out (`/v1/socket`).
 
 A message asks what the HTTP interface would be asked, and goes through the very same application:
 key, limits, back-pressure, idempotency (`id` is the key) and refusals are one for both.
 
-    in    {"type": "turn" | "correction", "id": KEY, "body": {...}}   {"type": "watch"}
+    in    {"type": "turn" | "correction" | "signal", "id": KEY, "body": {...}}   {"type": "watch"}
     out   {"type": "answer", "id", "status", "replayed", "body"}
           {"type": "problem", "id", "status", "body"}     body is a problem document (RFC 9457)
           {"type": "alert", "body"}                       after "watch": open ones first
+          {"type": "thing", "body"}                       after "watch": what a thing told
 
 What one conversation says is done in its order, different conversations side by side, at most
 `MOST_UNDER_WAY` at once: beyond that nothing more is read, so that the sender waits. Closed with
@@ -23,7 +24,7 @@ import queue
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, WebSocket
 from starlette.types import ASGIApp, Message
@@ -33,10 +34,11 @@ from audit.http import address_of, problem
 from client_node.alerts import Alert
 from client_node.errors import AccessDenied, TooManyWatchers
 from client_node.idempotency_api import LONGEST_KEY
+from client_node.live import LiveKind, Told
 from client_node.service import NodeService
 from client_node.uses.frustration import alert_to_dict
 
-PATHS = {"turn": "/v1/turns", "correction": "/v1/corrections"}
+PATHS = {"turn": "/v1/turns", "correction": "/v1/corrections", "signal": "/v1/signals"}
 MOST_UNDER_WAY = 16
 MOST_UNSENT = 256
 MOST_SOCKETS = 64
@@ -44,6 +46,7 @@ SEND_S = 30.0
 LOOK_S = 0.1
 UNREADABLE, DENIED, BEHIND = 1003, 1008, 1013
 FIRST_ERROR = 400
+_Told = TypeVar("_Told")
 
 
 def socket_router(service: NodeService, app: ASGIApp) -> APIRouter:
@@ -65,7 +68,10 @@ def socket_router(service: NodeService, app: ASGIApp) -> APIRouter:
         connection = Connection(
             websocket=websocket,
             ask=lambda path, key, body: ask(app, authorization or "", path, key, body),
-            watch=lambda held: held.enter_context(service.pipeline.conversations.alerts.watch()),
+            watch=lambda held: (
+                held.enter_context(service.pipeline.conversations.alerts.watch()),
+                held.enter_context(service.room.live.watch()),
+            ),
         )
         sockets.add(connection)
         try:
@@ -91,13 +97,17 @@ class Answered:
     body: Any
 
 
+Watched = tuple[queue.Queue[Alert | None], queue.Queue[Told | None]]
+"""What a watcher is told from: alerts, and what comes about."""
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class Connection:
     """One connection, from its first message to its last."""
 
     websocket: WebSocket
     ask: Callable[[str, str, Any], Any]
-    watch: Callable[[ExitStack], queue.Queue[Alert | None]]
+    watch: Callable[[ExitStack], Watched]
     send_s: float = SEND_S
     out: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(MOST_UNSENT))
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_UNDER_WAY))
@@ -166,24 +176,27 @@ class Connection:
         if self.watching is not None:
             return
         try:
-            told = self.watch(self.held)
+            watched = self.watch(self.held)
         except TooManyWatchers as error:
             body = json.loads(bytes(problem(429, "Too many watchers", str(error)).body))
             await self.out.put({"type": "problem", "id": None, "status": 429, "body": body})
             return
-        self.watching = asyncio.create_task(self._alerts(told))
+        self.watching = asyncio.create_task(self._news(watched))
 
-    async def _alerts(self, told: queue.Queue[Alert | None]) -> None:
+    async def _news(self, watched: Watched) -> None:
+        alerts, live = watched
         while True:
-            try:
-                alert = told.get_nowait()
-            except queue.Empty:
+            found = [*_waiting(alerts), *_waiting(live)]
+            for one in found:
+                if one is None:
+                    await self.websocket.close(BEHIND, "news was not read in time: come again")
+                    return
+                if isinstance(one, Alert):
+                    await self.out.put({"type": "alert", "body": alert_to_dict(one)})
+                elif one.kind is LiveKind.THING:
+                    await self.out.put({"type": "thing", "body": dict(one.body)})
+            if not found:
                 await asyncio.sleep(LOOK_S)
-                continue
-            if alert is None:
-                await self.websocket.close(BEHIND, "alerts were not read in time: come again")
-                return
-            await self.out.put({"type": "alert", "body": alert_to_dict(alert)})
 
     async def _send(self) -> None:
         while True:
@@ -244,6 +257,11 @@ async def ask(app: ASGIApp, authorization: str, path: str, key: str, body: Any) 
     return Answered(status=start["status"], headers=found, body=json.loads(b"".join(parts)))
 
 
+def _waiting(told: queue.Queue[_Told]) -> list[_Told]:
+    """Return what waits in a watcher's queue, and leave it empty."""
+    return [told.get_nowait() for _ in range(told.qsize())]  # nobody else takes from it
+
+
 def _parsed(text: str) -> dict[str, Any] | None:
     """Return a message that is one of ours; None for anything else."""
     try:
@@ -268,7 +286,8 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _malformed() -> dict[str, Any]:
-    detail = 'expected {"type": "turn" or "correction", "id", "body"}, or {"type": "watch"}'
+    kinds = " or ".join(f'"{kind}"' for kind in PATHS)
+    detail = f'expected {{"type": {kinds}, "id", "body"}}, or {{"type": "watch"}}'
     body = json.loads(bytes(problem(422, "Malformed message", detail).body))
     return {"type": "problem", "id": None, "status": 422, "body": body}
 

@@ -21,7 +21,8 @@ from websockets.sync.client import ClientConnection, connect
 from client_node.client import LONGEST_WAIT_S, MOST_TRIES, CorrectionReply, TurnReply
 from client_node.errors import NodeProblem
 
-MOST_ALERTS = 6_000
+NEWS = ("alert", "thing")
+MOST_UNREAD = 6_000
 MOST_BYTES = 2**20
 DENIED = 1008
 
@@ -40,8 +41,10 @@ class NodeSocket:
     pause: Callable[[float], None] = time.sleep
     _line: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _open: ClientConnection | None = field(default=None, init=False, repr=False)
-    _alerts: deque[dict[str, Any]] = field(
-        default_factory=lambda: deque(maxlen=MOST_ALERTS), init=False, repr=False
+    _told: dict[str, deque[dict[str, Any]]] = field(
+        default_factory=lambda: {kind: deque(maxlen=MOST_UNREAD) for kind in NEWS},
+        init=False,
+        repr=False,
     )
 
     def __enter__(self) -> Self:
@@ -65,13 +68,25 @@ class NodeSocket:
         """Say that a reading is wrong: the customer's own label, or none; errors as in `turn`."""
         return cast("CorrectionReply", self._ask("correction", {"turn": turn, "label": label}))
 
+    def signal(self, customer: str, conversation: str, **event: Any) -> dict[str, Any]:
+        """Send what a thing told (`POST /v1/signals` says what it may be); errors as in `turn`."""
+        body = {"customer": customer, "conversation": conversation, **event}
+        return cast("dict[str, Any]", self._ask("signal", body))
+
     def alerts(self) -> Iterator[dict[str, Any]]:
         """Yield each change of an alert as it comes, until the node ends the connection."""
+        return self._news("alert")
+
+    def things(self) -> Iterator[dict[str, Any]]:
+        """Yield a conversation's context as a thing adds to it; it ends as `alerts` does."""
+        return self._news("thing")
+
+    def _news(self, kind: str) -> Iterator[dict[str, Any]]:
         self.watching = True
         connection = self._connection()
         while True:
-            while self._alerts:
-                yield self._alerts.popleft()
+            while self._told[kind]:
+                yield self._told[kind].popleft()
             try:
                 self._hear(connection)
             except ConnectionClosed:
@@ -115,11 +130,11 @@ class NodeSocket:
                 return said
 
     def _hear(self, connection: ClientConnection) -> dict[str, Any] | None:
-        """Return the next message; an alert is kept, and None returned."""
+        """Return the next message; news is kept, and None returned."""
         said: dict[str, Any] = json.loads(connection.recv())
-        if said["type"] != "alert":
+        if said["type"] not in NEWS:
             return said
-        self._alerts.append(said["body"])
+        self._told[said["type"]].append(said["body"])
         return None
 
     def _connection(self) -> ClientConnection:

@@ -1,8 +1,9 @@
 """The rows a node keeps, as SQLModel tables in SQLite files, one for each owner.
 
 `records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`,
-`withdrawals.db`, `webhooks.db`, `replays.db`. No row holds text, names or customer ids: people
-stand under their pseudonym, and everything about them is sealed bytes, or says what they withdrew.
+`withdrawals.db`, `webhooks.db`, `replays.db`, `things.db`. No row holds text, names or customer
+ids: people stand under their pseudonym, and everything about them is sealed bytes, or says what
+they withdrew.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
 """
 
@@ -190,6 +191,19 @@ class ReplayRow(Row, table=True):
     place: str = Field(primary_key=True)
     body: bytes
     began_at: float = Field(index=True)
+    sealed: bytes
+
+
+class ThingRow(Row, table=True):
+    """One event of a thing around a customer: digests, times, and what it told, sealed."""
+
+    __tablename__ = "thing"
+
+    subject: str = Field(primary_key=True)
+    event: str = Field(primary_key=True)
+    conversation: str
+    at: int = Field(index=True)
+    came_at: float
     sealed: bytes
 
 

@@ -37,7 +37,8 @@ class Turn:
 
     `use` is what the branch would do with the reading, if anything; `queue` goes with a
     hand-over (rule 13). `show_redacted` is for the person at the branch. `cancelling` says that the
-    customer is on the way out, where no feeling adds a step (rule 17).
+    customer is on the way out, where no feeling adds a step (rule 17); without `context` what
+    things told is left out.
     """
 
     subject: SubjectId
@@ -52,6 +53,7 @@ class Turn:
     queue: QueueState | None = None
     step: Step = Step.CLARIFYING
     cancelling: bool = False
+    context: bool = True
 
 
 class AnswerKind(StrEnum):
@@ -80,8 +82,12 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseAnswer:
-    """What became of a use: refused with its ruling, or done; `outcome` says how."""
+    """What became of a use: refused with its ruling, or done; `outcome` says how.
 
+    `name` is the use's own (`client_node.uses.use.Described`).
+    """
+
+    name: str
     use: Use
     ruling: Ruling
     emotion: Emotion | None = None
@@ -92,7 +98,8 @@ class UseAnswer:
 class Answer:
     """What the branch gets for a turn. `ruling` is that of reading for service.
 
-    `alert` is what the gate said where the conversation would be warned of now.
+    `alert` is what the gate said where the conversation would be warned of now, `context` what it
+    said of showing what things told in it.
     """
 
     turn: str
@@ -103,6 +110,7 @@ class Answer:
     why: tuple[WordWeight, ...] = ()
     use: UseAnswer | None = None
     alert: UseAnswer | None = None
+    context: UseAnswer | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
     sealed_for: tuple[Purpose, ...] = ()
     text_redacted: str | None = None

@@ -26,7 +26,7 @@ from client_node.budget_ledger import BudgetLedger
 from client_node.connections import ConnectionPolicy
 from client_node.errors import StartRefused
 from client_node.hints import ApprovedHints, shipped_hints, signed_hints
-from client_node.live import Live
+from client_node.live import Live, LiveKind, Told
 from client_node.load import Load
 from client_node.panel.sessions import PanelSessions
 from client_node.queues import Queues
@@ -39,10 +39,13 @@ from client_node.reply_model import LONGEST_S, ReplyModel, check_local
 from client_node.reviews import Reviews
 from client_node.settings import NodeSettings, parse_key, read_secret
 from client_node.standing_cache import StandingCache
+from client_node.thing_store import ThingStore
+from client_node.turn import UseAnswer
 from client_node.uses.asked import Uses
 from client_node.uses.assist import Assist
 from client_node.uses.built import built_uses
 from client_node.uses.compensation import Compensation
+from client_node.uses.context import ThingContext
 from client_node.uses.customer_desk import CustomerDesk
 from client_node.uses.desk import UseDesk
 from client_node.uses.hold_back import HoldBack
@@ -50,8 +53,10 @@ from client_node.uses.journey import Journey
 from client_node.uses.proposals import Proposals
 from client_node.uses.reply import Reply, ReplyRelease
 from client_node.uses.segments import Campaigns
+from client_node.uses.thing_desk import ThingDesk
 from client_node.uses.use import Described
 from client_node.vault import Vault
+from client_node.wire import use_to_dict
 from models.encoder import Encoder
 from models.message_guard import MessageGuard
 from policies.clock import Clock
@@ -92,6 +97,7 @@ class UseRoom:
     approvals: Approvals
     proposals: Proposals
     customers: CustomerDesk
+    things: ThingDesk
     campaigns: Campaigns
     load: Load
     replays: Replays
@@ -103,7 +109,8 @@ class UseRoom:
     def described(self) -> list[Described]:
         """Return what every use here is for."""
         own = (self.proposals.reply, self.proposals.release)
-        asked = (self.customers.journey, self.customers.hold_back, self.campaigns)
+        customers = self.customers
+        asked = (customers.journey, customers.hold_back, self.things.context, self.campaigns)
         return [*self.uses.described(), *(use.described for use in (*own, *asked))]
 
 
@@ -140,6 +147,7 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         reviews=reviews,
         clock=doors.clock,
     )
+    live = Live()
     reply = Reply(
         texts=_replies(settings, guard),
         guard=guard,
@@ -148,6 +156,7 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         vault=doors.vault,
         clock=doors.clock,
         new_id=doors.new_id,
+        tell=lambda body: live.tell(Told(kind=LiveKind.DRAFT, body=body)),
     )
     proposals = Proposals(
         desk=desk,
@@ -171,6 +180,7 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         approvals=approvals,
         proposals=proposals,
         customers=customers,
+        things=_things(settings, doors, uses, live, opened),
         campaigns=Campaigns(
             node=doors.node,
             policy=doors.policy,
@@ -186,10 +196,32 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
         ),
         load=Load(crowded=settings.crowded_turns, most=settings.most_turns),
         replays=Replays(clock=doors.clock, store=replays, secret=doors.replay_key),
-        live=Live(),
+        live=live,
         queues=Queues(clock=doors.clock),
         panels=PanelSessions(clock=doors.clock),
         leaving=threading.Event(),
+    )
+
+
+def _things(
+    settings: NodeSettings, doors: Doors, uses: Uses, live: Live, opened: ExitStack
+) -> ThingDesk:
+    store = ThingStore(settings.folder / "things.db", doors.vault)
+    opened.callback(store.close)
+
+    def tell(conversation: str, shown: UseAnswer) -> None:
+        body = {"conversation": conversation, "context": use_to_dict(shown)}
+        live.tell(Told(kind=LiveKind.THING, body=body))
+
+    return ThingDesk(
+        node=doors.node,
+        gate=doors.gate,
+        cache=doors.cache,
+        store=store,
+        uses=uses,
+        context=ThingContext(store=store),
+        clock=doors.clock,
+        tell=tell,
     )
 
 

@@ -185,12 +185,16 @@ class Vault:
         """Seal what another store keeps of a person, under the key of the permit's purpose.
 
         Raises:
-            PermitInvalid: Not a permit about this person now, or its purpose was withdrawn since.
+            PermitInvalid: Not a permit to store or use of this person now, or its purpose was
+                withdrawn since.
             VaultError: The keystore refuses.
         """
         with self._lock:
-            self._check_use(permit, subject, now=now)
-            self._check_fresh(permit, subject)
+            if permit.action is not Action.STORE:
+                self._check_use(permit, subject, now=now)
+                self._check_fresh(permit, subject)
+            else:
+                self._check_storing(permit, subject, now=now)
             return self._sealing(subject, permit.purpose, plaintext, _beside(name))
 
     def disclose(

@@ -303,15 +303,6 @@ class ProofIn(Shape):
     kind: RoundKind = RoundKind.TRAIN
 
 
-def taken_schemas() -> dict[str, Any]:
-    """Return the JSON schemas of what the socket takes, by name, with whatever they name."""
-    found: dict[str, Any] = {}
-    for shape in (TurnIn, CorrectionIn):
-        schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
-        found |= schema.pop("$defs", {}) | {shape.__name__: schema}
-    return found
-
-
 def answer_to_dict(answer: Answer) -> dict[str, Any]:
     """Return a turn's answer as JSON values; cues are expressed, never a truth (rule 26)."""
     reading = answer.reading
@@ -343,6 +334,8 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
         value["use"] = use_to_dict(answer.use)
     if answer.alert is not None:
         value["alert"] = use_to_dict(answer.alert)
+    if answer.context is not None:
+        value["context"] = use_to_dict(answer.context)
     if answer.text_redacted is not None:
         value["text_redacted"] = answer.text_redacted
     return value
@@ -369,6 +362,7 @@ def use_to_dict(answer: UseAnswer) -> dict[str, Any]:
     """
     would_need = {"would_need": [list(way) for way in answer.ruling.ways]}
     return {
+        "called": answer.name,
         "use": answer.use.value,
         "answer": "done" if answer.ruling.allowed else "refused",
         "decision": answer.ruling.decision,

@@ -81,21 +81,44 @@ function wrongForm(turn) {
 
 function draw(told) {
   const turn = told.answer;
+  const parts = [element("p", cueOf(turn), "cue"), element("p", whyOf(turn), "why")];
+  for (const hint of (turn.use && turn.use.hints) || []) parts.push(element("p", `Hint: ${hint}`, "hint"));
+  parts.push(context((turn.context && turn.context.context) || []));
+  if (turn.reading && turn.reading.label) parts.push(wrongForm(turn));
+  const card = place(told.conversation, parts);
+  card.dataset.turn = turn.turn;
+}
+
+// What things told: beside the cue, and never a cue.
+function context(events) {
+  const list = element("ul", "", "context");
+  for (const event of events) list.append(element("li", event.says, "small"));
+  return list;
+}
+
+function thing(told) {
   const known = cards.get(told.conversation);
+  const fresh = context(told.context.context);
+  if (known) known.querySelector(".context").replaceWith(fresh);
+  else place(told.conversation, [element("p", "Nothing was said yet", "cue"), fresh]);
+}
+
+// A draft stands with its conversation; it is read and decided among what waits.
+function draft(told) {
+  const known = cards.get(told.conversation);
+  const words = `A reply about ${told.topic} is drafted and waits for your yes`;
+  if (known) known.append(element("p", words, "hint draft"));
+  act(approvals);
+}
+
+function place(conversation, parts) {
+  const known = cards.get(conversation);
   const card = known || element("li");
   card.tabIndex = 0;
-  card.dataset.conversation = told.conversation;
-  card.dataset.turn = turn.turn;
-  const parts = [
-    element("p", `Conversation ${told.conversation}`, "small"),
-    element("p", cueOf(turn), "cue"),
-    element("p", whyOf(turn), "why"),
-  ];
-  for (const hint of (turn.use && turn.use.hints) || []) parts.push(element("p", `Hint: ${hint}`, "hint"));
-  if (turn.reading && turn.reading.label) parts.push(wrongForm(turn));
-  card.replaceChildren(...parts);
-  cards.delete(told.conversation);
-  cards.set(told.conversation, card);
+  card.dataset.conversation = conversation;
+  card.replaceChildren(element("p", `Conversation ${conversation}`, "small"), ...parts);
+  cards.delete(conversation);
+  cards.set(conversation, card);
   const list = document.getElementById("cards");
   if (!known || !known.contains(document.activeElement)) list.prepend(card);
   while (cards.size > MOST_CARDS) {
@@ -103,7 +126,8 @@ function draw(told) {
     cards.delete(oldest);
     gone.remove();
   }
-  mark(told.conversation);
+  mark(conversation);
+  return card;
 }
 
 function mark(conversation) {
@@ -207,6 +231,8 @@ function receive(event) {
   const data = /^data: (.*)$/m.exec(event);
   if (!kind || !data) return;
   if (kind[1] === "turn") draw(JSON.parse(data[1]));
+  if (kind[1] === "thing") thing(JSON.parse(data[1]));
+  if (kind[1] === "draft") draft(JSON.parse(data[1]));
   if (kind[1] === "alert") alerted(JSON.parse(data[1]));
 }
 

@@ -3,7 +3,7 @@
     POST /v1/panel/sessions            an integration opens a panel for somebody named
     PUT  /v1/queues/{name}             the telephone system tells a queue's state
     GET  /panel, /panel/queues         the pages: a frame without data, for anybody
-    GET  /panel/api/stream             turns and alerts as they come
+    GET  /panel/api/stream             turns, what things tell, drafts and alerts as they come
     GET  /panel/api/queues             queues in totals; no figure about an agent
     POST /panel/api/corrections        this is wrong
          /panel/api/approvals/...      what waits for a yes, decided by whose session it is
@@ -142,16 +142,16 @@ def _add_views(router: APIRouter, service: NodeService) -> None:
     async def stream() -> StreamingResponse:
         held = ExitStack()
         alerts = held.enter_context(service.pipeline.conversations.alerts.watch())
-        turns = held.enter_context(service.room.live.watch())
+        live = held.enter_context(service.room.live.watch())
 
         def find() -> str | None:
-            return next_event(turns, _turn) or next_event(alerts, _alert)
+            return next_event(live, _live) or next_event(alerts, _alert)
 
         return event_stream(find, held, service.room.leaving)
 
 
-def _turn(told: Told) -> str:
-    return f"event: turn\ndata: {json.dumps(told)}\n\n"
+def _live(told: Told) -> str:
+    return f"event: {told.kind.value}\ndata: {json.dumps(told.body)}\n\n"
 
 
 def _alert(alert: Alert) -> str:

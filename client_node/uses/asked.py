@@ -58,15 +58,18 @@ class Uses:
         """
         fallen = self.reviews.against(asked)  # 0
         if fallen is not None:
-            return replace(fallen, emotion=asked.emotion)
+            return replace(fallen, name=use.described.name, emotion=asked.emotion)
         request = self._request(asked, use)  # 1
         standing, governance = self.cache.standing(asked.subject), self.cache.governance
         try:
             permit = self.gate.open(request, standing, governance)  # 2
         except Refused as error:
             ruling = replace(refusal(error.decision), ways=self._ways(request))
-            return UseAnswer(use=asked.use, ruling=ruling, emotion=asked.emotion)
+            return UseAnswer(
+                name=use.described.name, use=asked.use, ruling=ruling, emotion=asked.emotion
+            )
         return UseAnswer(
+            name=use.described.name,
             use=asked.use,
             ruling=leave(permit),
             emotion=asked.emotion,
@@ -103,6 +106,7 @@ class Uses:
             action=Action.USE,
             purpose=use.described.purpose,
             subject=asked.subject,
+            modality=asked.modality,
             setting=asked.setting,
             role=asked.role,
             channel=asked.channel,

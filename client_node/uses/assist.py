@@ -26,6 +26,7 @@ class Assist:
     redactor: Redacts
 
     described = Described(
+        name="assist",
         use=Use.AGENT_HINT,
         purpose=Purpose.AGENT_HELP,
         objective="the agent has a calming word and the right article at hand",

@@ -25,6 +25,7 @@ class Compensation:
     calm_passed_at: Callable[[], int | None]
 
     described = Described(
+        name="compensation",
         use=Use.COMPENSATION,
         purpose=Purpose.SERVICE,
         objective="what went wrong is made good, at least as everybody's would be",

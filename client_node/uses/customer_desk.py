@@ -41,12 +41,12 @@ class CustomerDesk:
         Raises:
             PolicyUnavailable, EvidenceUnavailable, VaultError: Nothing is shown.
         """
-        use = self.journey.described.use
+        described = self.journey.described
         try:
             kept = self._readings(subject, conversation)  # 1, 2
         except Refused as error:
-            return UseAnswer(use=use, ruling=refusal(error.decision))
-        return self.uses.through(self.journey, _asked(use, subject, kept))  # 3
+            return UseAnswer(name=described.name, use=described.use, ruling=refusal(error.decision))
+        return self.uses.through(self.journey, _asked(described.use, subject, kept))  # 3
 
     def moment(self, subject: SubjectId, activity: Activity) -> dict[str, Any]:
         """Return when to contact a customer, and whether an offer is made.

@@ -55,11 +55,11 @@ class UseDesk:
             TurnInvalid: What the use needs is missing.
             PolicyUnavailable, EvidenceUnavailable, VaultError: Not done.
         """
-        self.uses.find(use)
+        name = self.uses.find(use).described.name
         try:
             asked = self.asked(use, turn)  # 1, 2
         except Refused as error:
-            return UseAnswer(use=use, ruling=refusal(error.decision))
+            return UseAnswer(name=name, use=use, ruling=refusal(error.decision))
         return self.uses.ask(replace(asked, queue=queue, step=step, cancelling=cancelling))  # 3
 
     def asked(self, use: Use, turn: str) -> AskedUse:

@@ -36,6 +36,7 @@ class EarlyFrustration:
     new_id: Callable[[], str]
 
     described = Described(
+        name="early_warning",
         use=Use.AGENT_HINT,
         purpose=Purpose.AGENT_HELP,
         objective="the desk may calm a conversation before it escalates",

@@ -22,6 +22,7 @@ class Handover:
     """Hands over to reserved capacity first, then to an idle agent, by skills and load."""
 
     described = Described(
+        name="handover",
         use=Use.HANDOVER,
         purpose=Purpose.HANDOVER,
         objective="a person takes over where a machine or a queue does not help",

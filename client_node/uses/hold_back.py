@@ -19,6 +19,7 @@ class HoldBack:
     """Looks at the newest reading to keep an offer away, never to bring one on."""
 
     described = Described(
+        name="hold_back",
         use=Use.REFERRAL,
         purpose=Purpose.SERVICE,
         objective="nobody is sold to in distress: an offer that was due is held back",

@@ -18,6 +18,7 @@ class Journey:
     """Shows the timeline."""
 
     described = Described(
+        name="journey",
         use=Use.AGENT_HINT,
         purpose=Purpose.AGENT_HELP,
         objective="the agent sees what went before, and solves it once",

@@ -17,6 +17,7 @@ class Priority:
     """Moves a waiting call, or leaves it in its place."""
 
     described = Described(
+        name="priority",
         use=Use.PRIORITY,
         purpose=Purpose.HANDOVER,
         objective="a call is taken sooner by somebody whom no other call would get",

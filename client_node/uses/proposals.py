@@ -58,7 +58,7 @@ class Proposals:
             PolicyUnavailable, EvidenceUnavailable, VaultError: Nothing waits.
         """
         self.reply.texts.at(topic, Emotion.NEUTRAL)  # before anything is read
-        return self._through(self.reply, Use.AGENT_HINT, turn, topic=topic)
+        return self._through(self.reply, turn, topic=topic)
 
     def propose_compensation(
         self, turn: str, reason: str, value: int | None, *, cancelling: bool = False
@@ -72,9 +72,7 @@ class Proposals:
             PolicyUnavailable, EvidenceUnavailable, VaultError: Nothing waits.
         """
         redress = self.table.propose(reason, value)
-        answer = self._through(
-            self.compensation, Use.COMPENSATION, turn, redress=redress, cancelling=cancelling
-        )
+        answer = self._through(self.compensation, turn, redress=redress, cancelling=cancelling)
         if answer.ruling.rules != UNAPPROVED:
             return answer
         item = Waiting(
@@ -127,7 +125,9 @@ class Proposals:
         try:
             answer = self.uses.through(use, self._asked(item, by))  # 4
         except Refused as error:
-            answer = UseAnswer(use=item.use, ruling=refusal(error.decision))
+            answer = UseAnswer(
+                name=use.described.name, use=item.use, ruling=refusal(error.decision)
+            )
         except UndertoneError:
             self._refuse(item)
             raise
@@ -159,11 +159,12 @@ class Proposals:
             self.approvals.fail_calm()
         return found
 
-    def _through(self, use: BuiltUse, name: Use, turn: str, **more: Any) -> UseAnswer:
+    def _through(self, use: BuiltUse, turn: str, **more: Any) -> UseAnswer:
+        described = use.described
         try:
-            asked = self.desk.asked(name, turn)
+            asked = self.desk.asked(described.use, turn)
         except Refused as error:
-            return UseAnswer(use=name, ruling=refusal(error.decision))
+            return UseAnswer(name=described.name, use=described.use, ruling=refusal(error.decision))
         return self.uses.through(use, replace(asked, **more))
 
     def _asked(self, item: Waiting, approved_by: str | None) -> AskedUse:

@@ -10,8 +10,9 @@ drafted it (rule 20).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from client_node.approvals import Approvals, Waiting
 from client_node.errors import ReplyModelFailed, TurnInvalid
@@ -30,7 +31,7 @@ from policies.vocabulary import Emotion, Objective, Purpose, Use
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """Drafts a reply and lets it wait."""
+    """Drafts a reply and lets it wait; `tell` gets what whoever looks on is told of it."""
 
     texts: ReplyTexts
     guard: MessageGuard
@@ -39,8 +40,10 @@ class Reply:
     vault: Vault
     clock: Clock
     new_id: Callable[[], str]
+    tell: Callable[[Mapping[str, Any]], None]
 
     described = Described(
+        name="reply_draft",
         use=Use.AGENT_HINT,
         purpose=Purpose.AGENT_HELP,
         objective="the customer gets an answer in words that fit what they wrote",
@@ -80,12 +83,10 @@ class Reply:
             expires_at=now,
         )
         kept = self.approvals.put(item)
-        return {
-            "approval": approval,
-            "waits_until": kept.expires_at,
-            "drafted_by": by,
-            "because": because,
-        }
+        waits = {"approval": approval, "waits_until": kept.expires_at, "drafted_by": by}
+        about = {"conversation": asked.conversation, "turn": asked.turn, "topic": asked.topic}
+        self.tell(about | waits)
+        return waits | {"because": because}
 
     def _draft(self, asked: AskedUse, approved: CheckedMessage) -> tuple[CheckedMessage, str, str]:
         """Return a text that the guard read, who wrote it, and why it is that one."""
@@ -109,6 +110,7 @@ class ReplyRelease:
 
     described = replace(
         Reply.described,
+        name="reply",
         objective="a person reads the draft, and sends it once they approve",
         abstains="where nobody is named, where the guard objects, and after the session",
     )

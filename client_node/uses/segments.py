@@ -114,6 +114,7 @@ class Campaigns:
     pause: Callable[[float], None] = time.sleep
 
     described = Described(
+        name="campaign",
         use=Use.SEGMENT,
         purpose=Purpose.AGGREGATE_REPORTING,
         objective="a campaign's words do not jar with how a cohort's day went; none is picked "

@@ -52,6 +52,7 @@ def refusable(use: Use) -> Refusable:
     """Return one such use."""
     return Refusable(
         described=Described(
+            name=use.value,
             use=use,
             purpose=Purpose.OFFERS,
             objective="none: it is refused, with the rules and statutes that refuse it",

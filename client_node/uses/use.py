@@ -22,6 +22,7 @@ from policies.vocabulary import (
     Action,
     Channel,
     Emotion,
+    Modality,
     Objective,
     Purpose,
     Role,
@@ -38,11 +39,13 @@ Outcome = Mapping[str, Any]
 class Described:
     """A use in plain words, for whoever asks what this node does with a reading.
 
+    `name` is its own, `use` what the gate calls it: several help the agent by one kind of use.
     `objective` says what it is for, and `serves` which of the law's objectives that is: the gate
     weighs it (rule 24). `rules` are the numbers of those that bind it beyond the ones about
     consent; `abstains` says when it does nothing.
     """
 
+    name: str
     use: Use
     purpose: Purpose
     objective: str
@@ -97,6 +100,7 @@ class AskedUse:
     redress: Redress | None = None
     story: tuple[KeptReading, ...] = ()
     approved_by: str | None = None
+    modality: Modality = Modality.TEXT
     channel: Channel = Channel.CUSTOMER
     role: Role = Role.CUSTOMER
     setting: Setting = Setting.CUSTOMER_SERVICE
@@ -135,6 +139,7 @@ def cue_facts(asked: AskedUse) -> Facts:
 def described_to_dict(described: Described) -> dict[str, Any]:
     """Return the description as JSON values."""
     return {
+        "called": described.name,
         "use": described.use.value,
         "purpose": described.purpose.value,
         "objective": described.objective,

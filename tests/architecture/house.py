@@ -54,6 +54,8 @@ STORES = frozenset(
         "client_node.round_answers",
         "client_node.withdrawals",
         "client_node.webhook_outbox",
+        "client_node.store",
+        "client_node.thing_store",
         "client_node.replay_store",
         "consent.register_store",
         "consent.register_tables",

@@ -15,15 +15,16 @@ from client_node import client as typed
 from client_node.asyncapi import SCHEMAS, SENT, document
 from client_node.service import VERSION
 from client_node.turn import Answer, AnswerKind, Ruling
-from client_node.wire import answer_to_dict, taken_schemas
+from client_node.wire import answer_to_dict
 from models.inference import WordWeight
 from policies.vocabulary import DecisionId
 from tests.client_node.conftest import API_KEY, World
-from tests.client_node.test_alerts import CUSTOMER, served
+from tests.client_node.test_alerts import CUSTOMER, HELP, served
 from tests.client_node.test_socket import SAID, opened
+from tests.client_node.test_things import BOTH, EVENT, allow
 from tests.client_node.test_webhooks import Receiver, hooked, receiving
 
-DOCUMENT = document(VERSION, taken_schemas())
+DOCUMENT = document(VERSION)
 
 
 def check(channel: str, name: str, message: Any) -> None:
@@ -103,7 +104,9 @@ def test_every_message_of_a_running_node_is_described(make_world: Callable[..., 
         seen.add((channel, name))
 
     with receiving() as crm:
-        _, node = hooked(make_world, crm)
+        world, node = hooked(make_world, crm)
+        allow(world, BOTH, *HELP)
+        node.keeper.poll()
         headers = {"Authorization": f"Bearer {API_KEY}"}
         with (
             served(node) as url,
@@ -120,6 +123,8 @@ def test_every_message_of_a_running_node_is_described(make_world: Callable[..., 
                 for lines in streams.values():
                     assert next(lines) == ": watching"
                 turn = work(socket, see)
+                http.post("/v1/replies", json={"turn": turn, "topic": "delay"}).raise_for_status()
+                signal(socket, see)
                 webhooks(node, crm, see)
                 correct(socket, turn, see)
                 webhooks(node, crm, see)
@@ -147,6 +152,17 @@ def work(socket: Any, see: Callable[[str, str, Any], None]) -> str:
     assert sorted(kinds) == ["alert", "answer", "answer", "problem", "problem"]
     assert CUSTOMER not in json.dumps(found)
     return str(next(m["body"]["turn"] for m in found if m.get("id") == "k1"))
+
+
+def signal(socket: Any, see: Callable[[str, str, Any], None]) -> None:
+    """Send what a kiosk told: it is answered, and whoever watches is told."""
+    for number in range(2):
+        socket.send(json.dumps({"type": "signal", "id": f"s{number}", "body": EVENT}))
+    found = [json.loads(socket.recv(30)) for _ in range(3)]
+    for message in found:
+        see("socket", message["type"], message)
+    assert sorted(message["type"] for message in found) == ["answer", "answer", "thing"]
+    assert CUSTOMER not in json.dumps(found)
 
 
 def correct(socket: Any, turn: str, see: Callable[[str, str, Any], None]) -> None:

@@ -174,6 +174,8 @@ def test_shedding_leaves_what_a_person_waits_for() -> None:
     """A hand-over is no option; nor is the gate, which a turn without its use still meets."""
     turn = Turn(subject=SubjectId("s"), conversation="c", text="t", use=Use.HANDOVER)
     assert shed(turn) == (turn, ())
+    bare, left_out = shed(turn, context=True)
+    assert (bare.use, bare.context, left_out) == (Use.HANDOVER, False, ("context",))
 
 
 def test_load_counts_across_threads() -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from client_node.errors import AccessDenied
-from client_node.live import Live
+from client_node.live import Live, LiveKind, Told
 from client_node.panel.panel_api import PAGES
 from client_node.panel.sessions import LASTS_S, PanelSessions
 from client_node.queues import LASTS_S as QUEUE_LASTS_S
@@ -119,11 +119,12 @@ def world_queue() -> Any:
 def test_onlooker_gets_no_history_and_is_ended_when_behind() -> None:
     """What came before is never told; one that does not read is told so at the end."""
     live = Live(most_unread=2)
-    live.tell({"n": 0})
+    said = [Told(kind=LiveKind.TURN, body={"n": number}) for number in range(9)]
+    live.tell(said[0])
     with live.watch() as told:
-        for number in range(1, 9):
-            live.tell({"n": number})
-        assert [told.get_nowait() for _ in range(3)] == [{"n": 1}, {"n": 2}, None]
+        for one in said[1:]:
+            live.tell(one)
+        assert [told.get_nowait() for _ in range(3)] == [*said[1:3], None]
         assert told.empty()
 
 

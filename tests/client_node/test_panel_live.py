@@ -20,10 +20,11 @@ from deploy.turns import Turn, sample_turns
 from models.encoder import Encoder
 from models.label_sets import label_sets
 from models.release import public_release
-from policies.vocabulary import Purpose, Use
+from policies.vocabulary import Modality, Purpose, Use
 from tests.browser import chromium
 from tests.client_node.conftest import API_KEY, World
 from tests.client_node.test_alerts import HELP, angry_node, served
+from tests.client_node.test_things import BOTH, allow
 
 CRM = '<!doctype html><title>CRM</title><iframe src="{src}" width="900" height="700"></iframe>'
 
@@ -134,6 +135,35 @@ def test_correction_and_approval_by_keyboard(world: World, page: Any) -> None:
     assert "that is our mistake" in text
     step = node.log.find(EventKind.APPROVAL_STEP, limit=1)[0].event.fields
     assert (step["step"], step["by"]) == ("approved", "mina")
+
+
+def test_what_a_thing_tells_is_context_and_no_cue(world: World, page: Any) -> None:
+    """Live on the card, before a word is said and beside the cue; gone once it is not allowed."""
+    node = angry_node(world, *HELP)
+    allow(world, BOTH, *HELP)
+    node.keeper.poll()
+    event = {"device": "kiosk", "kind": "waited", "value": 240, "at": int(world.now), "event": "e"}
+    with running(node, page) as (url, client):
+        open_panel(page, url, client)
+        client.signal("customer-4711", "c1", **event)
+        card = page.locator("#cards > li")
+        card.get_by_text("Nothing was said yet").wait_for()
+        told = card.locator(".context").get_by_text("expressed nothing; a kiosk reported waited")
+        told.wait_for()
+        turn = client.turn("customer-4711", "c1", "it is late again")["turn"]
+        card.get_by_text("expressed cues of frustrated").wait_for()
+        told.wait_for()
+        client.signal(
+            "customer-4711", "c1", **event | {"event": "e2", "kind": "battery", "value": 9}
+        )
+        card.get_by_text("battery: 9 %").wait_for()
+        assert "kiosk" not in card.locator(".cue").inner_text()
+        client.reply(turn, "delay")
+        card.locator(".draft").get_by_text("A reply about delay is drafted").wait_for()
+        allow(world, frozenset({Modality.TEXT}), *HELP)
+        node.keeper.poll()
+        client.turn("customer-4711", "c1", "still late")
+        told.wait_for(state="detached")
 
 
 def test_names_in_the_crm_are_drawn_as_text(world: World, page: Any) -> None:

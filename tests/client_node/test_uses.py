@@ -35,6 +35,7 @@ def uses_of(world: Any) -> Iterator[BuiltUse]:
     yield node.pipeline.early
     yield node.room.proposals.reply
     yield node.room.proposals.release
+    yield node.room.things.context
     yield node.room.customers.journey
     yield node.room.customers.hold_back
     yield from node.pipeline.uses.built.values()
@@ -111,6 +112,7 @@ def test_every_use_says_what_it_is_for(world: Any) -> None:
     node = world.open()
     said = world.api(node).get("/v1/uses").json()["uses"]
     assert {one["use"] for one in said} >= set(node.pipeline.uses.built)
+    assert len({one["called"] for one in said}) == len(said)
     for one in said:
         assert one["objective"]
         assert one["abstains"]
