@@ -20,6 +20,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from consent.capture import Layer
@@ -74,13 +75,24 @@ class Dpia:
     issued_at: float
 
 
+class StopReason(StrEnum):
+    """Why somebody stops everything: a word, since the log takes no text."""
+
+    INCIDENT = "incident"  # a breach, or the suspicion of one
+    WRONG_DECISIONS = "wrong-decisions"  # uses are allowed or refused that should not be
+    COMPLAINT = "complaint"  # of a person, or of those who speak for them
+    AUTHORITY = "authority"  # an authority or a court asked for it
+    PRECAUTION = "precaution"  # something is unclear, and nothing shall happen meanwhile
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """The stop switch, set or cleared (rule 27)."""
+    """The stop switch, set or cleared (rule 27); `reason` where it was set at the portal."""
 
     stopped: bool
     by: str
     issued_at: float
+    reason: StopReason | None = None
 
 
 Decree = Notice | Dpia | Stop
@@ -194,7 +206,7 @@ def decree_to_body(decree: Decree) -> tuple[str, dict[str, Any]]:
                 "stopped": decree.stopped,
                 "by": decree.by,
                 "issued_at": decree.issued_at,
-            }
+            } | ({"reason": decree.reason.value} if decree.reason is not None else {})
 
 
 def as_word(name: str) -> str:
@@ -249,8 +261,12 @@ def _dpia(body: Mapping[str, Any]) -> Dpia:
 
 
 def _stop(body: Mapping[str, Any]) -> Stop:
+    reason = body.get("reason")
     return Stop(
-        stopped=_flag(body["stopped"]), by=str(body["by"]), issued_at=float(body["issued_at"])
+        stopped=_flag(body["stopped"]),
+        by=str(body["by"]),
+        issued_at=float(body["issued_at"]),
+        reason=None if reason is None else StopReason(reason),
     )
 
 

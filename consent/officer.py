@@ -1,7 +1,8 @@
 """The compliance officer's acts: published notices, approved DPIAs, the stop switch.
 
 Each comes as an envelope sealed with the officer's key, and is 1. verified, 2. checked,
-3. logged, 4. recorded, and only then 5. in force.
+3. logged, 4. recorded, and only then 5. in force. A stop alone may come from the portal, too,
+sealed by the service: it only closes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from audit.errors import EnvelopeInvalid, SignatureInvalid
 from audit.events import Event, EventKind, Value
 from audit.log import EvidenceLog
-from audit.signing import VerifyKey, unseal
+from audit.signing import VerifyKey, seal, unseal
 from consent.bell import Bell
 from consent.errors import Conflict, EvidenceMissing, NotAuthenticated, NotFound, RequestInvalid
 from consent.ledger import Ledger
@@ -24,9 +25,12 @@ from consent.notice import (
     Dpia,
     Notice,
     Stop,
+    StopReason,
     approvals_of,
     as_word,
+    check_decree,
     decree_from_body,
+    decree_to_body,
     governance_of,
 )
 from consent.register_desk import RegisterDesk
@@ -120,6 +124,22 @@ class Officer:
         with self._lock:
             self._check_new(decree)  # 2
             return decree, self._put_in_force(kind, decree, envelope)
+
+    def stop(self, *, by: str, reason: StopReason) -> int:
+        """Stop everything in the name of one who works here; return the log entry.
+
+        It needs no key of the officer's: a stop only closes. Set again, it voids what two had
+        agreed on to lift it. Only the officer's own envelope clears it.
+
+        Raises:
+            RequestInvalid: The name is none.
+            EvidenceUnavailable, LedgerUnavailable: It is not in force.
+        """
+        decree = Stop(stopped=True, by=by, issued_at=self._clock(), reason=reason)
+        check_decree(decree)
+        kind, body = decree_to_body(decree)
+        with self._lock:
+            return self._put_in_force(kind, decree, seal(kind, body, self._log.key))
 
     def _put_in_force(self, kind: str, decree: Decree, envelope: bytes) -> int:
         at, digest = self._clock(), digest_bytes(envelope)
@@ -244,5 +264,6 @@ def _event(decree: Decree, digest: Digest, at: float) -> Event:
             return Event(
                 kind=EventKind.STOP_SET,
                 at=at,
-                fields={"stopped": decree.stopped, "by": as_word(decree.by)},
+                fields={"stopped": decree.stopped, "by": as_word(decree.by)}
+                | ({} if decree.reason is None else {"reason": decree.reason.value}),
             )

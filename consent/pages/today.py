@@ -1,6 +1,7 @@
 """Today: what needs a person now, the most urgent first, and the stop switch.
 
 GET  /today                     every role; each sees the tasks that it can act on or must know
+POST /today/stop                officer, DPO, operator: stop everything, after a question
 POST /today/stop/proposal       officer, DPO, operator: propose to lift the stop
 POST /today/stop/confirmation   another of them
 """
@@ -20,6 +21,8 @@ from audit.portal.frame import form_of, page
 from audit.portal.moments import lasting, moment, zone_of
 from audit.portal.site import OVERSEERS
 from audit.staff import Staff, StaffRole, only
+from consent.errors import RequestInvalid
+from consent.notice import StopReason
 from consent.register import LIFT_S, Register
 from consent.service import TrustService
 
@@ -28,6 +31,13 @@ _LIFTERS = _DESK | {StaffRole.OPERATOR}
 _ANYBODY = Annotated[Staff, Depends(only(*StaffRole))]
 _Lifter = Annotated[Staff, Depends(only(*_LIFTERS))]
 _SOON_DAYS, _SOON_HOURS = 7, 24
+REASONS = {
+    StopReason.INCIDENT: "a breach, or the suspicion of one",
+    StopReason.WRONG_DECISIONS: "decisions are wrong",
+    StopReason.COMPLAINT: "a complaint",
+    StopReason.AUTHORITY: "an authority or a court asked for it",
+    StopReason.PRECAUTION: "as a precaution: something is unclear",
+}
 _LITTLE_LEFT = 0.1
 _DAY_S = 86_400
 
@@ -63,8 +73,21 @@ def today_pages(service: TrustService) -> APIRouter:
             "today.html",
             tasks=sorted(tasks, key=lambda task: task.urgency),
             stop=_stop(request, service, staff),
+            reasons=[(reason.value, said) for reason, said in REASONS.items()],
             quiet=_quiet(service),
         )
+
+    @router.post("/today/stop")
+    async def stop(request: Request, staff: _Lifter) -> Response:
+        form = await form_of(request)
+        reason = _reason(form.get("reason", ""))
+        if form.get("sure") != "yes":
+            crumbs = [("Today", "/today")]
+            return page(
+                request, "stop_everything.html", reason=reason, said=REASONS[reason], crumbs=crumbs
+            )
+        await run_in_threadpool(lambda: service.officer.stop(by=staff.name, reason=reason))
+        return RedirectResponse("/today#stop", status_code=303)
 
     @router.post("/today/stop/proposal")
     async def propose(request: Request, staff: _Lifter) -> Response:
@@ -79,6 +102,13 @@ def today_pages(service: TrustService) -> APIRouter:
         return RedirectResponse("/today#stop", status_code=303)
 
     return router
+
+
+def _reason(word: str) -> StopReason:
+    try:
+        return StopReason(word)
+    except ValueError as error:
+        raise RequestInvalid("choose a reason from the list", field="reason") from error
 
 
 def tasks_of(service: TrustService) -> Iterator[Task]:

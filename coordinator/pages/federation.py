@@ -98,6 +98,7 @@ def _told(service: CoordinatorService) -> list[Told]:
 
 def _overview(request: Request, service: CoordinatorService) -> Response:
     told, zone = _told(service), zone_of(request)
+    governance = service.governance()
     measured = any(one.final_accuracy is not None for one in told)
     return show(
         request,
@@ -105,7 +106,8 @@ def _overview(request: Request, service: CoordinatorService) -> Response:
         tables=[_nodes(service), _runs(told, zone)],
         spent=service.ledger.spent(),
         ceiling=service.ledger.ceiling,
-        governed=service.governance() is not None,
+        governed=governance is not None,
+        stopped=governance is not None and governance.stopped,
         chart=compared_chart(told) if measured else None,
     )
 

@@ -137,3 +137,12 @@ def test_an_empty_centre_says_what_there_will_be(centre: Centre) -> None:
     _as(centre, http, StaffRole.OPERATOR)
     assert "No run yet" in http.get("/federation").text
     assert "Nothing is published" in http.get("/models").text
+
+
+def test_a_stop_at_the_trust_service_is_told_here(centre: Centre, site: TestClient) -> None:
+    """The page of runs says that everything is stopped, and who lifts it."""
+    _as(centre, site, StaffRole.AUDITOR)
+    assert "Everything is stopped" not in site.get("/federation").text
+    centre.trust.decree(stopped=True)
+    centre.hear()
+    assert "Everything is stopped" in site.get("/federation").text
