@@ -136,6 +136,25 @@ class Bundles:
                 return self._envelopes[act.digest]
         raise NotFound(f"bundle {name[:40]} version {version} is not published")
 
+    def version(self, name: str, version: int) -> Bundle:
+        """Return a published version.
+
+        Raises:
+            NotFound: It is not published.
+        """
+        for bundle in self._bundles.values():
+            if (bundle.name, bundle.version) == (name, version):
+                return bundle
+        raise NotFound(f"bundle {name[:40]} version {version} is not published")
+
+    def course(self, name: str) -> list[tuple[float, Published | Staged]]:
+        """Return what was done with a bundle and when, in order."""
+        return [
+            (at, act)
+            for at, act in list(self._acts)
+            if isinstance(act, Published | Staged) and act.name == name
+        ]
+
     def report(self, node: NodeId, counts: dict[str, Any]) -> None:
         """Keep a node's newest counts of its shadow; they replace its last."""
         self._reports[node] = counts

@@ -261,9 +261,7 @@ def _event(decree: Decree, digest: Digest, at: float) -> Event:
                 },
             )
         case Stop():
-            return Event(
-                kind=EventKind.STOP_SET,
-                at=at,
-                fields={"stopped": decree.stopped, "by": as_word(decree.by)}
-                | ({} if decree.reason is None else {"reason": decree.reason.value}),
-            )
+            said: dict[str, Value] = {"stopped": decree.stopped, "by": as_word(decree.by)}
+            if decree.reason is not None:
+                said["reason"] = decree.reason.value
+            return Event(kind=EventKind.STOP_SET, at=at, fields=said)

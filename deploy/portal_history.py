@@ -29,7 +29,16 @@ from consent.rights import Identity, Right, Way
 from consent.service import TrustService
 from consent.tables import NodeRow
 from consent.wire import AcknowledgementIn, BudgetIn, DecisionIn, NodeIn
-from policies.vocabulary import AgeBand, Digest, Modality, Purpose, Role, SubjectId
+from deploy.portal_rules import roll_out, shadow_report
+from policies.vocabulary import (
+    AgeBand,
+    Digest,
+    Modality,
+    NodeId,
+    Purpose,
+    Role,
+    SubjectId,
+)
 
 DAY_S, HOUR_S = 86_400.0, 3_600.0
 DAYS = 30
@@ -90,6 +99,7 @@ class History:
         """Play the month, in order."""
         self.clock.now = self.end - DAYS * DAY_S
         self._found()
+        roll_out(self._rule)
         self.codes = open_accounts(self.service.access, self.clock)
         subjects = self._consent()
         self._use(subjects)
@@ -140,6 +150,11 @@ class History:
         self.clock.now += 1
         sealed = seal(kind, {"issued_at": self.clock.now} | body, self.officer)
         self.service.officer.decree(kind, sealed)
+
+    def _rule(self, kind: str, **body: object) -> None:
+        self.clock.now += HOUR_S
+        sealed = seal(kind, body | {"issued_at": self.clock.now}, self.officer)
+        self.service.bundles.take(kind, sealed)
 
     def _consent(self) -> list[tuple[SubjectId, NodeRow]]:
         """Let people say yes through their branches, over the first days."""
@@ -249,6 +264,9 @@ class History:
             )
             said = AcknowledgementIn(sequence=0, budget=budget)
             self.service.acknowledgements.receive(self._nodes[name], said)
+            rules = self.service.bundles.rules_of(NodeId(name))
+            report = shadow_report(rules.policy_digest, decided=int(190 * spent), otherwise=14)
+            self.service.bundles.report(NodeId(name), report)
 
 
 def open_accounts(access: Access, clock: MovedClock) -> dict[str, list[str]]:

@@ -59,6 +59,15 @@ def rules_in(text: str) -> tuple[Ruling, ...]:
     )
 
 
+def sources_in(text: str) -> Mapping[RuleId, str]:
+    """Return each rule's text in one form, so that layout and comments are no difference.
+
+    Raises:
+        PolicyInvalid: As in `rules_in`.
+    """
+    return {rule: cedarpy.format_policies(source) for rule, source in _single_texts(text).items()}
+
+
 def reach(book: RuleBook, policies: str) -> Mapping[str, Reach]:
     """Return for each action what the rules of a text could do to a request with it.
 
@@ -80,17 +89,22 @@ def reach(book: RuleBook, policies: str) -> Mapping[str, Reach]:
 
 
 def _single_rules(policies: str) -> dict[RuleId, Any]:
+    # Asked as a permission: Allow then means that the rule holds, whatever its effect.
+    texts = _single_texts(policies, effect="permit")
+    return {rule: cedarpy.PolicySet.from_str(text) for rule, text in texts.items()}
+
+
+def _single_texts(policies: str, **instead: str) -> dict[RuleId, str]:
+    """Return each rule as a text of its own, with some of its parts replaced."""
     rules_in(policies)
     parsed = json.loads(cedarpy.policies_to_json_str(policies))["staticPolicies"]
-    single: dict[RuleId, Any] = {}
-    for row in parsed.values():
-        # Asked as a permission: Allow then means that the rule holds, whatever its effect.
-        alone = {"staticPolicies": {"rule": row | {"effect": "permit"}}}
-        text = cedarpy.policies_from_json_str(
-            json.dumps(alone | {"templates": {}, "templateLinks": []})
+    rest: dict[str, Any] = {"templates": {}, "templateLinks": []}
+    return {
+        RuleId(row["annotations"]["id"]): cedarpy.policies_from_json_str(
+            json.dumps({"staticPolicies": {"rule": row | instead}} | rest)
         )
-        single[RuleId(row["annotations"]["id"])] = cedarpy.PolicySet.from_str(text)
-    return single
+        for row in parsed.values()
+    }
 
 
 def _holds(rule: Any, action: str, schema: Any) -> bool | None:

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from audit.portal.decision_pages import Considered, decision_pages
 from audit.portal.evidence_pages import evidence_pages
 from audit.portal.site import COORDINATOR_AREAS, TRUST_AREAS, Site
+from consent.pages.bundle_page import bundle_page
 from consent.pages.incidents import incident_pages
 from consent.pages.papers import document_pages
 from consent.pages.people import people_pages
@@ -42,6 +43,7 @@ def add_pages(app: FastAPI, service: TrustService) -> None:
         evidence_pages(service.evidence),
         people_pages(service),
         rulebook_pages(service),
+        bundle_page(service),
         document_pages(service),
         incident_pages(service),
         settings_pages(service),

@@ -51,7 +51,7 @@ def rulebook_pages(service: TrustService) -> APIRouter:
         return show(
             request,
             "rulebook.html",
-            tables=[_bundles(status), _nodes(status), _shadows(status)],
+            tables=[_bundles(status), _nodes(status), _beside(status), _shadows(status)],
             digest=service.engine.policy_digest,
             rules=len(rule_pages()),
         )
@@ -144,10 +144,10 @@ def _bundles(status: dict[str, Any]) -> Listing:
         stage = one["stage"]
         rows.append(
             (
-                plain(name),
+                plain(name, href=f"/rulebook/bundles/{name}/{one['versions'][-1]}"),
                 plain(", ".join(map(str, one["versions"]))),
-                plain(one["in_force"] or "-"),
-                plain(one["candidate"] or "-"),
+                _version(name, one["in_force"]),
+                _version(name, one["candidate"]),
                 plain("-") if stage is None else badge(stage, "warn"),
                 plain(", ".join(one["nodes"]) or (f"{one['percent']} %" if stage else "-")),
             )
@@ -161,6 +161,10 @@ def _bundles(status: dict[str, Any]) -> Listing:
         "bundle can forbid more, never allow more; it is checked, signed by the officer, run as "
         "a shadow, then rolled out: `undertone-trust bundles publish`.",
     )
+
+
+def _version(name: str, version: int | None) -> Cell:
+    return plain(version, href=f"/rulebook/bundles/{name}/{version}") if version else plain("-")
 
 
 def _nodes(status: dict[str, Any]) -> Listing:
@@ -178,6 +182,27 @@ def _nodes(status: dict[str, Any]) -> Listing:
             for node, one in status["nodes"].items()
         ],
         empty="No node is enrolled.",
+    )
+
+
+def _beside(status: dict[str, Any]) -> Listing:
+    """Return how much each node decided twice: few differences of few decisions say little."""
+    reports = [(node, one["shadow"]) for node, one in status["nodes"].items() if one["shadow"]]
+    return Listing(
+        name="beside",
+        caption="Decided beside, by the rules that are proposed",
+        columns=("Node", "Decisions", "Otherwise", "Could not be decided", "Proposed rules"),
+        rows=[
+            (
+                plain(node),
+                number(said["decided"]),
+                number(sum(change["count"] for change in said["changes"])),
+                number(said["failed"]),
+                ident(said["proposed_digest"]),
+            )
+            for node, said in reports
+        ],
+        empty="No node decides beside.",
     )
 
 
