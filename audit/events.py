@@ -102,7 +102,9 @@ _BASIS = "envelope_digest release_digest governance_digest approvals local_head_
 
 SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
     {
-        EventKind.SERVICE_STARTED: _shape("service version policy_digest", "node key"),
+        EventKind.SERVICE_STARTED: _shape(
+            "service version policy_digest", "node key pseudonym_key"
+        ),
         EventKind.DECISION: _shape(
             f"{_DECISION_IDS} use allowed rules request_digest standing_digest",
             f"caller {_BASIS} notice_version",

@@ -7,22 +7,19 @@ From step 2 on nothing but the policy's connections can be opened. The steps are
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from audit.pki import check_certificate
 from audit.signing import SigningKey
 from client_node.access import ApiKeys
-from client_node.errors import StartRefused
 from client_node.outside import trust_client
 from client_node.parts import Parts, load_models
-from client_node.pseudonym import KEY_BYTES
+from client_node.pseudonym_keys import PseudonymKeys
 from client_node.redaction import Redacts
 from client_node.settings import (
     NodeSettings,
     check_private,
     load_policy,
     load_signing_key,
-    read_secret,
 )
 from client_node.trust_client import TrustClient
 from models.encoder import Encoder
@@ -37,7 +34,7 @@ class Checked:
     policy: NodePolicy
     keys: ApiKeys
     key: SigningKey = field(repr=False)
-    pseudonym_key: bytes = field(repr=False)
+    pseudonym_keys: PseudonymKeys
     encoder: Encoder
     redactor: Redacts
     client: TrustClient
@@ -51,7 +48,7 @@ def check(settings: NodeSettings, parts: Parts) -> Checked:
     """
     key = load_signing_key(settings.signing_key)  # 1
     keys = ApiKeys.load(settings.api_keys_file, clock=parts.clock)
-    pseudonym_key = _pseudonym_key(settings.pseudonym_key_file)
+    pseudonym_keys = PseudonymKeys.load(settings)
     policy = load_policy(settings)  # 2
     if settings.certificate is not None:  # 3
         check_certificate(settings.certificate, parts.clock())
@@ -62,15 +59,8 @@ def check(settings: NodeSettings, parts: Parts) -> Checked:
         policy=policy,
         keys=keys,
         key=key,
-        pseudonym_key=pseudonym_key,
+        pseudonym_keys=pseudonym_keys,
         encoder=encoder,
         redactor=redactor,
         client=trust_client(settings, policy, key, parts),
     )
-
-
-def _pseudonym_key(path: Path) -> bytes:
-    key = read_secret(path)
-    if len(key) < KEY_BYTES:
-        raise StartRefused(f"pseudonym key {path}: expected {KEY_BYTES} bytes or more")
-    return key

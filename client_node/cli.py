@@ -30,6 +30,7 @@ from client_node.connections import ConnectionGuard, ConnectionPolicy, install
 from client_node.evidence_cli import add_commands as add_evidence
 from client_node.loading import begin_loading
 from client_node.personal_cli import personal_app
+from client_node.pseudonym_cli import pseudonym_app
 from client_node.settings import NodeSettings, load_policy, load_signing_key
 from client_node.training import limits_of
 from client_node.webhooks_cli import webhooks_app
@@ -45,6 +46,7 @@ app.add_typer(budget_app, name="budget")
 app.add_typer(policy_app, name="policy")
 app.add_typer(key_app, name="key")
 app.add_typer(personal_app, name="personal")
+app.add_typer(pseudonym_app, name="pseudonym")
 app.add_typer(approvals_app, name="approvals")
 app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(campaigns_app, name="campaigns")

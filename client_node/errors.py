@@ -7,6 +7,7 @@ NodeError
 │   ├── TurnTooLong         more text than a turn may carry
 │   ├── TurnUndecodable     bytes that are not UTF-8
 │   └── LabelUnknown        a label the node's policy does not map
+├── PersonTwice             a customer who is known under two pseudonyms
 ├── Overloaded              as many turns are under way as may be
 ├── TooManyWatchers         as many watch the alerts as may
 ├── TurnUnknown             no such turn is sealed here, or not for that purpose
@@ -52,6 +53,10 @@ class StartRefused(NodeError):  # noqa: N818
 
 class TurnInvalid(NodeError):  # noqa: N818
     """Reject a turn, label or use that is not well formed."""
+
+
+class PersonTwice(NodeError):  # noqa: N818
+    """Report that a customer is known under two pseudonyms: nothing says which to obey."""
 
 
 class TurnEmpty(TurnInvalid):

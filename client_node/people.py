@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from client_node.errors import TurnInvalid
-from client_node.pseudonym import pseudonym
+from client_node.pseudonym import Pseudonyms, pseudonym
 from client_node.standing_keeper import StandingKeeper
 from client_node.trust_client import TrustClient
 from client_node.withdrawals import Withdrawal
@@ -21,12 +21,14 @@ from client_node.withdrawing import Withdrawing
 from policies.errors import UndertoneError
 from policies.vocabulary import Purpose, SubjectId
 
+_NOBODY = "the customer id is empty or not text: send one"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
     """Names people by pseudonym, and carries their choices."""
 
-    key: bytes = field(repr=False)
+    pseudonyms: Pseudonyms
     client: TrustClient
     keeper: StandingKeeper
     withdrawing: Withdrawing
@@ -36,11 +38,19 @@ class People:
 
         Raises:
             TurnInvalid: There is no customer id, or it is not text.
+            PersonTwice: They are known under two pseudonyms.
         """
         try:
-            return pseudonym(customer, key=self.key)
+            return self.pseudonyms.of(customer)
         except ValueError:
-            raise TurnInvalid("the customer id is empty or not text: send one") from None
+            raise TurnInvalid(_NOBODY) from None
+
+    def _every(self, customer: str) -> tuple[SubjectId, ...]:
+        """Return all pseudonyms of a customer, so that a no reaches each of them."""
+        try:
+            return self.pseudonyms.every(customer)
+        except ValueError:
+            raise TurnInvalid(_NOBODY) from None
 
     def named(self, customer: str, grant: Mapping[str, Any]) -> dict[str, Any]:
         """Return a grant with pseudonyms for everybody in it: customer, guardian and agent.
@@ -55,7 +65,7 @@ class People:
             known = {name: of for name, of in guardian.items() if name != "customer"}
             value["guardian"] = known | {"subject": self.subject(guardian["customer"])}
         if (capture := grant.get("capture")) and "agent" in capture:
-            agent = pseudonym(f"agent\0{capture['agent']}", key=self.key)
+            agent = pseudonym(f"agent\0{capture['agent']}", key=self.pseudonyms.keys[0])
             value["capture"] = {**capture, "agent": agent}
         return value
 
@@ -66,6 +76,7 @@ class People:
             TrustUnavailable: It was not recorded.
         """
         self.withdrawing.forward()
+        self._hear_of_others()
         return self.client.grant(self.named(customer, grant))
 
     def refuse(self, customer: str, purposes: Sequence[str]) -> dict[str, Any]:
@@ -74,8 +85,9 @@ class People:
         Raises:
             TrustUnavailable: It was not recorded.
         """
-        said = {"subject": self.subject(customer), "purposes": list(purposes)}
-        receipt = self.client.choice("refusals", said)
+        for subject in self._every(customer):
+            said = {"subject": subject, "purposes": list(purposes)}
+            receipt = self.client.choice("refusals", said)
         self._hear()
         return receipt
 
@@ -86,6 +98,7 @@ class People:
             TrustRefused: The rules refuse to ask now (rule 18), or nobody could answer it.
             TrustUnavailable: Nobody was asked.
         """
+        self._hear_of_others()
         taken = self.client.choice("invitations", {**said, "subject": self.subject(customer)})
         page = f"/consent/{taken['invitation_token']}"
         return taken | {"page": page, "code": f"{page}/code.svg"}
@@ -98,6 +111,7 @@ class People:
         Raises:
             TrustUnavailable: It was not recorded.
         """
+        self._hear_of_others()
         said = {"grant": self.named(customer, grant), "confirm_hours": confirm_hours}
         return self.client.choice("unconfirmed-consents", said)
 
@@ -108,6 +122,7 @@ class People:
             TrustUnavailable: None was recorded.
         """
         self.withdrawing.forward()
+        self._hear_of_others()
         named = [self.named(customer, grant) for customer, grant in grants]
         return self.client.grant_many(named)
 
@@ -118,7 +133,7 @@ class People:
             TurnInvalid: As in `subject`.
             TrustRefused, VaultError, EvidenceUnavailable: As in `client_node.withdrawing`.
         """
-        return self.withdrawing.give(self.subject(customer), purpose)
+        return [self.withdrawing.give(one, purpose) for one in self._every(customer)][-1]
 
     def request(self, customer: str, said: Mapping[str, Any]) -> dict[str, Any]:
         """Open a customer's request (access, erasure, ...); return its state and token.
@@ -126,9 +141,14 @@ class People:
         Raises:
             TrustUnavailable: Nothing was opened.
         """
-        opened = self.client.request({**said, "subject": self.subject(customer)})
+        opened = [self.client.request({**said, "subject": one}) for one in self._every(customer)]
         self._hear()
-        return opened
+        return opened[0] if len(opened) == 1 else opened[0] | {"also": opened[1:]}
+
+    def _hear_of_others(self) -> None:
+        """Hear who is known before anybody new is named, where keys change: nobody gets two."""
+        if len(self.pseudonyms.keys) > 1:
+            self._hear()
 
     def _hear(self) -> None:
         """Fetch standing now; where that fails, the poll in the background comes soon."""

@@ -42,6 +42,7 @@ from client_node.people import People
 from client_node.people_requests import PeopleRequests
 from client_node.personal import Personalisation
 from client_node.pipeline import Pipeline
+from client_node.pseudonym import Pseudonyms, key_id
 from client_node.reader import Reader
 from client_node.recalibration import Recalibration
 from client_node.releases import Releases
@@ -192,7 +193,10 @@ def _assemble(checked: Checked, parts: Parts, opened: ExitStack) -> NodeService:
     withdrawing.resume()
     pipeline = _pipeline(checked, found, judgement, room, parts)
     people = People(
-        key=checked.pseudonym_key, client=client, keeper=keeper, withdrawing=withdrawing
+        pseudonyms=Pseudonyms(keys=checked.pseudonym_keys.keys, standing=found.cache.standing),
+        client=client,
+        keeper=keeper,
+        withdrawing=withdrawing,
     )
     service = NodeService(
         node=policy.node,
@@ -380,8 +384,13 @@ def _training(checked: Checked, found: Foundation, gate: Gate) -> Training:
         log=found.log,
         clock=found.clock,
         encoder_digest=checked.encoder.digest,
-        held_out=HeldOut(key=checked.pseudonym_key, share=checked.policy.held_out),
+        held_out=_held_out(checked),
     )
+
+
+def _held_out(checked: Checked) -> HeldOut:
+    share, folder = checked.policy.held_out, checked.settings.folder
+    return HeldOut(key=checked.pseudonym_keys.settle(folder, holds_out=share > 0), share=share)
 
 
 def _make_ready(service: NodeService, rules: Current) -> None:
@@ -404,6 +413,7 @@ def _make_ready(service: NodeService, rules: Current) -> None:
         "version": VERSION,
         "policy_digest": rules.policy_digest,
         "node": service.node,
+        "pseudonym_key": key_id(service.people.pseudonyms.keys[0]),
     }
     service.log.append(Event(kind=EventKind.SERVICE_STARTED, at=service.log.clock(), fields=fields))
     socket = service.settings.folder / "evidence.sock"

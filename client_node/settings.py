@@ -46,6 +46,9 @@ class NodeSettings(ServiceSettings):
     `telephone_scripts` the digit that says yes in each script (`client_node.telephone`).
     `panel_frames` are the origins whose pages may frame the agent's panel. `webhooks_file` names to
     whom alerts are told (`client_node.webhook_targets`).
+    `pseudonym_key_file` makes the pseudonyms of new people; the company's other keys, older ones
+    and the next, recognise people (`client_node.pseudonym_keys`), and one that is done with is
+    named in `retired_pseudonym_keys`.
     A campaign's wording is answered after `campaign_s`, whoever was counted.
     """
 
@@ -61,6 +64,9 @@ class NodeSettings(ServiceSettings):
     api_keys_file: Path
     signing_key: Path
     pseudonym_key_file: Path
+    other_pseudonym_key_files: tuple[Path, ...] = ()
+    retired_pseudonym_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
+    held_out_key_file: Path | None = None
     trust_url: str
     trust_ca: Path | None = None
     trust_key: str
