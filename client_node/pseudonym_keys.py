@@ -8,10 +8,9 @@ Both are remembered by the keys' ids, in one small file of the node's folder.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from client_node.errors import StartRefused
 from client_node.pseudonym import KEY_BYTES, key_id
@@ -20,13 +19,35 @@ from client_node.settings import NodeSettings, read_secret
 RECORD = "pseudonym-keys.json"
 
 
-class _Record(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
     """The ids of the keys that were ever used here, and of the one that holds people out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys: frozenset[str] = frozenset()
     held_out: str
+
+    @classmethod
+    def read(cls, path: Path) -> _Record | None:
+        """Return what an earlier start wrote; None before the first."""
+        try:
+            value = json.loads(path.read_bytes())
+            return cls(keys=frozenset(value["keys"]), held_out=str(value["held_out"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StartRefused(
+                f"{path}: not what this node wrote: restore it from a backup"
+            ) from error
+
+    def write(self, path: Path) -> None:
+        """Let it take the place of what was there."""
+        part = path.with_name(f".{path.name}.new")
+        text = json.dumps({"keys": sorted(self.keys), "held_out": self.held_out})
+        try:
+            part.write_text(text, encoding="ascii")
+            part.replace(path)
+        except OSError as error:
+            raise StartRefused(f"{path} cannot be written ({type(error).__name__})") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +83,7 @@ class PseudonymKeys:
             StartRefused: One that was used is gone and was not retired, or people would change
                 sides, or the record cannot be read or written.
         """
-        known, ids = _read(folder / RECORD), [key_id(key) for key in self.keys]
+        known, ids = _Record.read(folder / RECORD), [key_id(key) for key in self.keys]
         before = _Record(held_out=self._first_split(holds_out)) if known is None else known
         if missing := before.keys - set(ids) - self.retired:
             raise StartRefused(
@@ -80,7 +101,7 @@ class PseudonymKeys:
             )
         now = _Record(keys=before.keys | set(ids), held_out=before.held_out)
         if now != known:
-            _write(folder / RECORD, now)
+            now.write(folder / RECORD)
         return by_id.get(before.held_out, self.splits[0])
 
     def _first_split(self, holds_out: bool) -> str:  # noqa: FBT001 (as the caller has it)
@@ -102,21 +123,3 @@ def load_key(path: Path) -> bytes:
     if len(key) < KEY_BYTES:
         raise StartRefused(f"pseudonym key {path}: expected {KEY_BYTES} bytes or more")
     return key
-
-
-def _read(path: Path) -> _Record | None:
-    try:
-        return _Record.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise StartRefused(f"{path}: not what this node wrote: restore it from a backup") from error
-
-
-def _write(path: Path, record: _Record) -> None:
-    part = path.with_name(f".{path.name}.new")
-    try:
-        part.write_text(record.model_dump_json(), encoding="ascii")
-        part.replace(path)
-    except OSError as error:
-        raise StartRefused(f"{path} cannot be written ({type(error).__name__})") from error
