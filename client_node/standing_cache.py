@@ -126,7 +126,7 @@ class StandingCache:
         with self._lock:
             found = self._vouched.get(subject)
             if found is None and (standing := self._standings.get(subject)) is not None:
-                found = self._less(dataclasses.replace(standing, as_of=self._vouched_at))
+                found = self._less(standing.vouched(self._vouched_at))
                 self._vouched[subject] = found
             return found
 

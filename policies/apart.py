@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_PERSON = {"Var": "resource"}
+_PERSON, _CONTEXT = {"Var": "resource"}, {"Var": "context"}
 _STAYS = frozenset({"role", "age", "vulnerabilities", "restricted", "erased"})
 """What `alike` leaves as it is."""
 _CONSENT_STAYS = frozenset({"purpose", "modalities", "notice_version", "explicit"})
 _IS_THERE = _STAYS | {"consent", "informed_at"}
 """What is there of a person if and only if it is there of whom `alike` makes of them."""
+_VOUCHED = "standing_as_of"
+"""All that the context holds of one person; `alike` leaves of it only whether it is fresh."""
 
 
 def tells_apart(rows: Mapping[str, Any]) -> bool:
@@ -31,7 +33,7 @@ def tells_apart(rows: Mapping[str, Any]) -> bool:
 
 
 def _reads_more(expression: Any) -> bool:
-    if expression == _PERSON:
+    if expression in (_PERSON, _CONTEXT):
         return True
     if isinstance(expression, list):
         return any(map(_reads_more, expression))
@@ -41,11 +43,13 @@ def _reads_more(expression: Any) -> bool:
 
 
 def _stays(expression: Mapping[str, Any]) -> bool:
-    """Return whether this is a member of a person, or of their consent, that stays."""
+    """Return whether this is a member of the person, consent or context that stays."""
     if set(expression) not in ({"."}, {"has"}):
         return False
     ((operator, read),) = expression.items()
     consent = {".": {"left": _PERSON, "attr": "consent"}}
+    if read.get("left") == _CONTEXT:
+        return operator == "has" or read.get("attr") != _VOUCHED
     if read.get("left") == _PERSON:
         return read.get("attr") in (_STAYS if operator == "." else _IS_THERE)
     return read.get("left") == consent and read.get("attr") in _CONSENT_STAYS

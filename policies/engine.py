@@ -82,7 +82,6 @@ class Case(NamedTuple):
     """One person's prepared facts on one occasion, and what the lasting rules said of them."""
 
     facts: Any
-    digest: Digest
     said: dict[tuple[Any, ...], Said]
 
 
@@ -209,12 +208,12 @@ class PolicyEngine:
         if governance is None:
             return False, (catalogue.NO_GOVERNANCE,), standing.encoded.digest
         occasion = occasion_of(request)
-        asked = question(request, standing, now=now)
+        asked = question(request, standing, governance, now=now)
         if asks(request):
             facts = self._prepare(asked_entities(occasion, standing, governance, self._clocks))
             return *_conclude(self._ask(asked, facts)), standing.encoded.digest
-        case = self._prepared(occasion, standing, governance)
-        return *_conclude(self._ask_again(asked, case)), case.digest
+        case = self._prepared(occasion, standing.timeless, governance.timeless)
+        return *_conclude(self._ask_again(asked, case)), standing.encoded.digest
 
     def _answer_release(
         self,
@@ -229,13 +228,14 @@ class PolicyEngine:
         if governance is None:
             return False, (catalogue.NO_GOVERNANCE,), NO_STANDING_DIGEST
         facts = self._prepare(release_entities(request, governance, self._clocks))
-        return *_conclude(self._ask(question(request, None, now=now), facts)), NO_STANDING_DIGEST
+        asked = question(request, None, governance, now=now)
+        return *_conclude(self._ask(asked, facts)), NO_STANDING_DIGEST
 
     def _prepare_people(
         self, occasion: Occasion, standing: Standing, governance: Governance
     ) -> Case:
         facts = self._prepare(entities(occasion, standing, governance, self._clocks))
-        return Case(facts, standing.encoded.digest, {})
+        return Case(facts, {})
 
     def _prepare(self, facts: list[dict[str, Any]]) -> Any:
         try:

@@ -3,7 +3,8 @@
 Cedar evaluates each rule for itself: a use is refused where one prohibition holds, and allowed
 where none does and a permission holds. So the rules may be asked in two parts, and what one part
 said stays true as long as nothing that it reads has changed. Lasting is a rule that does not read
-the time, nor when the cue was read; in doubt it does.
+the time, nor when the cue was read, nor when standing or governance was last vouched for; in doubt
+it does.
 
 Reads rules as Cedar writes them in JSON; knows nothing of any rule in particular.
 """
@@ -16,8 +17,8 @@ from typing import Any
 
 from policies.vocabulary import RuleId, Use
 
-FLEETING = frozenset({"now", "read_at"})
-"""What is another at every turn."""
+FLEETING = frozenset({"now", "read_at", "standing_as_of", "governance_as_of"})
+"""What is another at every turn, or at every page of the feed."""
 
 _CONTEXT = {"Var": "context"}
 

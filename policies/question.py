@@ -80,7 +80,6 @@ def asked_entities(
         "objected": sorted(standing.objected),
         "restricted": standing.restricted,
         "erased": standing.erased,
-        "as_of": standing.as_of,
         "refused_at": standing.refused_at(occasion.purpose),
     }
     person = {"uid": {"type": "Asked", "id": standing.subject}, "attrs": attributes, "parents": []}
@@ -104,7 +103,9 @@ def action_of(request: UseRequest) -> str:
     return request.action.value if request.use is None else Action.USE.value
 
 
-def question(request: UseRequest, standing: Standing | None, *, now: int) -> dict[str, Any]:
+def question(
+    request: UseRequest, standing: Standing | None, governance: Governance, *, now: int
+) -> dict[str, Any]:
     """Return the request as Cedar reads it: principal, action, resource and context.
 
     Without a standing it is about a release; every other action then fails the schema.
@@ -114,7 +115,7 @@ def question(request: UseRequest, standing: Standing | None, *, now: int) -> dic
         "principal": {"type": "Node", "id": request.node},
         "action": {"type": "Action", "id": action_of(request)},
         "resource": {"type": kind, "id": request.subject},
-        "context": _context(request.facts, now=now),
+        "context": _times(standing, governance, now=now) | _stated(request.facts),
     }
 
 
@@ -127,7 +128,6 @@ def _node(occasion: Occasion, governance: Governance, clocks: Clocks) -> dict[st
             "setting": occasion.setting,
             "role": occasion.role,
             "channel": occasion.channel,
-            "as_of": governance.as_of,
             "stopped": governance.stopped,
             "dpia_purposes": sorted(governance.dpia_purposes),
             "minimum_notice": governance.minimum_notice,
@@ -151,7 +151,6 @@ def _person(standing: Standing, occasion: Occasion) -> dict[str, Any]:
         "objected": sorted(standing.objected),
         "restricted": standing.restricted,
         "erased": standing.erased,
-        "as_of": standing.as_of,
         "informed_at": standing.informed_at,
         "consent": None if grant is None else _consent(grant),
     }
@@ -173,10 +172,15 @@ def _consent(grant: Grant) -> dict[str, Any]:
     }
 
 
-def _context(facts: Facts, *, now: int) -> dict[str, Any]:
+def _times(standing: Standing | None, governance: Governance, *, now: int) -> dict[str, int]:
+    """Return the time, and when governance and standing were last vouched for."""
+    times = {"now": now, "governance_as_of": governance.as_of}
+    return times if standing is None else times | {"standing_as_of": standing.as_of}
+
+
+def _stated(facts: Facts) -> dict[str, Any]:
     """Return what counts against the use, always, and what counts for it where it is stated."""
     stated: dict[str, Any] = {
-        "now": now,
         "emotion": facts.emotion or "none",
         "leaves_node": facts.leaves_node,
         "budget_left": facts.budget_left,

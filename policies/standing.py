@@ -51,6 +51,7 @@ class Standing:
     erased: bool = False
     refused: tuple[tuple[Purpose, int], ...] = ()
     _encoded: Encoded | None = field(default=None, init=False, repr=False, compare=False)
+    _timeless: Standing | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def encoded(self) -> Encoded:
@@ -59,6 +60,26 @@ class Standing:
         if found is None:
             found = encode(standing_to_dict(self))
             object.__setattr__(self, "_encoded", found)
+        return found
+
+    @property
+    def timeless(self) -> Standing:
+        """The same without when it was vouched for: equal as long as nothing else changes.
+
+        Its `as_of` is 0, so that taken for a standing it is long stale.
+        """
+        if self.as_of == 0:
+            return self
+        found = self._timeless
+        if found is None:
+            found = replace(self, as_of=0)
+            object.__setattr__(self, "_timeless", found)
+        return found
+
+    def vouched(self, as_of: int) -> Standing:
+        """Return the standing as vouched for at a Unix second; all else is remembered with it."""
+        found = replace(self, as_of=as_of)
+        object.__setattr__(found, "_timeless", self.timeless)
         return found
 
     def grant_for(self, purpose: Purpose, modality: Modality) -> Grant | None:
@@ -81,6 +102,7 @@ class Governance:
     minimum_notice: int
     standing_max_age_s: int
     _encoded: Encoded | None = field(default=None, init=False, repr=False, compare=False)
+    _timeless: Governance | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def encoded(self) -> Encoded:
@@ -89,6 +111,17 @@ class Governance:
         if found is None:
             found = encode(governance_to_dict(self))
             object.__setattr__(self, "_encoded", found)
+        return found
+
+    @property
+    def timeless(self) -> Governance:
+        """The same without when it was vouched for, as of a standing."""
+        if self.as_of == 0:
+            return self
+        found = self._timeless
+        if found is None:
+            found = replace(self, as_of=0)
+            object.__setattr__(self, "_timeless", found)
         return found
 
 

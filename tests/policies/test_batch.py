@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
+import cedarpy
 import pytest
 from hypothesis import given, settings
 
+from policies.apart import tells_apart
 from policies.decision import Decision, UseRequest
 from policies.engine import PolicyEngine
 from policies.rulebook import RuleBook
@@ -95,7 +98,7 @@ def test_batch_refuses_all_without_governance() -> None:
 
 
 OWN = {
-    "age of what is known": "context.now - resource.as_of > 5",
+    "age of what we know": "context has standing_as_of && context.standing_as_of < context.now - 9",
     "when they agreed": "resource has consent && context.now - resource.consent.granted_at < 86400",
     "until when": "resource has consent && resource.consent.expires_at - context.now > 60",
     "another purpose": 'resource.objected.contains("service")',
@@ -127,6 +130,25 @@ def test_batch_keeps_out_whom_an_organisations_rule_keeps_out(said: str) -> None
     allowed, decisions = _with_own(OWN[said]).decide_batch(batch, [ODD], GOVERNANCE, now=NOW)
     assert allowed == frozenset()
     assert [d.rules for d in decisions] == [("x-own-1",)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "apart"),
+    [
+        ("context.standing_as_of > 5", True),
+        ('context["standing_as_of"] > 5', True),
+        ("[context].isEmpty()", True),  # whoever has the whole may look at any part
+        ("context has standing_as_of", False),
+        ("context.governance_as_of > 5", False),
+    ],
+)
+def test_a_rule_on_when_a_person_was_vouched_for_tells_them_apart(
+    condition: str, *, apart: bool
+) -> None:
+    """Of a case only whether it is fresh stays: the second itself is each person's own."""
+    text = f'@id("x") forbid (principal, action, resource) when {{ {condition} }};'
+    rows = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
+    assert tells_apart(rows) is apart
 
 
 def test_batch_keeps_out_whom_a_rules_scope_names() -> None:

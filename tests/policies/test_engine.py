@@ -77,7 +77,7 @@ def _asked_raw(asked: dict[str, Any], people: list[dict[str, Any]]) -> bool:
 @pytest.mark.parametrize("request_", [INFER, STORE, TRAIN, COUNT, HANDOVER, HINT])
 def test_engine_never_opens_when_a_field_of_the_question_is_missing(request_: UseRequest) -> None:
     """Each attribute of context, person and node deleted in turn closes the gate."""
-    asked = question(request_, STANDING, now=NOW)
+    asked = question(request_, STANDING, GOVERNANCE, now=NOW)
     people = entities(occasion_of(request_), STANDING, GOVERNANCE, LAW.clocks)
     assert _asked_raw(asked, people)
     weighed = {"delayed_calls"} if request_.use is None else set()
@@ -94,7 +94,7 @@ def test_engine_never_opens_when_a_field_of_the_question_is_missing(request_: Us
 @pytest.mark.parametrize("index", [0, 1])
 def test_engine_never_opens_when_an_entity_is_missing(index: int) -> None:
     """A node or person that Cedar does not know is refused, though raw Cedar may allow it."""
-    asked = question(INFER, STANDING, now=NOW)
+    asked = question(INFER, STANDING, GOVERNANCE, now=NOW)
     people = entities(occasion_of(INFER), STANDING, GOVERNANCE, LAW.clocks)
     del people[index]
     assert not _asked_raw(asked, people)
@@ -268,7 +268,7 @@ def test_engine_asks_only_rules_that_cannot_change_the_answer_by_their_absence()
         occasion = occasion_of(case.request)
         facts = entities(occasion, case.standing, case.governance, LAW.clocks)
         handle = cedarpy.Entities.from_json_str(json.dumps(facts), ENGINE._schema)
-        asked = question(case.request, case.standing, now=NOW)
+        asked = question(case.request, case.standing, case.governance, now=NOW)
         whole = cedarpy.is_authorized(asked, everything, handle, ENGINE._schema)
         part = ENGINE._ask(asked, handle)
         assert part.permitting or not whole.allowed

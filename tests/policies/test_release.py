@@ -91,7 +91,7 @@ def test_release_with_a_use_is_no_release(use: Use) -> None:
 
 def test_release_never_opens_when_something_is_missing() -> None:
     """Each attribute of context and node, and each entity, deleted in turn closes the gate."""
-    asked = question(RELEASE, None, now=NOW)
+    asked = question(RELEASE, None, GOVERNANCE, now=NOW)
     facts = release_entities(RELEASE, GOVERNANCE, LAW.clocks)
     assert _asked_raw(asked, facts)
     for name in asked["context"]:

@@ -126,11 +126,11 @@ def _poorer(value: Any) -> Iterator[Any]:
 
 
 def _asked(case: Situation) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    asked, occasion = question(case.request, case.standing, now=NOW), occasion_of(case.request)
+    asked = question(case.request, case.standing, case.governance, now=NOW)
     if case.standing is None:
         return asked, release_entities(case.request, case.governance, LAW.clocks)
     facts = asked_entities if asks(case.request) else entities
-    return asked, facts(occasion, case.standing, case.governance, LAW.clocks)
+    return asked, facts(occasion_of(case.request), case.standing, case.governance, LAW.clocks)
 
 
 def _opens(asked: dict[str, Any], facts: list[dict[str, Any]]) -> bool:
