@@ -79,6 +79,7 @@ bench: $(READY) ## run the benchmarks (DATA= for those that need public data set
 	$(if $(DATA),$(BIN)/python -m tests.bench.private_learning --data '$(DATA)' --json)
 	$(if $(DATA),$(BIN)/python -m tests.bench.personal --data '$(DATA)' --json)
 	$(if $(DATA),$(BIN)/python -m tests.bench.abstention --data '$(DATA)' --json)
+	$(if $(DATA),$(BIN)/python -m tests.bench.bad_input --data '$(DATA)' --json)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,6 +6,7 @@ NodeError
 │   ├── TurnEmpty           no text
 │   ├── TurnTooLong         more text than a turn may carry
 │   ├── TurnUndecodable     bytes that are not UTF-8
+│   ├── TurnGarbled         characters that no conversation has
 │   └── LabelUnknown        a label the node's policy does not map
 ├── PersonTwice             a customer who is known under two pseudonyms
 ├── Overloaded              as many turns are under way as may be
@@ -69,6 +70,10 @@ class TurnTooLong(TurnInvalid):
 
 class TurnUndecodable(TurnInvalid):
     """Reject bytes that are not UTF-8 text."""
+
+
+class TurnGarbled(TurnInvalid):
+    """Reject characters that nobody types or sees, and words turned round."""
 
 
 class CohortRefused(TurnInvalid):

@@ -156,7 +156,7 @@ class Pipeline:
         outlook = self._follow(turn, turn_id, known.reading, may)
         return Answer(  # 8
             turn=turn_id,
-            answer=_kind(known.shown),
+            answer=_kind(known.shown, sealed_for),
             ruling=may.ruling,
             reading=known.shown,
             outlook=outlook,
@@ -245,7 +245,7 @@ class Pipeline:
 
     def _seal(self, turn: Turn, turn_id: str, known: Known, may: Leave) -> tuple[Purpose, ...]:
         service = service_copy(turn, known, at=int(self.clock()))
-        train = None if known.redaction.text.foreign else may.train  # nothing to learn from
+        train = None if known.redaction.text.unread else may.train  # nothing to learn from
         copies = [(may.keep, service), (train, _bytes(known.features))]
         kept = [(permit, copy) for permit, copy in copies if permit is not None]
         self.vault.seal(turn_id, kept, subject=turn.subject, now=self.clock())
@@ -299,7 +299,7 @@ def _bytes(features: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(features, dtype=LITTLE_FLOAT).tobytes()
 
 
-def _kind(reading: Reading | None) -> AnswerKind:
+def _kind(reading: Reading | None, sealed_for: tuple[Purpose, ...]) -> AnswerKind:
     if reading is None:
-        return AnswerKind.STORED
+        return AnswerKind.STORED if sealed_for else AnswerKind.ABSTAINED
     return AnswerKind.ABSTAINED if reading.abstained else AnswerKind.READING

@@ -58,9 +58,9 @@ class Reader:
         subject: SubjectId,
         now: float,
     ) -> Reading:
-        """Return the reading of the release in force; it abstains on other languages.
+        """Return the reading of the release in force; it says nothing of a text that is unread.
 
-        And where no word is left: features of marks alone are read as neutral, and surely.
+        Features of what is no customer's speech are read all the same, and often surely.
 
         Raises:
             PermitInvalid: The permit is not for reading this person's turn now.
@@ -70,11 +70,7 @@ class Reader:
         if current is None:
             return NO_RELEASE
         reading = infer(current, features, permit=permit, subject=subject, now=now)
-        if text.foreign:
-            return silent(reading.release_id, Abstention.LANGUAGE)
-        if text.wordless:
-            return silent(reading.release_id, Abstention.WORDLESS)
-        return reading
+        return reading if text.unread is None else silent(reading.release_id, text.unread)
 
     def shown(
         self,

@@ -27,14 +27,20 @@ from client_node.presidio import (
     RecognizerResult,
     analyzer_of,
 )
+from client_node.unread import Speech, wordless
 from models.language import Languages
 from models.token_classifier import KINDS, TokenClassifier
-from policies.redacted import RedactedText
+from policies.redacted import RedactedText, Unread
 
 if TYPE_CHECKING:
     from client_node.presidio import AnalyzerEngine, NlpArtifacts
 
-INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
+"""Unicode's Default_Ignorable_Code_Point: nobody sees them, and they would split what is found."""
 UNBROKEN = re.compile(r"\S{120,}")
 """No word: a token, a payload, or a text made to slow the patterns down; removed unread."""
 UNREAD = "UNREAD"
@@ -78,7 +84,7 @@ class Redactor:
     """Find personal data with Presidio and replace each piece by `<KIND>`."""
 
     _analyzer: AnalyzerEngine
-    _languages: Languages
+    _speech: Speech
 
     @classmethod
     def load(cls, encoder_path: Path | None = None, *, graphs: Path | None = None) -> Redactor:
@@ -108,7 +114,7 @@ class Redactor:
         """
         patterns = _PatternRecognizer(load_patterns())
         ours = [patterns, _ContextRecognizer(classifier())]
-        return cls(analyzer_of(ours=ours, model=MODEL), languages())
+        return cls(analyzer_of(ours=ours, model=MODEL), Speech.load(languages()))
 
     @classmethod
     def presidio_alone(cls) -> Redactor:
@@ -117,7 +123,7 @@ class Redactor:
         Raises:
             RedactionUnavailable: Presidio or spaCy cannot be set up.
         """
-        return cls(analyzer_of(model=None), Languages.load())
+        return cls(analyzer_of(model=None), Speech.load(Languages.load()))
 
     def redact(self, text: str) -> Redaction:
         """Return the text without personal data; offsets are those of the NFKC text.
@@ -125,7 +131,7 @@ class Redactor:
         Raises:
             RedactionUnavailable: The analyzer failed; nothing of the text is kept or named.
         """
-        plain = unicodedata.normalize("NFKC", text).translate(INVISIBLE)
+        plain = INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
         blobs = [_blob(match) for match in UNBROKEN.finditer(plain)]
         readable = UNBROKEN.sub(lambda match: " " * len(match[0]), plain)
         try:
@@ -133,11 +139,12 @@ class Redactor:
         except Exception as error:  # noqa: BLE001 (its cause may hold the text: keep only the type)
             raise RedactionUnavailable(f"redaction failed ({type(error).__name__})") from None
         spans = merge([*blobs, *map(_span, results)])
+        left = _replace(plain, spans)
+        unread = self._speech.why_unread(plain)
+        if unread is None and wordless(left):
+            unread = Unread.WORDLESS
         kinds = tuple(span.kind for span in spans)
-        left = RedactedText(
-            text=_replace(plain, spans), kinds=kinds, foreign=not self._languages.supports(plain)
-        )
-        return Redaction(text=left, spans=spans)
+        return Redaction(text=RedactedText(text=left, kinds=kinds, unread=unread), spans=spans)
 
 
 def merge(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -1,17 +1,20 @@
 """A turn of conversation as it is received, and the answer as it leaves: plain values.
 
 `receive` is the pipeline's first step. It looks at size and form only; whether the words may
-be read at all is the gate's to say, so nothing here looks into them.
+be read at all is the gate's to say, so nothing here looks into them. Form is that of Unicode text:
+what no person can have typed or seen is refused, and the rest is for `client_node.unread`.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from client_node.errors import TurnEmpty, TurnInvalid, TurnTooLong, TurnUndecodable
+from client_node.errors import TurnEmpty, TurnGarbled, TurnInvalid, TurnTooLong, TurnUndecodable
 from client_node.hints import Step
 from client_node.uses.queue import QueueState
 from models.conversation import Outlook
@@ -29,6 +32,17 @@ from policies.vocabulary import (
 )
 
 MAX_TEXT_BYTES = 16 * 1024
+_NO_TEXT = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef"
+    + "".join(
+        f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
+    )
+    + "]"
+)
+"""Control characters but tab and line ends, and what Unicode sets apart as no characters."""
+_TURNS_RIGHT = re.compile("[\u202b\u2067]")
+_TURNS_LEFT = "\u202d"
+_REVERSES = "\u202e"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +134,8 @@ def receive(turn: Turn) -> Turn:
     """Return the turn if its form allows a decision about it.
 
     Raises:
-        TurnEmpty, TurnTooLong, TurnUndecodable: The text is none, too long, or not text.
+        TurnEmpty, TurnTooLong, TurnUndecodable, TurnGarbled: The text is none, too long, not
+            Unicode, or no conversation's.
         TurnInvalid: A hand-over is asked for without the queue's state.
     """
     try:
@@ -131,6 +146,31 @@ def receive(turn: Turn) -> Turn:
         raise TurnTooLong(f"the text has {size} bytes, at most {MAX_TEXT_BYTES}: split the turn")
     if not turn.text.strip():
         raise TurnEmpty("the text is empty: send what the customer said")
+    if found := _NO_TEXT.search(turn.text):
+        raise TurnGarbled(
+            f"the text has U+{ord(found[0]):04X}, which nobody types: send plain text, decoded by "
+            "the encoding that it was written in"
+        )
+    if _turned_round(turn.text):
+        raise TurnGarbled(
+            "the text is turned round by direction overrides, so that it shows other words than "
+            "it holds: send it without them"
+        )
     if turn.use in {Use.HANDOVER, Use.PRIORITY} and turn.queue is None:
         raise TurnInvalid("a hand-over needs the queue's state (rule 13): send `queue`")
     return turn
+
+
+def _turned_round(text: str) -> bool:
+    """Return whether direction controls show the text in another order than it has (UAX 9, 2.2).
+
+    A reversal always does; the others do where they go against every letter. Marks, and the
+    override that telephones copy around a number, change nothing that is read.
+    """
+    if _REVERSES in text:
+        return True
+    right, left = _TURNS_RIGHT.search(text) is not None, _TURNS_LEFT in text
+    if not right and not left:
+        return False
+    from_right = any(unicodedata.bidirectional(character) in {"R", "AL"} for character in text)
+    return (right and not from_right) or (left and from_right)

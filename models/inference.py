@@ -21,7 +21,7 @@ from models.label_sets import valences
 from models.personal import Personal
 from models.release import Release, VerifiedRelease
 from policies.permit import Permit
-from policies.redacted import RedactedText
+from policies.redacted import RedactedText, Unread
 from policies.vocabulary import NEGATIVE, Action, Digest, Emotion, Purpose, ReleaseId, SubjectId
 
 SURELY_NEGATIVE = 0.7
@@ -34,11 +34,9 @@ _WORD = re.compile(r"\S+")
 
 
 class Abstention(StrEnum):
-    """Why nothing was said."""
+    """Why a release says nothing; what lies in the text is `policies.redacted.Unread`."""
 
     UNSURE = "unsure"  # less confident than the release asks for
-    LANGUAGE = "language"  # in a language that is not read
-    WORDLESS = "wordless"  # no word is left: emoji, numbers, what redaction took whole
     UNTRAINED = "untrained"  # no release, or one without weights
 
 
@@ -60,7 +58,7 @@ class Reading:
     label: str | None
     emotion: Emotion | None
     confidence: float
-    because: Abstention | None
+    because: Abstention | Unread | None
     release_id: ReleaseId
     probabilities: tuple[tuple[str, float], ...]
     valence: float | None = None
@@ -216,7 +214,7 @@ def _negative(
     return together, max(likely, key=lambda family: likely[family]) if sure else None
 
 
-def silent(release_id: ReleaseId, because: Abstention) -> Reading:
+def silent(release_id: ReleaseId, because: Abstention | Unread) -> Reading:
     """Return the reading that says nothing, and why."""
     return Reading(
         label=None,

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from enum import StrEnum
 
-_MARK = re.compile(r"<[A-Z_]+>")
+
+class Unread(StrEnum):
+    """Why a text is not read for a cue, whatever a model would say of it (docs/bad-input.md)."""
+
+    LANGUAGE = "language"  # in a language that is not read
+    MIXED = "mixed"  # in several, and most of it in none that is read
+    MARKUP = "markup"  # HTML, a script, a template: what a program wrote
+    INSTRUCTIONS = "instructions"  # meant for a model, not for the company
+    DISGUISED = "disguised"  # words in letters of several alphabets (UTS 39)
+    WORDLESS = "wordless"  # no word is left: emoji, numbers, what redaction took whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedactedText:
     """Text after redaction, with the kinds that were removed, in order of appearance.
 
-    `foreign` says that it is in a language that nothing here reads: only the raw words show it.
+    `unread` says why nothing is read of it, or learned from it: only the raw words show that.
     `client_node.redaction` alone builds one (a test reads every module to see that).
     """
 
     text: str
     kinds: tuple[str, ...] = ()
-    foreign: bool = False
-
-    @property
-    def wordless(self) -> bool:
-        """Whether no letter is left beside the marks of what was removed."""
-        return not any(map(str.isalpha, _MARK.sub("", self.text)))
+    unread: Unread | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

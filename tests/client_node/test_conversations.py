@@ -12,9 +12,10 @@ from client_node.errors import StartRefused
 from client_node.service import NodeService
 from client_node.vault import SESSION_S
 from models.conversation import STANDARD, Silence
-from models.inference import Abstention, Reading, silent
+from models.inference import Reading, silent
 from policies.errors import PermitInvalid
 from policies.permit import Permit
+from policies.redacted import Unread
 from policies.vocabulary import Action, Purpose, ReleaseId, SubjectId
 from tests.models.fakes import NOW, permit
 
@@ -124,7 +125,7 @@ def test_memory_is_bounded() -> None:
 def test_turn_that_was_not_read_moves_no_level() -> None:
     """A turn in another language says nothing of the conversation, and is counted as unread."""
     followed = fresh()
-    foreign = silent(ReleaseId("release-1"), Abstention.LANGUAGE)
+    foreign = silent(ReleaseId("release-1"), Unread.LANGUAGE)
     said = followed.follow("c1", "t", foreign, permit=KEEP, subject=ANNA, now=NOW)
     assert (said.turns, said.level, said.silent) == (0, 0.0, Silence.UNREAD)
 

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audit.events import EventKind
 from client_node.redaction import Redactor
 from client_node.service import NodeService, open_node
 from models.encoder import Encoder
+from policies.redacted import Unread
 from policies.vocabulary import Purpose
+from tests.client_node.bad_texts import REFUSED, SAID, UNREAD
 from tests.client_node.conftest import World
 
 KINDS = {"reading", "abstained"}
@@ -51,13 +54,25 @@ hostile_texts = st.one_of(
     st.lists(st.sampled_from(sorted(HOSTILE.values())), min_size=1, max_size=3).map(
         lambda parts: " ".join(parts)[:FULL]
     ),
+    REFUSED,
+    UNREAD.map(lambda case: case[0]),
 )
+UNREAD_AS = {
+    "homoglyphs": "disguised",
+    "mixed languages": "language",
+    "instructions": "instructions",
+    "markup": "markup",
+    "marks of the encoder": "instructions",
+    "emoji alone": "wordless",
+}
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, NodeService]]:
+def node(
+    tmp_path_factory: pytest.TempPathFactory, redactor: Redactor
+) -> Iterator[tuple[World, NodeService]]:
     """Return a node with the real encoder and redactor, a release, and one customer who agreed."""
-    world = World(tmp_path_factory.mktemp("hostile") / "node", redactor=Redactor.load())
+    world = World(tmp_path_factory.mktemp("hostile") / "node", redactor=redactor)
     world.trust.put(world.standing("c", Purpose.SERVICE, Purpose.TRAINING))
     opened = open_node(world.settings(), replace(world.parts(), encoder=Encoder.load()))
     opened.releases.load(
@@ -82,7 +97,18 @@ def answered(node: tuple[World, NodeService], text: str) -> dict[str, Any]:
         assert len(text) < 8 or text not in answer.text
     else:
         assert value["answer"] in KINDS
+        because = value["reading"]["because"]
+        kept = ["service"] if because in set(Unread) else ["service", "training"]
+        assert value["sealed_for"] == kept
     return value
+
+
+def refused(node: tuple[World, NodeService], text: str, status: int) -> None:
+    """Assert that the text is refused by its form, before the gate is asked."""
+    _, opened = node
+    decided = [entry.index for entry in opened.log.find(EventKind.DECISION, 1)]
+    assert answered(node, text)["status"] == status
+    assert [entry.index for entry in opened.log.find(EventKind.DECISION, 1)] == decided
 
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
@@ -115,10 +141,102 @@ def test_text_without_a_word_is_not_read(node: tuple[World, NodeService], text: 
 @pytest.mark.parametrize("text", ["\ud800", "angry \udfff"])
 def test_half_a_character_is_refused(node: tuple[World, NodeService], text: str) -> None:
     """A lone surrogate, which JSON can carry, is no text."""
-    assert "Unicode" in answered(node, text)["detail"]
+    refused(node, text, 400)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (HOSTILE["control characters"], "U+0000"),
+        ("angry\x1b[2Jcalm", "U+001B"),
+        ("don\x92t", "decoded by"),
+        ("late\ufffe again", "U+FFFE"),
+        (HOSTILE["right to left"], "turned round"),
+        ("\u2067\u2066is late\u2069\u2066my parcel\u2069\u2069", "turned round"),
+        ("\u202d\u05e9\u05dc\u05d5\u05dd hello", "turned round"),
+    ],
+)
+def test_what_is_no_text_of_a_conversation_is_refused(
+    node: tuple[World, NodeService], text: str, says: str
+) -> None:
+    """Controls, characters that are none, and what shows other words than it holds: 422."""
+    refused(node, text, 422)
+    assert says in answered(node, text)["detail"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "call \u202d+1 (555) 010-0199\u202c, I am angry",  # as a telephone copies it
+        "\u202amy parcel is late\u202c",
+        "shalom \u200f\u05e9\u05dc\u05d5\u05dd\u200f, my parcel is late again and nobody cares",
+        "line one\r\nline two\tand a tab",
+    ],
+)
+def test_direction_marks_that_turn_nothing_round_are_read(
+    node: tuple[World, NodeService], text: str
+) -> None:
+    """What keyboards and telephones put in of themselves is left out, and the words are read."""
+    said = answered(node, text)
+    assert (said["answer"], said["reading"]["because"]) == ("reading", None)
+
+
+def test_customers_words_are_read_and_kept(node: tuple[World, NodeService]) -> None:
+    """None of it is taken for something else."""
+    for text in SAID:
+        said = answered(node, text)
+        assert (said["answer"], said["sealed_for"]) == ("reading", ["service", "training"])
+
+
+@pytest.mark.parametrize(("name", "because"), sorted(UNREAD_AS.items()))
+def test_each_trick_is_named(node: tuple[World, NodeService], name: str, because: str) -> None:
+    """What is text and no customer's speech abstains by its own name, and teaches nothing."""
+    said = answered(node, HOSTILE[name])
+    assert (said["answer"], said["reading"]["because"]) == ("abstained", because)
+    assert said["sealed_for"] == ["service"]
+
+
+def test_what_is_unread_is_not_kept_for_training_alone(
+    node: tuple[World, NodeService],
+) -> None:
+    """Where a person allows training and nothing else, an unread turn leaves nothing here."""
+    world, opened = node
+    world.trust.put(world.standing("trainer", Purpose.TRAINING))
+    opened.keeper.poll()
+    body = {"customer": "trainer", "conversation": "x", "text": HOSTILE["markup"]}
+    answer = world.api(opened).post("/v1/turns", json=body).json()
+    assert (answer["answer"], answer["sealed_for"]) == ("abstained", [])
+    assert opened.vault.kept(world.subject("trainer")) == []
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=UNREAD)
+def test_unread_texts_say_why(
+    node: tuple[World, NodeService], case: tuple[str, frozenset[str]]
+) -> None:
+    """Every class, each with its own name."""
+    text, reasons = case
+    said = answered(node, text)
+    assert said["answer"] == "abstained"
+    assert said["reading"]["because"] in reasons
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=REFUSED)
+def test_refused_texts_are_not_even_asked_about(node: tuple[World, NodeService], text: str) -> None:
+    """One character that nobody types, wherever it stands."""
+    refused(node, text, 422)
+
+
+@pytest.mark.parametrize("part", ["x", "angry ", "\U0001f621", "a\u0301"])
+def test_too_long_texts_are_not_even_asked_about(
+    node: tuple[World, NodeService], part: str
+) -> None:
+    """Refused by size, whatever they are of."""
+    refused(node, part * (FULL + 1), 413)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=hostile_texts)
 def test_any_text_gets_an_answer_or_a_clean_refusal(
     node: tuple[World, NodeService], text: str
