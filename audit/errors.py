@@ -206,6 +206,10 @@ class RequestForged(NotPermitted):
     """Reject a form or script that was not sent by a page of ours."""
 
 
+class FormInvalid(AuditError):  # noqa: N818
+    """Refuse a form that no page of ours could have sent."""
+
+
 class PasswordRefused(AuditError):  # noqa: N818
     """Reject a new password; says why and never what it was."""
 

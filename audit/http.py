@@ -76,6 +76,11 @@ STATUSES: Mapping[type[UndertoneError], int] = {
 _BAD_INPUT = frozenset({400, 409, 413, 422})
 """Statuses of bad input, which is recorded; not who may not ask, or what is not there."""
 
+_REMEDIES = {
+    404: "there is nothing at this address: check it, or begin at the front page",
+    405: "this address does not take this method: send what its page or description says",
+}
+_MOST_DETAIL = 400
 _NOTE = "undertone.refusal"
 _MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger("undertone")
@@ -87,10 +92,12 @@ def problem(status: int, title: str, detail: str, **members: Any) -> JSONRespons
     Args:
         status: HTTP status.
         title: What kind of problem, in a few words, the same each time.
-        detail: What happened this time and the remedy, in one line without personal data.
+        detail: What happened this time and the remedy, in one line without personal data; an
+            id in it may be what somebody typed, so it is kept to a line.
         **members: Extension members, JSON values.
     """
-    content = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    line = "".join(c if c.isprintable() else " " for c in detail)[:_MOST_DETAIL]
+    content = {"type": "about:blank", "title": title, "status": status, "detail": line}
     return JSONResponse(content | members, status_code=status, media_type=_MEDIA_TYPE)
 
 
@@ -263,7 +270,7 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == HTTPStatus.BAD_REQUEST:  # a body that is no text, for example
         _mark(request.scope, "malformed-request", "body")
     phrase = HTTPStatus(error.status_code).phrase
-    detail = error.detail if isinstance(error.detail, str) else phrase
+    detail = _REMEDIES.get(error.status_code, f"{error.detail}")
     answer = problem(error.status_code, phrase, detail)
     answer.headers.update(error.headers or {})
     return answer

@@ -21,6 +21,7 @@ from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_h
 from audit.key_api import key_router
 from audit.portal.budget_page import budget_pages
 from audit.portal.frame import install_frame
+from audit.portal.rules_page import rules_page
 from audit.refusals import Refusals
 from audit.rotation import KeyDesk
 from audit.signing import VerifyKey
@@ -139,6 +140,7 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> FastAPI:
     )
     install_frame(app, service.access(admin_token), coordinator_site(service))
     app.include_router(coordinator_pages(service))
+    app.include_router(rules_page())  # a decision on a release links to its rule
     told = (service.ledger, service.journal, service.registry)
     app.include_router(budget_pages(lambda: budget_sections(*told, clock=service.log.clock)))
     app.add_middleware(BodyLimit, limit_bytes=PLAN_BYTES)

@@ -9,7 +9,11 @@ from fastapi import Depends, FastAPI
 from audit.portal.audience_api import FRAME, Audience, Row, Table, describe
 from audit.staff import Staff, StaffRole, only
 
-AUDIENCES: Table = {**FRAME, ("GET", "/healthz"): Row(audience=Audience.ANYONE)}
+AUDIENCES: Table = {
+    **FRAME,
+    ("GET", "/healthz"): Row(audience=Audience.ANYONE),
+    ("GET", "/rules"): Row(audience=Audience.ANYONE),
+}
 """Every route that is not for staff; those say their roles themselves."""
 
 

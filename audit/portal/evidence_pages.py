@@ -74,6 +74,7 @@ def _add_entries(router: APIRouter, desk: EvidenceDesk) -> None:
 
     @router.get("/evidence/entries/{index}/proof")
     def proof(index: int) -> Response:
+        _check_known(desk, index)
         return _file(desk.witnessing.receipt(index), f"entry-{index}.tlog-proof")
 
 
@@ -196,9 +197,13 @@ def _alarms(desk: EvidenceDesk, zone: tzinfo) -> Listing:
     )
 
 
-def _one(request: Request, desk: EvidenceDesk, index: int) -> Response:
+def _check_known(desk: EvidenceDesk, index: int) -> None:
     if not 0 <= index < desk.log.size:
-        raise EntryMissing(f"the log has no entry {index}: it has {desk.log.size}")
+        raise EntryMissing(f"the log has no such entry: it has {desk.log.size}, counted from 0")
+
+
+def _one(request: Request, desk: EvidenceDesk, index: int) -> Response:
+    _check_known(desk, index)
     entry, zone = desk.log.entry(index), zone_of(request)
     decision = entry.event.fields.get("decision_id")
     rows = [

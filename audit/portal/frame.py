@@ -19,7 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from audit.errors import NotSignedIn, RequestForged, TooManyAttempts
+from audit.errors import FormInvalid, NotSignedIn, RequestForged, TooManyAttempts
 from audit.http import problem, tell_wait
 from audit.portal.access import SESSION_COOKIE, Access
 from audit.portal.listing import Listing, as_csv, chosen, with_query
@@ -134,10 +134,14 @@ async def form_of(request: Request) -> dict[str, str]:
 
     Raises:
         RequestForged: The browser has no cookie of ours: the page was never opened.
+        FormInvalid: More fields than any form of ours has.
     """
     if not csrf_of(request.cookies):
         raise RequestForged("open the page first: the form needs the cookie that comes with it")
-    return _fields(await request.body())
+    try:
+        return _fields(await request.body())
+    except ValueError as error:
+        raise FormInvalid("no form of ours has so many fields: open its page again") from error
 
 
 def _fields(body: bytes) -> dict[str, str]:

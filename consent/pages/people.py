@@ -31,7 +31,16 @@ from consent.acts import Person
 from consent.errors import NotFound, RequestInvalid
 from consent.pages.forms import read_form
 from consent.records import Record, act_to_dict, standing_of
-from consent.rights import Case, Extension, Identity, Outcome, Refusal, Right, Way
+from consent.rights import (
+    Case,
+    Extension,
+    Identity,
+    Outcome,
+    Refusal,
+    Right,
+    Way,
+    ungathered,
+)
 from consent.rights_api import (
     AskedIn,
     ClosingIn,
@@ -308,6 +317,7 @@ def _request_page(request: Request, service: TrustService, staff: Staff, case: C
             ),
         ],
         considered=facts,
+        gathered=not ungathered(case),
         review=review,
         may=may,
         ways=[way.value for way in Way],

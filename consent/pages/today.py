@@ -19,7 +19,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from audit.portal.frame import form_of, page
 from audit.portal.moments import lasting, moment, zone_of
-from audit.portal.site import OVERSEERS
+from audit.portal.site import OVERSEERS, TRUST_AREAS
 from audit.staff import Staff, StaffRole, only
 from consent.errors import RequestInvalid
 from consent.notice import StopReason
@@ -74,7 +74,7 @@ def today_pages(service: TrustService) -> APIRouter:
             tasks=sorted(tasks, key=lambda task: task.urgency),
             stop=_stop(request, service, staff),
             reasons=[(reason.value, said) for reason, said in REASONS.items()],
-            quiet=_quiet(service),
+            quiet=_quiet(service, staff),
         )
 
     @router.post("/today/stop")
@@ -254,12 +254,14 @@ def _stop(request: Request, service: TrustService, staff: Staff) -> dict[str, An
     }
 
 
-def _quiet(service: TrustService) -> list[tuple[str, str, str]]:
-    """Return the figures at the foot of the page: what, how many, where."""
+def _quiet(service: TrustService, staff: Staff) -> list[tuple[str, str, str]]:
+    """Return the figures at the foot of the page, of what this person may open: how many, where."""
     breaches = [b for b in service.registers.breaches() if b["closed_at"] is None]
-    return [
+    open_to = {area.path for area in TRUST_AREAS if area.roles & staff.roles}
+    figures = [
         ("Entries in the log", f"{service.log.size:,}", "/evidence"),
         ("Open requests", f"{len(service.rights.requests()):,}", "/people"),
         ("Open breaches", f"{len(breaches):,}", "/incidents"),
         ("Nodes", f"{service.enrolment.count():,}", "/settings#nodes"),
     ]
+    return [one for one in figures if one[2].partition("#")[0] in open_to]
