@@ -48,6 +48,18 @@ def with_empty(modules: Mapping[str, Iterable[str]]) -> Iterator[None]:
             del sys.modules[name]
 
 
+@contextmanager
+def with_value(module: str, name: str, value: object) -> Iterator[None]:
+    """Let a module that is loaded have this value by this name while imports inside run."""
+    known = sys.modules[module]
+    kept = getattr(known, name)
+    setattr(known, name, value)
+    try:
+        yield
+    finally:
+        setattr(known, name, kept)
+
+
 def _places(module: str) -> list[str]:
     """Return where parts of the module lie, if it is a package inside an installed one.
 

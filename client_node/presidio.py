@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from importlib import metadata
+from types import SimpleNamespace
 from typing import Any
 
 from client_node.errors import RedactionUnavailable
-from client_node.lean_import import with_empty, without
+from client_node.lean_import import with_empty, with_value, without
 
 __all__ = ["AnalyzerEngine", "EntityRecognizer", "NlpArtifacts", "RecognizerResult", "analyzer_of"]
 
@@ -59,6 +60,9 @@ _ALL_RECOGNIZERS = {
     f"{_RECOGNIZERS}.nlp_engine_recognizers": [],
 }
 
+_NOT_TRIED = SimpleNamespace(compile=lambda _: None, error=ValueError)
+"""Compiles nothing: Presidio compiles a pattern to see that it can, and again for its first use."""
+
 with ExitStack() as lean:
     lean.enter_context(without("torch", "transformers"))
     lean.enter_context(with_empty(_SPACYS_COMMANDS if MODEL else _UNUSED_WITHOUT_MODEL))
@@ -78,6 +82,8 @@ with ExitStack() as lean:
         NlpEngine,
         SpacyNlpEngine,
     )
+
+    lean.enter_context(with_value("presidio_analyzer.pattern", "re", _NOT_TRIED))
     from presidio_analyzer.predefined_recognizers.country_specific.us.us_ssn_recognizer import (
         UsSsnRecognizer,
     )
@@ -128,7 +134,8 @@ def analyzer_of(*, ours: Iterable[EntityRecognizer] = (), model: str | None) -> 
         raise RedactionUnavailable(
             f"Presidio cannot be set up ({type(error).__name__}): reinstall presidio-analyzer"
         ) from error
-    analyzer.analyze("Ada Byron", language=LANGUAGE)  # compiles: not during a person's turn
+    # compiles, and reads the public suffixes: not during a person's turn
+    analyzer.analyze("ada@example.com", language=LANGUAGE)
     return analyzer
 
 

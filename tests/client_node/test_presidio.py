@@ -57,6 +57,18 @@ import spacy
 def load(**settings):
     return spacy.load(Path(__file__).parent / "data", **settings)
 """
+COUNTS = """
+import collections, regex
+counts, whole = collections.Counter(), regex.compile
+def counted(pattern, *given, **named):
+    counts[pattern] += 1
+    return whole(pattern, *given, **named)
+regex.compile = counted
+from client_node.presidio import _OfflineEmail, analyzer_of
+analyzer_of(model=None)
+urls = [counts[pattern] for pattern in counts if "www" in pattern]
+print(len(urls), sorted(set(urls)), _OfflineEmail._suffixes._extractor is not None)
+"""
 READS = """
 from client_node.presidio import MODEL, analyzer_of
 found = analyzer_of(model=MODEL).analyze("ask for Zyxwv", language="en")
@@ -107,3 +119,10 @@ def test_presidio_reads_names_by_a_model_that_is_installed(tmp_path: Path) -> No
     python(f"from pathlib import Path\nfolder = Path({str(tmp_path)!r})\n{MODEL}")
     printed = python(READS, path=tmp_path)
     assert printed == "en_core_web_sm [('NAME', 8, 13)]\n"
+
+
+def test_each_pattern_is_compiled_once_and_all_before_the_first_turn() -> None:
+    """Nothing is compiled twice, and the first address reads no list of suffixes any more."""
+    urls, compiled, suffixes = python(COUNTS).split()
+    assert int(urls) == 4
+    assert (compiled, suffixes) == ("[1]", "True")
