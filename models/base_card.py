@@ -18,12 +18,22 @@ from models.heads import softmax
 from models.label_sets import LabelSet, label_sets
 from models.pretrained import CARD, HEADS
 
+README = "README.md"
 ABOUT = {
     "data": "GoEmotions (Demszky et al. 2020), Reddit comments, 28 labels",
     "licence": "Apache-2.0: the data, the encoder, and what was made of them",
     "method": "low-rank adaptation of all-MiniLM-L6-v2, 8-bit features, linear heads",
     "choices": "penalty, thresholds, temperature and abstention on a tenth of train kept apart",
     "figures_are_of": "dev, on which nothing was fitted; two ways to find thresholds were compared",
+    "files": {
+        "adapter.safetensors": "what is added to the encoder's matrices, of rank 16",
+        "heads.safetensors": "a linear head for each label set, with its limits",
+        "basis.safetensors": "64 whitened directions of the features of train (models/basis.py)",
+        "token_classifier.safetensors": "personal data by context; its card is beside it",
+        "token_classifier.json": "card: data, licence, recall by kind",
+        "message_guard.safetensors": "manipulation in generated messages; its card is beside it",
+        "message_guard.json": "card: data, licence, what it finds",
+    },
     "known_failures": [
         "English only; irony, and coarse but friendly words, are read by their surface.",
         "Raters disagree on GoEmotions: its labels are one person's guess at another's words.",
@@ -103,20 +113,28 @@ def write(folder: Path, heads: dict[str, Fitted], card: dict[str, Any]) -> None:
         if head.abstain_below is not None:
             tensors[f"{name}.abstain_below"] = np.array([head.abstain_below], np.float32)
     save_file(tensors, folder / HEADS)
+    write_card(folder, card)
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """Write the card, for programs and for people."""
     text = json.dumps(card, indent=2, sort_keys=True) + "\n"
     (folder / CARD).write_text(text, encoding="utf-8")
-    (folder / "README.md").write_text(_for_people(card), encoding="utf-8")
+    (folder / README).write_text(for_people(card), encoding="utf-8")
 
 
-def _for_people(card: dict[str, Any]) -> str:
+def for_people(card: dict[str, Any]) -> str:
     """Return the card as Markdown."""
     stated = ("data", "licence", "method", "choices", "figures_are_of", "seed")
     lines = ["# Card of the public base", ""]
     lines += [f"- **{name.replace('_', ' ')}**: {card[name]}" for name in stated]
+    lines += ["", "## Files", "", "| file | what |", "|---|---|"]
+    lines += [f"| `{name}` | {what} |" for name, what in sorted(card["files"].items())]
     lines += ["", "## Known failures", "", *(f"- {line}" for line in card["known_failures"])]
-    for name, found in card["figures"].items():
+    for name in label_sets():
+        found = card["figures"][name]
         lines += ["", f"## {name}", ""]
-        lines += [f"- {key}: {value}" for key, value in found.items() if key != "by_label"]
+        lines += [f"- {key}: {value}" for key, value in sorted(found.items()) if key != "by_label"]
         lines += ["", "| label | F1 | texts |", "|---|---|---|"]
         lines += [f"| {k} | {v['f1']:.3f} | {v['texts']} |" for k, v in found["by_label"].items()]
     return "\n".join(lines) + "\n"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from models.base_card import figures
+from models.base_card import README, figures, for_people
 from models.encoder import Encoder
 from models.errors import EncoderRejected
 from models.features import ADAPTER_DIGEST, FEATURES, HEADS_DIGEST
@@ -34,15 +35,22 @@ from policies.vocabulary import Digest
 SENTIMENT = label_sets()["sentiment"].names
 
 
-def card() -> dict[str, dict[str, dict[str, float]]]:
+def card() -> dict[str, Any]:
     """Return the shipped card."""
-    found: dict[str, dict[str, dict[str, float]]] = json.loads((FOLDER / CARD).read_text())
+    found: dict[str, Any] = json.loads((FOLDER / CARD).read_text())
     return found
 
 
 def test_base_is_small_enough_for_a_shop() -> None:
-    """Adapter and heads together are at most 2 MB."""
-    assert sum((FOLDER / name).stat().st_size for name in (ADAPTER, HEADS)) <= 2_000_000
+    """All that ships is at most 2 MB together."""
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 2_000_000
+
+
+def test_card_names_every_file_that_ships() -> None:
+    """Nothing ships without a word on what it is, and the card for people is made of the other."""
+    shipped = {path.name for path in FOLDER.iterdir()} - {CARD, README}
+    assert set(card()["files"]) == shipped
+    assert (FOLDER / README).read_text(encoding="utf-8") == for_people(card())
 
 
 def test_card_states_what_the_base_is_for() -> None:
