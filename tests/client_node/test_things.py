@@ -10,10 +10,12 @@ import pytest
 from client_node.conversations import place_of
 from client_node.thing_store import MOST_A_MINUTE, MOST_EVENTS, ThingStore, Told
 from client_node.things import RANGES, Device, Kind, ThingEvent
+from client_node.turn import Ruling, UseAnswer
+from client_node.uses.asked import Uses
 from policies.decision import UseRequest
 from policies.errors import PermitInvalid
 from policies.permit import Permit
-from policies.vocabulary import Action, Emotion, Modality, Purpose, Use
+from policies.vocabulary import Action, DecisionId, Emotion, Modality, Purpose, Use
 from tests.client_node.test_alerts import CUSTOMER, HELP, angry_node, say
 
 EVENT = {
@@ -121,6 +123,18 @@ def test_event_needs_consent_for_signals(world: Any) -> None:
     assert (refused["answer"], refused["rules"]) == ("refused", ["r04-no-consent"])
     assert refused["shown"] is False
     assert not node.room.things.has(world.subject(CUSTOMER), "c1")
+
+
+def test_nobody_is_told_what_may_not_be_shown(world: Any, monkeypatch: Any) -> None:
+    """An event that may be kept and not shown waits on disk, and no onlooker hears of it."""
+    node = signals_node(world)
+    shut = Ruling(decision=DecisionId("d"), allowed=False)
+    refused = UseAnswer(name="context", use=Use.AGENT_HINT, ruling=shut)
+    with node.room.live.watch() as told, monkeypatch.context() as cut:
+        cut.setattr(Uses, "through", lambda *_: refused)
+        kept = keep(world, node).json()
+        assert told.empty()
+    assert (kept["answer"], kept["shown"]) == ("kept", False)
 
 
 @pytest.mark.parametrize(
