@@ -14,7 +14,7 @@
     POST /v1/replies, /v1/compensations, /v1/approvals/...   (`client_node.approvals_api`)
     POST /v1/journeys, /v1/moments                           (`client_node.customers_api`)
     POST /v1/signals             context from things         (`client_node.things_api`)
-    POST /v1/campaigns           one wording for a cohort     (`client_node.campaigns_api`)
+    POST /v1/campaigns           one wording for a cohort, which waits for a yes; .../audience
     POST /v1/consents            a person's consent, under their pseudonym
     POST /v1/consents/batch      many people's: all are recorded or none
     POST /v1/invitations         ask by a page: a kiosk's code, as a picture, or a link

@@ -3,7 +3,8 @@
 An item waits until somebody approves or denies it, or its time is over. It is decided by whoever
 looked at it last, so that the time between looking and deciding is known; under two seconds is
 flagged, in the answer and in the log (`policies.approvals`). What a reply says lies sealed under
-the person's own key; the row has ids, times and what a complaint would be given. Who decided is
+the person's own key; the row has ids, times and what a complaint would be given. A campaign is
+about nobody: its row has the company's text and no person. Who decided is
 on record with what they decided; no list or count by person is made of it (promise 4).
 
 Deciding is one change of one row, so two people never both approve.
@@ -12,19 +13,19 @@ Deciding is one change of one row, so two people never both approve.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, SQLModel, col, delete, select, update
+from sqlmodel import col, delete, select, update
 
-from client_node.errors import ApprovalRefused, ApprovalUnknown, VaultError
+from client_node.errors import ApprovalRefused, ApprovalUnknown
 from client_node.redress import Redress
-from client_node.tables import ApprovalRow, CalmPassRow, open_store
+from client_node.store import Store
+from client_node.tables import ApprovalRow, CalmPassRow, CampaignRow
 from policies.clock import Clock
-from policies.vocabulary import SubjectId, Use
+from policies.vocabulary import DecisionId, Digest, SubjectId, Use
 
 MOST_WAITING = 1_000
 
@@ -39,24 +40,46 @@ class ApprovalState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Worded:
+    """A campaign's text, by which decision to count it was chosen, and for which definition."""
+
+    definition: Digest
+    decision: DecisionId
+    wording: str
+    text: str
+
+
+NOBODY = SubjectId("")
+"""Whom a campaign's item is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """One item. `sealed` is a reply's text, `redress` what a complaint would be given."""
+    """One item: a reply (`sealed`), a complaint's `redress`, or a campaign that was `worded`."""
 
     approval: str
     use: Use
     turn: str
     subject: SubjectId
     topic: str
-    redress: Redress | None
-    sealed: bytes = field(repr=False)
+    redress: Redress | None = None
+    worded: Worded | None = None
+    sealed: bytes = field(default=b"", repr=False)
     state: ApprovalState = ApprovalState.WAITING
-    created_at: float
-    expires_at: float
+    created_at: float = 0.0
+    expires_at: float = 0.0
     shown_to: str | None = None
     shown_at: float | None = None
     decided_by: str | None = None
     decided_at: float | None = None
     hasty: bool = False
+
+    @property
+    def called(self) -> str:
+        """What kind of thing waits, in a word."""
+        if self.worded is not None:
+            return "campaign"
+        return "reply" if self.redress is None else self.use.value
 
 
 class Approvals:
@@ -69,10 +92,7 @@ class Approvals:
             VaultError: The file cannot be opened.
         """
         self._clock, self._lasts_s = clock, lasts_s
-        try:
-            self._engine = open_store(path, [ApprovalRow, CalmPassRow])
-        except (SQLAlchemyError, OSError) as error:
-            raise VaultError(f"approvals {path.name}: {type(error).__name__}") from error
+        self._store = Store(path, [ApprovalRow, CampaignRow, CalmPassRow])
 
     def put(self, item: Waiting) -> Waiting:
         """Let an item wait; its own times are set here.
@@ -82,10 +102,8 @@ class Approvals:
             VaultError: The disk refuses.
         """
         now = self._clock()
-        self.expire()
-        if len(self.waiting()) >= MOST_WAITING:
-            raise ApprovalRefused(f"{MOST_WAITING} items wait for approval: decide some first")
-        redress = item.redress
+        self.check_room()
+        redress, worded = item.redress, item.worded
         row = ApprovalRow(
             approval=item.approval,
             use=item.use.value,
@@ -100,19 +118,34 @@ class Approvals:
             created_at=now,
             expires_at=now + self._lasts_s,
         )
-        self._write(row)
-        return _item(row)
+        with self._store.write() as session:
+            session.add(row)
+            if worded is not None:
+                session.flush()
+                session.add(CampaignRow(approval=item.approval, **asdict(worded)))
+        return self.find(item.approval)
+
+    def check_room(self) -> None:
+        """Return if one more may wait.
+
+        Raises:
+            ApprovalRefused: As many wait already as may.
+        """
+        self.expire()
+        if len(self.waiting()) >= MOST_WAITING:
+            raise ApprovalRefused(f"{MOST_WAITING} items wait for approval: decide some first")
 
     def waiting(self) -> list[Waiting]:
         """Return what waits, oldest first."""
         query = (
-            select(ApprovalRow)
+            select(ApprovalRow, CampaignRow)
+            .join(CampaignRow, isouter=True)
             .where(ApprovalRow.state == ApprovalState.WAITING.value)
             .where(col(ApprovalRow.expires_at) > self._clock())
             .order_by(col(ApprovalRow.created_at), col(ApprovalRow.approval))
         )
-        with self._session() as session:
-            return [_item(row) for row in session.exec(query)]
+        with self._store.read() as session:
+            return [_item(*row) for row in session.exec(query)]
 
     def find(self, approval: str) -> Waiting:
         """Return an item, decided or not.
@@ -120,11 +153,12 @@ class Approvals:
         Raises:
             ApprovalUnknown: It never was, or its time is over.
         """
-        with self._session() as session:
+        with self._store.read() as session:
             row = session.get(ApprovalRow, approval)
+            campaign = session.get(CampaignRow, approval)
         if row is None or row.expires_at <= self._clock():
             raise ApprovalUnknown("nothing of that id waits: its time is over, or it never was")
-        return _item(row)
+        return _item(row, campaign)
 
     def show(self, approval: str, to: str) -> Waiting:
         """Note who looks at a waiting item now.
@@ -169,12 +203,13 @@ class Approvals:
 
     def pass_calm(self, by: str) -> None:
         """Note that the test over calm customers passed now (rule 14)."""
-        self._write(CalmPassRow(passed_at=self._clock(), by=by))
+        with self._store.write() as session:
+            session.add(CalmPassRow(passed_at=self._clock(), by=by))
 
     def calm_passed_at(self) -> int | None:
         """Return the second at which the test over calm customers last passed."""
         query = select(CalmPassRow).order_by(col(CalmPassRow.passed_at).desc()).limit(1)
-        with self._session() as session:
+        with self._store.read() as session:
             row = session.exec(query).first()
         return None if row is None else int(row.passed_at)
 
@@ -184,7 +219,7 @@ class Approvals:
 
     def close(self) -> None:
         """Close the file."""
-        self._engine.dispose()
+        self._store.close()
 
     def _change(self, approval: str, values: dict[str, Any], **where: Any) -> None:
         """Change a row that waits and has not been looked at by somebody else meanwhile."""
@@ -200,28 +235,12 @@ class Approvals:
             self.find(approval)
             raise ApprovalRefused("it is decided already, or somebody else looked at it since")
 
-    def _session(self) -> Session:
-        return Session(self._engine, expire_on_commit=False)
-
-    def _write(self, row: SQLModel) -> None:
-        try:
-            with self._session() as session:
-                session.add(row)
-                session.commit()
-        except SQLAlchemyError as error:
-            raise VaultError(f"approvals cannot be written: {type(error).__name__}") from None
-
     def _run(self, query: Any) -> int:
-        try:
-            with self._session() as session:
-                count = session.exec(query).rowcount
-                session.commit()
-        except SQLAlchemyError as error:
-            raise VaultError(f"approvals cannot be written: {type(error).__name__}") from None
-        return int(count)
+        with self._store.write() as session:
+            return int(session.exec(query).rowcount)
 
 
-def _item(row: ApprovalRow) -> Waiting:
+def _item(row: ApprovalRow, campaign: CampaignRow | None = None) -> Waiting:
     redress = None
     if row.reason is not None and row.offer_value is not None and row.baseline_value is not None:
         redress = Redress(
@@ -234,6 +253,7 @@ def _item(row: ApprovalRow) -> Waiting:
         subject=SubjectId(row.subject),
         topic=row.topic,
         redress=redress,
+        worded=None if campaign is None else _worded(campaign),
         sealed=row.sealed,
         state=ApprovalState(row.state),
         created_at=row.created_at,
@@ -246,12 +266,21 @@ def _item(row: ApprovalRow) -> Waiting:
     )
 
 
+def _worded(row: CampaignRow) -> Worded:
+    return Worded(
+        definition=Digest(row.definition),
+        decision=DecisionId(row.decision),
+        wording=row.wording,
+        text=row.text,
+    )
+
+
 def waiting_to_dict(items: Sequence[Waiting]) -> list[dict[str, Any]]:
     """Return items as JSON values, without what they say."""
     return [
         {
             "approval": item.approval,
-            "use": "reply" if item.redress is None else item.use.value,
+            "use": item.called,
             "turn": item.turn,
             "topic": item.topic,
             "state": item.state.value,

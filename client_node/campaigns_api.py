@@ -1,14 +1,18 @@
-"""POST /campaigns: the one wording of a campaign for a cohort that is defined without emotion."""
+"""Campaigns for cohorts that are defined without emotion, worded alike for all of one.
+
+POST /campaigns                    choose the wording from a private count; it waits for a yes
+POST /campaigns/{name}/audience    once approved: the text, and whom it may go to by standing now
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field
 
 from client_node import wire
-from client_node.approvals_api import Name
 from client_node.cohort import MOST_CRITERIA, WORDS, Attribute, Criterion, check_word
 from client_node.errors import CohortRefused
 from client_node.people import People
@@ -44,13 +48,11 @@ class TextsIn(wire.Shape):
     lively: Text
 
 
-class CampaignIn(wire.Shape):
-    """A definition, whom it is applied to, three texts, and the person who approved them."""
+class AudienceIn(wire.Shape):
+    """A definition, and whom it is applied to."""
 
     criteria: Annotated[tuple[CriterionIn, ...], Field(min_length=1, max_length=MOST_CRITERIA)]
     members: Annotated[tuple[MemberIn, ...], Field(min_length=1, max_length=MOST_MEMBERS)]
-    texts: TextsIn
-    approved_by: Name
 
     def campaign(self, people: People) -> Campaign:
         """Return it as the node's own value, people under their pseudonyms.
@@ -76,17 +78,31 @@ class CampaignIn(wire.Shape):
                 )
                 for one in self.members
             ),
-            texts={which: getattr(self.texts, which.value) for which in Wording},
-            approved_by=self.approved_by,
+            texts={},
         )
 
 
+class CampaignIn(AudienceIn):
+    """The same, and the three texts of which one is chosen."""
+
+    texts: TextsIn
+
+    def campaign(self, people: People) -> Campaign:
+        """Return it with its texts; errors as of an audience's."""
+        texts = {which: getattr(self.texts, which.value) for which in Wording}
+        return replace(AudienceIn.campaign(self, people), texts=texts)
+
+
 def campaigns_router(campaigns: Campaigns, people: People) -> APIRouter:
-    """Return the route."""
+    """Return the routes."""
     router = APIRouter()
 
     @router.post("/campaigns")
     def word(said: CampaignIn) -> dict[str, Any]:
         return campaigns.word(said.campaign(people))
+
+    @router.post("/campaigns/{name}/audience")
+    def audience(name: str, said: AudienceIn) -> dict[str, Any]:
+        return campaigns.audience(name, said.campaign(people))
 
     return router

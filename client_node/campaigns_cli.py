@@ -1,4 +1,4 @@
-"""`undertone-node campaigns`: how a campaign is worded for a cohort, asked of the running node."""
+"""`undertone-node campaigns`: a campaign's wording, and its audience once it is approved."""
 
 from __future__ import annotations
 
@@ -14,20 +14,31 @@ from client_node.running_node import ask_node
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Asked = Annotated[Path, typer.Argument(help="JSON: criteria, members, texts, approved_by.")]
+Name = Annotated[str, typer.Argument(help="The campaign's name, as `word` and `list` show it.")]
+Asked = Annotated[Path, typer.Argument(help="JSON: criteria, members, and texts.")]
 
 campaigns_app = typer.Typer(no_args_is_help=True, help="Campaigns, worded for a whole cohort.")
 
 
-@campaigns_app.callback()
-def group() -> None:
-    """Keep `word` a command of its own."""
-
-
 @campaigns_app.command("word")
 def word(asked: Asked, settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FBT002 (typer)
-    """Count the cohort privately, and say which wording all of it gets; costs budget."""
-    found = ask_node("POST", "campaigns", settings, _read(asked))
+    """Count the cohort privately and choose its wording, which waits for a yes; costs budget."""
+    _print(ask_node("POST", "campaigns", settings, _read(asked)), as_json=as_json)
+
+
+@campaigns_app.command("audience")
+def audience(
+    name: Name,
+    asked: Asked,
+    settings: SettingsFile,
+    as_json: AsJson = False,  # noqa: FBT002 (typer)
+) -> None:
+    """Say whom an approved campaign may go to, by what they chose as it stands now."""
+    people = {key: value for key, value in _read(asked).items() if key != "texts"}
+    _print(ask_node("POST", f"campaigns/{name}/audience", settings, people), as_json=as_json)
+
+
+def _print(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit(found, as_json=True)
     else:
@@ -53,12 +64,18 @@ def _lines(found: dict[str, Any]) -> list[str]:
     """Return the answer as the operator reads it."""
     if found["answer"] == "refused":
         return [f"Refused: {reason}" for reason in found["reasons"]]
-    lines = [f"{found['campaign']}: {found['answer']}, because of {found['because']}."]
+    lines = [f"{found['campaign']}: {found['answer']}."]
+    if "because" in found:
+        lines.append(f"Because of {found['because']}.")
     if "counts" in found:
         counts = ", ".join(f"{name} {value}" for name, value in found["counts"].items())
         lines.append(f"Noisy counts: {counts}.")
     if "do" in found:
         lines.append(f"Do: {found['do']}.")
-    if "text" in found:
-        lines += [f"{found['wording']}: {found['text']}", f"For {len(found['audience'])} people."]
+    if "approval" in found:
+        how = f"undertone-node approvals approve {found['approval']}"
+        lines.append(f"The {found['wording']} wording waits for a yes: {how}.")
+    if "audience" in found:
+        lines += [f"{found['wording']}: {found['text']}", f"For {len(found['audience'])} people:"]
+        lines += found["audience"]
     return lines

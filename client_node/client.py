@@ -84,7 +84,7 @@ class WaitingItem(TypedDict):
 
 
 class CampaignReply(TypedDict):
-    """A cohort's one wording (done), a referral (refer), or why nothing is said (abstained)."""
+    """A wording that waits, an audience (done), a referral (refer), or why not (abstained)."""
 
     campaign: str
     answer: str
@@ -183,8 +183,12 @@ class NodeClient:
         return self._post("/v1/journeys", {"customer": customer, "conversation": conversation})
 
     def campaign(self, **asked: Any) -> CampaignReply:
-        """Have a campaign worded for a whole cohort; see `POST /v1/campaigns`."""
+        """Have a campaign worded for a whole cohort; it waits for a yes (`POST /v1/campaigns`)."""
         return cast("CampaignReply", self._post("/v1/campaigns", asked))
+
+    def audience(self, campaign: str, **asked: Any) -> CampaignReply:
+        """Return the text of an approved campaign, and whom it may go to now."""
+        return cast("CampaignReply", self._post(f"/v1/campaigns/{campaign}/audience", asked))
 
     def signal(self, customer: str, conversation: str, **event: Any) -> dict[str, Any]:
         """Keep what a thing told as context; see `POST /v1/signals` for what it may be."""

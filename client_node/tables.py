@@ -1,8 +1,8 @@
 """The rows a node keeps, as SQLModel tables in SQLite files, one for each owner.
 
 `records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`,
-`withdrawals.db`, `webhooks.db`, `replays.db`, `things.db`. No row holds text, names or customer
-ids: people stand under their pseudonym, and everything about them is sealed bytes, or says what
+`withdrawals.db`, `webhooks.db`, `replays.db`, `things.db`. No row holds a customer's words, names
+or ids: people stand under their pseudonym, and everything about them is sealed bytes, or says what
 they withdrew.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
 """
@@ -123,6 +123,18 @@ class ApprovalRow(Row, table=True):
     hasty: bool = False
 
 
+class CampaignRow(Row, table=True):
+    """The company's own text that waits for a yes; `definition` is the digest of its cohort's."""
+
+    __tablename__ = "campaign"
+
+    approval: str = Field(primary_key=True, foreign_key="approval.approval", ondelete="CASCADE")
+    definition: str
+    decision: str
+    wording: str
+    text: str
+
+
 class ReviewRow(Row, table=True):
     """What a person decided on review of one decision of this node's, and what that was about."""
 
@@ -235,5 +247,11 @@ def open_store(path: Path, tables: Sequence[type[SQLModel]]) -> Engine:
 
 
 def _configure(connection: Any, _: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000"):
+    for pragma in (
+        "foreign_keys=ON",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        "busy_timeout=5000",
+    ):
         connection.execute(f"PRAGMA {pragma}")

@@ -188,6 +188,7 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
             cache=doors.cache,
             vault=doors.vault,
             ledger=doors.ledger,
+            approvals=approvals,
             log=doors.log,
             guard=guard,
             clock=doors.clock,

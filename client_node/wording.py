@@ -56,6 +56,7 @@ class Because(StrEnum):
     VULNERABLE = "many are in a situation that may not be exploited: help, and no sale"
     BUDGET = "the privacy budget does not cover it"
     STALE = "standing is too old to ask anybody's data"
+    STOPPED = "the organisation has stopped every use"
     LATE = "the count was not done in its time"
 
 

@@ -1,5 +1,8 @@
 """From a proposal to what is done: proposed, looked at, approved by somebody named, then the gate.
 
+A campaign is about nobody: there is no person for step 4 to ask about, and who is in its audience
+is decided afterwards, by standing (`client_node.uses.segments`).
+
 1. propose    the gate is asked at once, so that what may never be is never put before anybody;
               a compensation that lacks nothing but an approval waits for one
 2. show       who looks, and when
@@ -16,10 +19,10 @@ from typing import Any
 
 from audit.events import Event, EventKind, Value
 from audit.log import EvidenceLog
-from client_node.approvals import Approvals, ApprovalState, Waiting, waiting_to_dict
+from client_node.approvals import Approvals, ApprovalState, Waiting, Worded, waiting_to_dict
 from client_node.errors import ApprovalRefused
 from client_node.redress import RedressTable
-from client_node.turn import UseAnswer
+from client_node.turn import Ruling, UseAnswer
 from client_node.uses.asked import Uses, refusal
 from client_node.uses.compensation import Compensation
 from client_node.uses.desk import UseDesk
@@ -82,9 +85,6 @@ class Proposals:
             subject=self.desk.vault.owner(turn),
             topic=reason,
             redress=redress,
-            sealed=b"",
-            created_at=0.0,
-            expires_at=0.0,
         )
         kept = self.approvals.put(item)
         waits = {"approval": kept.approval, "waits_until": kept.expires_at}
@@ -104,6 +104,8 @@ class Proposals:
         """
         item = self.approvals.show(approval, to)
         value = waiting_to_dict([item])[0]
+        if item.worded is not None:
+            return value | {"wording": item.worded.wording, "text": item.worded.text}
         if item.redress is not None:
             redress = item.redress
             offer = {"value": redress.offer_value, "baseline": redress.baseline_value}
@@ -121,6 +123,8 @@ class Proposals:
             PolicyUnavailable, EvidenceUnavailable, VaultError: Not done, and not asked again.
         """
         item = self._decide(approval, by, ApprovalState.APPROVED)  # 3
+        if item.worded is not None:
+            return self._approved_campaign(item, item.worded)
         use: BuiltUse = self.release if item.redress is None else self.compensation
         try:
             answer = self.uses.through(use, self._asked(item, by))  # 4
@@ -137,6 +141,15 @@ class Proposals:
             self._refuse(item, decision_id=answer.ruling.decision)
         said = {"approved_by": by, "hasty": item.hasty}
         return replace(answer, outcome={**answer.outcome, **said})
+
+    def _approved_campaign(self, item: Waiting, worded: Worded) -> UseAnswer:
+        self._record(item, "approved", decision_id=worded.decision)
+        return UseAnswer(
+            name=item.called,
+            use=item.use,
+            ruling=Ruling(decision=worded.decision, allowed=True),
+            outcome={"approved_by": item.decided_by, "hasty": item.hasty},
+        )
 
     def deny(self, approval: str, by: str) -> None:
         """Drop what waited.

@@ -77,10 +77,7 @@ class Reply:
             turn=asked.turn,
             subject=asked.subject,
             topic=asked.topic,
-            redress=None,
             sealed=sealed,
-            created_at=now,
-            expires_at=now,
         )
         kept = self.approvals.put(item)
         waits = {"approval": approval, "waits_until": kept.expires_at, "drafted_by": by}

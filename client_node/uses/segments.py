@@ -7,11 +7,12 @@
 5. vault    opens the session's readings of those in both permits, and of nobody else
 6. count    with noise; the true counts are gone with the call
 7. choose   from what came out; the same for everybody
-8. answer   at its time, whoever was in it
+8. answer   at its time, whoever was in it; what was chosen waits for a named person's yes (rule 23)
+9. audience once somebody approved it: by standing as it is then, for the same definition
 
 Who gets the campaign is decided by standing alone: an offer needs its own consent, and nobody who
 objected, is vulnerable or is not known to be an adult is in it. No feeling of one person changes
-anything for that person.
+anything for that person, and nobody's name is kept here between 8 and 9.
 """
 
 from __future__ import annotations
@@ -26,9 +27,15 @@ from typing import Any
 from audit.events import Event, EventKind, Value
 from audit.gate import BATCH_SUBJECT, Gate
 from audit.log import EvidenceLog
+from client_node.approvals import NOBODY, Approvals, ApprovalState, Waiting, Worded
 from client_node.budget_ledger import BudgetLedger
 from client_node.cohort import Attribute, Criterion, check_definition
-from client_node.errors import LedgerRolledBack
+from client_node.errors import (
+    ApprovalRefused,
+    ApprovalUnknown,
+    CohortRefused,
+    LedgerRolledBack,
+)
 from client_node.standing_cache import StandingCache
 from client_node.turn import Ruling
 from client_node.uses.asked import refusal
@@ -58,6 +65,7 @@ from policies.terms import NodePolicy
 from policies.vocabulary import (
     Action,
     AgeBand,
+    DecisionId,
     Digest,
     Emotion,
     Modality,
@@ -86,12 +94,24 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """What is asked: a definition, the people it is applied to, three texts, and who approved."""
+    """What is asked: a definition, the people it is applied to, and three texts."""
 
     criteria: tuple[Criterion, ...]
     members: tuple[Member, ...]
     texts: Mapping[Wording, str]
-    approved_by: str
+
+    @property
+    def cohort(self) -> list[Member]:
+        """The members for whom the definition holds."""
+        return [m for m in self.members if all(c.holds(m.attributes) for c in self.criteria)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The noisy counts, and the decision by which they were taken."""
+
+    tally: Tally
+    decision: DecisionId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +124,7 @@ class Campaigns:
     cache: StandingCache
     vault: Vault
     ledger: BudgetLedger
+    approvals: Approvals
     log: EvidenceLog
     guard: MessageGuard
     clock: Clock
@@ -131,39 +152,95 @@ class Campaigns:
         return max(LEAST_NOISE, self.policy.minimum_noise_multiplier)
 
     def word(self, asked: Campaign) -> dict[str, Any]:
-        """Return the campaign's one wording, a referral, or why nothing is said.
+        """Return which wording waits for a yes, a referral, or why nothing is said.
 
         Raises:
             CohortRefused: The definition is none, or names a feeling.
             MessageBlocked: A text manipulates.
+            ApprovalRefused: Too much waits already; nothing was counted.
             PolicyUnavailable, EvidenceUnavailable, VaultError: Nothing is said; from step 4 on
                 the budget is spent all the same.
         """
         check_definition(asked.criteria)  # 1
         texts = {which: self.guard.check(asked.texts[which]).text for which in Wording}
-        cohort = [m for m in asked.members if all(c.holds(m.attributes) for c in asked.criteria)]
+        self.approvals.check_room()
         name, until = RunId(f"campaign-{self.new_id()}"), self._until(len(asked.members))
-        standings = self._standings(cohort)
+        definition = definition_digest(asked.criteria)
         try:
-            found = self._tallied(name, definition_digest(asked.criteria), standings)  # 2 to 6
+            found = self._tallied(name, definition, self._standings(asked.cohort))  # 2 to 6
         except Refused as error:
             return _refused(name, refusal(error.decision))
         if isinstance(found, Because):
             return _said(name, Choice(because=found))
-        chosen = choose(found, floor=self.policy.minimum_people)  # 7
+        chosen = choose(found.tally, floor=self.policy.minimum_people)  # 7
         if not self._settle(until):  # 8
             return _said(name, Choice(because=Because.LATE))
         if chosen.wording is None:
-            return _said(name, chosen, found)
-        self._approved(name, asked.approved_by)
-        now = int(self.clock())
-        offered = [m.customer for m in cohort if may_be_offered(standings.get(m.subject), now=now)]
-        more = {"text": texts[chosen.wording], "audience": offered}
-        return _said(name, chosen, found) | more | {"approved_by": asked.approved_by}
+            return _said(name, chosen, found.tally)
+        worded = Worded(
+            definition=definition,
+            decision=found.decision,
+            wording=chosen.wording.value,
+            text=texts[chosen.wording],
+        )
+        return _said(name, chosen, found.tally) | self._wait(name, worded)
+
+    def audience(self, name: str, asked: Campaign) -> dict[str, Any]:
+        """Return the approved text and whom it may go to, by standing as it is now.
+
+        Raises:
+            ApprovalUnknown: No campaign of that name waits or was approved: its time is over.
+            ApprovalRefused: Nobody said yes to it.
+            CohortRefused: It was approved for another definition.
+        """
+        item = self.approvals.find(name)
+        worded = item.worded
+        if worded is None:
+            raise ApprovalUnknown("no campaign has that name")
+        if item.state is not ApprovalState.APPROVED:
+            raise ApprovalRefused(f"the campaign is {item.state.value}: it needs somebody's yes")
+        if definition_digest(asked.criteria) != worded.definition:
+            raise CohortRefused("the campaign was approved for another definition: ask for that")
+        shut = self._shut()
+        if shut is not None:
+            return _said(RunId(name), Choice(because=shut))
+        standings, now = self._standings(asked.cohort), int(self.clock())
+        return {
+            "campaign": name,
+            "answer": "done",
+            "wording": worded.wording,
+            "text": worded.text,
+            "audience": [
+                m.customer
+                for m in asked.cohort
+                if may_be_offered(standings.get(m.subject), now=now)
+            ],
+            "approved_by": item.decided_by,
+            "hasty": item.hasty,
+        }
+
+    def _wait(self, name: RunId, worded: Worded) -> dict[str, Any]:
+        item = Waiting(
+            approval=name,
+            use=self.described.use,
+            turn="",
+            subject=NOBODY,
+            topic=worded.wording,
+            worded=worded,
+        )
+        kept = self.approvals.put(item)
+        return {"approval": name, "waits_until": kept.expires_at}
+
+    def _shut(self) -> Because | None:
+        """Return why nobody may be written to now, whoever approved it."""
+        if self._stale():
+            return Because.STALE
+        governance = self.cache.governance
+        return Because.STOPPED if governance is None or governance.stopped else None
 
     def _tallied(
         self, name: RunId, definition: Digest, standings: Mapping[SubjectId, Standing]
-    ) -> Tally | Because:
+    ) -> Taken | Because:
         """Return the noisy counts, or why there are none; the reason is about nobody's data."""
         if self._stale():
             return Because.STALE
@@ -196,7 +273,7 @@ class Campaigns:
 
     def _count(
         self, name: RunId, definition: Digest, standings: Mapping[SubjectId, Standing]
-    ) -> Tally:
+    ) -> Taken:
         """Ask the gate, spend, open and count, in this order."""
         counting = self._permit(Action.COUNT, Purpose.AGGREGATE_REPORTING, name, standings)  # 3
         reading = self._permit(Action.INFER, Purpose.SERVICE, name, standings)
@@ -206,7 +283,8 @@ class Campaigns:
             Counted(tone=_tone(turns), vulnerable=bool(standings[subject].vulnerabilities))
             for subject, turns in opened.items()
         ]
-        return tally(people, multiplier=self.multiplier, noise=self.noise)  # 6
+        found = tally(people, multiplier=self.multiplier, noise=self.noise)  # 6
+        return Taken(tally=found, decision=DecisionId(counting.decision_id))
 
     def _permit(
         self,
@@ -253,9 +331,6 @@ class Campaigns:
         self.pause(left if left >= 0 else self.answer_s - math.fmod(-left, self.answer_s))
         return left >= 0
 
-    def _approved(self, name: RunId, by: str) -> None:
-        self._record(EventKind.APPROVAL_STEP, approval=name, use="campaign", step="worded", by=by)
-
     def _record(self, kind: EventKind, **fields: Value) -> None:
         self.log.append(Event(kind=kind, at=self.clock(), fields=fields))
 
@@ -299,7 +374,7 @@ def _refused(name: RunId, ruling: Ruling) -> dict[str, Any]:
 
 def _said(name: RunId, chosen: Choice, found: Tally | None = None) -> dict[str, Any]:
     """Return the answer as JSON values: noisy counts, and no person."""
-    answer = "refer" if chosen.refer else "abstained" if chosen.wording is None else "done"
+    answer = "refer" if chosen.refer else "abstained" if chosen.wording is None else "waits"
     value: dict[str, Any] = {
         "campaign": name,
         "answer": answer,

@@ -12,7 +12,8 @@ from policies.decision import UseRequest
 from policies.errors import PermitInvalid
 from policies.permit import Permit
 from policies.vocabulary import Action, Purpose
-from tests.client_node.conftest import NODE, World
+from tests.client_node.conftest import World
+from tests.client_node.stand_ins import NODE
 
 
 def permit_for(world: World, node: NodeService, customer: str, action: Action) -> Permit:

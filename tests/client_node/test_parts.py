@@ -24,7 +24,8 @@ from policies.errors import PolicyInvalid
 from policies.parts import LARGEST_WIDTH, Part
 from policies.terms import plan_from_dict, plan_to_dict, terms_to_dict
 from policies.vocabulary import Modality
-from tests.client_node.conftest import NODE, World
+from tests.client_node.conftest import World
+from tests.client_node.stand_ins import NODE
 from tests.client_node.test_evaluation import EVALUATION, enrolled
 from tests.promises.town import round_of, says
 

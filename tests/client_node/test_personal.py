@@ -20,7 +20,8 @@ from models.update import weights_bytes
 from policies.decision import UseRequest
 from policies.redacted import RedactedText
 from policies.vocabulary import Action, Digest, Provenance, Purpose
-from tests.client_node.conftest import World, hash_encoder
+from tests.client_node.conftest import World
+from tests.client_node.stand_ins import hash_encoder
 from tests.client_node.test_evaluation import MEASURED
 from tests.promises.town import Held, hold_noise, round_of
 

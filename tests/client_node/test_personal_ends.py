@@ -29,7 +29,8 @@ from models.bags import Bags
 from models.personal import Gain, Personal
 from policies.redacted import RedactedText
 from policies.vocabulary import Purpose
-from tests.client_node.conftest import World, hash_encoder
+from tests.client_node.conftest import World
+from tests.client_node.stand_ins import hash_encoder
 from tests.client_node.test_personal import BOTH, SAID, bundle, pleased
 from tests.client_node.test_personal import branch as whole_branch
 from tests.promises.town import events
