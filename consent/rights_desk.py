@@ -193,6 +193,10 @@ class RightsDesk:
         """Return the requests, oldest first."""
         return self._store.requests(only_open=only_open)
 
+    def closed(self, most: int) -> list[Case]:
+        """Return the requests that were closed last, the newest first."""
+        return self._store.closed(most)
+
     def of(self, subject: SubjectId) -> list[Case]:
         """Return a person's open requests."""
         return self._store.open_of(subject)

@@ -71,6 +71,14 @@ class RightsStore:
             names = [name for name, is_open in session.exec(query) if is_open or not only_open]
         return sorted((self.case(name) for name in names), key=lambda case: case.received_at)
 
+    def closed(self, most: int) -> list[Case]:
+        """Return the requests that were closed last, the newest first."""
+        query = select(RequestStepRow.request).where(RequestStepRow.kind == StepKind.CLOSED.value)
+        with self._ledger.reading() as session:
+            last = query.order_by(col(RequestStepRow.number).desc()).limit(most)
+            names = list(session.exec(last))
+        return [self.case(name) for name in names]
+
     def by_token(self, token_hash: str) -> Case:
         """Return the request that a token follows.
 

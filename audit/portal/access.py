@@ -29,6 +29,7 @@ from audit.portal.session import Sessions, claimed_token
 from audit.portal.settings import PortalSettings
 from audit.portal.tables import AccountRow
 from audit.portal.throttle import Throttle, for_account, for_address, for_device, for_questions
+from audit.portal.views import Views
 from audit.signing import SigningKey
 from audit.staff import Staff, StaffRole
 from audit.wrong_attempts import WrongAttempts
@@ -108,6 +109,7 @@ class Access:
             randomness=randomness,
             settings=settings,
         )
+        self.views = Views(self.ledger, clock=clock, randomness=randomness)
 
     def close(self) -> None:
         """Release the store."""

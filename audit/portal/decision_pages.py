@@ -113,7 +113,7 @@ def _of_person(
     places = desk.log.sealed_for(SubjectId(subject))
     if places:
         access.looked_up(staff)
-    return _listed(request, desk, Search(among=places), by_person=True, of_person=True)
+    return _listed(request, desk, Search(among=places), by_person=True, of_person=subject)
 
 
 def _search(request: Request) -> Search:
@@ -144,7 +144,7 @@ def _listed(
     search: Search,
     *,
     by_person: bool,
-    of_person: bool = False,
+    of_person: str = "",
 ) -> Response:
     zone, limit = zone_of(request), rows_wanted(request)
     mark = _KEY.fullmatch(request.query_params.get("after", ""))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
@@ -27,6 +27,7 @@ from audit.portal.moments import zone_name
 from audit.portal.secrets import keyed, same
 from audit.portal.site import Site
 from audit.portal.staff_api import staff_routes
+from audit.portal.views import is_local
 from audit.staff import SAFE_METHODS
 
 VISIT_COOKIE = "__Host-undertone-visit"
@@ -45,6 +46,8 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 _BARE = Site()
+_PLACES = frozenset({"after", "before", "format", "table"})
+"""Names in an address that say where in a table one is, and not which table."""
 _STATIC = {"portal.css": "text/css", "portal.js": "text/javascript"}
 
 
@@ -62,13 +65,15 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
     from audit.portal.account_pages import account_pages  # noqa: PLC0415 (drawn by this module)
     from audit.portal.pages import sign_in_pages  # noqa: PLC0415 (likewise)
     from audit.portal.token_pages import token_pages  # noqa: PLC0415 (likewise)
+    from audit.portal.view_pages import view_pages  # noqa: PLC0415 (likewise)
 
     site = site or Site()
     app.state.admit, app.state.note, app.state.site = access.admit, access.note, site
-    app.state.templates = _environment(site)
+    app.state.templates, app.state.views = _environment(site), access.views.of
     app.include_router(staff_routes(access))
     app.include_router(sign_in_pages(access))
     app.include_router(account_pages(access))
+    app.include_router(view_pages(access))
     app.include_router(token_pages(access))
     app.add_exception_handler(NotSignedIn, _to_sign_in)
     app.add_middleware(_OwnForms)
@@ -97,6 +102,8 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         "menu": site.menu(staff, request.url.path),
         "elsewhere": site.elsewhere(staff),
         "other_name": site.other_name,
+        "views": [] if staff is None else request.app.state.views(staff.name),
+        "keep_as": "",
         "crumbs": (),
         "zone": zone_name(request),
     } | values
@@ -120,7 +127,16 @@ def show(
     if (wanted := chosen(request, named)) is not None:
         return as_csv(wanted)
     exports = {name: with_query(request, format="csv", table=name) for name in named}
-    return page(request, template, tables=named, exports=exports, **values)
+    kept = _as_view(request)
+    return page(request, template, tables=named, exports=exports, keep_as=kept, **values)
+
+
+def _as_view(request: Request) -> str:
+    """Return this page's address with its filters, from its first row; a form's answer has none."""
+    if request.method not in SAFE_METHODS:
+        return ""
+    filters = {n: v for n, v in request.query_params.items() if v and n not in _PLACES}
+    return f"{request.url.path}?{urlencode(filters)}" if filters else request.url.path
 
 
 def csrf_of(cookies: Mapping[str, str]) -> str:
@@ -151,8 +167,7 @@ def _fields(body: bytes) -> dict[str, str]:
 
 def local_path(path: str) -> str:
     """Return a path of this service to go on to; anything else becomes the front page."""
-    plain = path.isascii() and path.isprintable() and "\\" not in path
-    return path if plain and path.startswith("/") and not path.startswith("//") else "/"
+    return path if is_local(path) else "/"
 
 
 def _to_sign_in(request: Request, error: Exception) -> Response:

@@ -27,6 +27,7 @@ from audit.portal.tables import (
     SessionRow,
     ThrottleRow,
     TokenRow,
+    ViewRow,
 )
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -223,6 +224,26 @@ class StaffLedger:
         if token is not None:
             statement = statement.where(col(TokenRow.token) == token)
         with self.writing() as session:
+            return int(session.exec(statement).rowcount)
+
+    def views(self, name: str) -> list[ViewRow]:
+        """Return the saved views of an account by title."""
+        query = select(ViewRow).where(ViewRow.account == name)
+        with self._session() as session:
+            return list(session.exec(query.order_by(col(ViewRow.title))))
+
+    def keep_view(self, row: ViewRow) -> None:
+        """Add a view in place of its account's view of that title."""
+        own = col(ViewRow.account) == row.account
+        with self.writing() as session:
+            session.exec(delete(ViewRow).where(own, col(ViewRow.title) == row.title))
+            session.add(row)
+
+    def forget_view(self, name: str, view: str) -> int:
+        """Forget a view of an account; return how many there were."""
+        own = col(ViewRow.account) == name
+        with self.writing() as session:
+            statement = delete(ViewRow).where(own, col(ViewRow.view) == view)
             return int(session.exec(statement).rowcount)
 
     def throttle(self, key: str) -> ThrottleRow | None:

@@ -93,4 +93,16 @@ class HandshakeRow(Row, table=True):
     until: float
 
 
+class ViewRow(Row, table=True):
+    """One page of this site with its filters, under its owner's name for it."""
+
+    __tablename__ = "staff_view"
+
+    view: str = Field(primary_key=True)
+    account: str = Field(index=True)
+    title: str
+    address: str
+    made_at: float
+
+
 METADATA = Row.metadata

@@ -23,7 +23,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from audit.portal.frame import form_of, show
-from audit.portal.listing import Cell, Listing, badge, ident, plain, when
+from audit.portal.listing import Cell, Listing, badge, ident, plain, rows_wanted, when
 from audit.portal.moments import zone_of
 from audit.portal.site import OVERSEERS
 from audit.staff import Staff, StaffRole, only
@@ -74,7 +74,7 @@ def people_pages(service: TrustService) -> APIRouter:
     @router.get("")
     def people(request: Request, _: _READERS) -> Response:
         found = service.rights.due()
-        return show(request, "people.html", tables=[_requests(found)])
+        return show(request, "people.html", tables=[_requests(found), _closed(service, request)])
 
     @router.post("")
     async def person(request: Request, staff: _READERS) -> Response:
@@ -181,6 +181,28 @@ def _requests(found: list[dict[str, Any]]) -> Listing:
     )
 
 
+def _closed(service: TrustService, request: Request) -> Listing:
+    """Return what was answered last; an export has more of it than the page."""
+    zone = zone_of(request)
+    states = [service.rights.state(case) for case in service.rights.closed(rows_wanted(request))]
+    return Listing(
+        name="closed",
+        caption="Closed requests, the newest first",
+        columns=("Request", "Right", "Received", "Outcome", "Reason"),
+        rows=[
+            (
+                ident(one["request"], href=f"/people/requests/{one['request']}"),
+                plain(one["right"]),
+                when(one["received_at"], zone),
+                badge(str(one["outcome"]), "ok" if one["outcome"] == "done" else "quiet"),
+                plain(one["reason"] or "-"),
+            )
+            for one in states
+        ],
+        empty="None yet. What was answered or refused stays here, without what was said.",
+    )
+
+
 def _clock(one: Mapping[str, Any]) -> Cell:
     days = one["days_left"]
     if one["outcome"] is not None:
@@ -209,9 +231,11 @@ def _person(request: Request, service: TrustService, staff: Staff, subject: Subj
         subject=subject,
         company=records[0].company,
         facts=_standing(standing, zone),
-        consents=_consents(records, now),
-        acts=_acts(service, subject, records, zone),
-        open=_requests([service.rights.state(case) for case in service.rights.of(subject)]),
+        tables=[
+            _consents(records, now),
+            _requests([service.rights.state(case) for case in service.rights.of(subject)]),
+            _acts(service, subject, records, zone),
+        ],
         may=bool({StaffRole.OFFICER, StaffRole.DPO} & staff.roles),
         rights=[right.value for right in Right],
     )

@@ -278,7 +278,7 @@ def _figures(told: Told, one: EvaluationRecord) -> tuple[Cell, Cell, Cell]:
 
 def _at_nodes(told: Told) -> Listing:
     return Listing(
-        name="nodes",
+        name="at_nodes",
         caption="If one person is a customer at several nodes of this run",
         columns=("Nodes", "ε"),
         rows=[

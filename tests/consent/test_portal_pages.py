@@ -131,6 +131,17 @@ def test_no_pseudonym_is_in_an_address_or_in_the_log(portal: Portal) -> None:
         assert all('method="post"' in form.partition(">")[0] for form in forms), path
 
 
+def test_tables_about_one_person_are_saved_by_a_form(portal: Portal) -> None:
+    """The file has the page's rows; the address by which it came names nobody."""
+    page = portal.post("/people", subject=PERSON).text
+    assert 'action="/people?format=csv&amp;table=acts" class="under"' in page
+    for path in ("/people?format=csv&table=acts", "/decisions?format=csv"):
+        saved = portal.post(path, subject=PERSON)
+        assert saved.headers["content-type"].startswith("text/csv")
+        assert len(saved.text.splitlines()) > 1
+        assert PERSON not in str(saved.url)
+
+
 def test_who_guesses_at_pseudonyms_must_wait(portal: Portal) -> None:
     """After twenty people who are not there even the right one is not told; a hit costs nothing."""
     for _ in range(25):
@@ -159,7 +170,9 @@ def test_a_request_goes_from_page_to_page_to_its_end(portal: Portal) -> None:
     assert portal.post(f"{path}/delivery", way="letter").status_code == 200
     closed = portal.post(f"{path}/closing", outcome="refused", reason="nothing-held")
     assert "Closed: refused" in closed.text
-    assert portal.get("/people").count("/people/requests/") == 0
+    assert portal.get("/people").count("/people/requests/") == 1  # among the closed
+    saved = portal.http.get("/people?format=csv&table=closed").text.splitlines()
+    assert saved[1].split(",")[3:] == ["refused", "nothing-held"]
 
 
 def test_facts_are_on_the_page_of_an_open_review_alone(portal: Portal) -> None:
