@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from audit.errors import PortTaken, ServeFailed
+from audit.long_lived import long_lived
 from audit.pki import server_context
 from policies.clock import Clock
 
@@ -114,7 +115,7 @@ def serve_all(
             sockets.append(_bind(listener))  # noqa: PERF401 (those bound so far are closed below)
         servers = [_server(*pair) for pair in zip(listeners, contexts, strict=True)]
         addresses = [_address(row, bound) for row, bound in zip(listeners, sockets, strict=True)]
-        with _stopping(servers):
+        with _stopping(servers), long_lived() if _in_main_thread() else nullcontext():
             asyncio.run(_run(servers, sockets, lambda: on_ready and on_ready(addresses), stop))
     finally:
         for bound in sockets:
@@ -169,10 +170,15 @@ def _end(servers: Sequence[_Server]) -> None:
         server.should_exit = True
 
 
+def _in_main_thread() -> bool:
+    """Tell whether the process does nothing else while it serves; a thread has neighbours."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextmanager
 def _stopping(servers: Sequence[_Server]) -> Iterator[None]:
     """Let SIGTERM and SIGINT end the servers, in the main thread, and restore the handlers."""
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield
         return
 

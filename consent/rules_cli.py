@@ -15,10 +15,9 @@ from policies.catalogue import CATALOGUE
 from policies.engine import PolicyEngine
 from policies.profile import profile_page
 from policies.remedy import Remedy, remedy, remedy_to_dict, situation_from_dict
+from policies.steps import say_ways
 from policies.vocabulary import RuleId
 from policies.words import Language, Reader, rule_page, rule_pages, say
-
-NO_WAY = "no step makes it so: it would go around a choice, a protection or a stop"
 
 rules_app = typer.Typer(help="The rules.", no_args_is_help=True)
 
@@ -84,5 +83,4 @@ def _in_words(found: Remedy, language: Language) -> dict[str, str]:
         said[rule] = say(rule, Reader.OFFICER, language) if known else reason
     if decision.allowed:
         return said
-    ways = (" and ".join(sorted(step.value for step in way)) for way in found.ways)
-    return said | {"allowed if": ", or ".join(ways) or NO_WAY}
+    return said | {"allowed if": say_ways(found.ways, language)}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from policies.decision import Decides, Decision, UseRequest, request_from_dict
@@ -22,6 +21,7 @@ from policies.standing import (
     governance_from_dict,
     standing_from_dict,
 )
+from policies.steps import Step
 from policies.vocabulary import Setting
 
 YEAR_S = 365 * 86_400
@@ -35,24 +35,6 @@ class Situation:
     standing: Standing | None
     governance: Governance
     now: int
-
-
-class Step(StrEnum):
-    """What somebody could do; each value is said to the officer as it stands."""
-
-    CONSENT = "the person agrees, by a clear act, to this purpose and kind of data"
-    INFORM = "the person is shown the notice before anything is read"
-    HEAR = "the node hears from the trust service again"
-    ASSESS = "the officer approves an impact assessment for this purpose"
-    CITE_DPIA = "the request names the assessment of the safety reason"
-    IDLE = "the conversation moves to idle or reserved capacity only"
-    READ_AGAIN = "a fresh turn is read, and the reading is certain"
-    RAISE = "the offer is worth at least what the emotion-blind rules would give"
-    TEST_CALM = "the test over calm customers is run, and passes"
-    DUE_ANYWAY = "the emotion-blind rules make this offer themselves"
-    APPROVE = "a named person approves it"
-    PROTECT = "what leaves is protected, within its plan"
-    STAY = "nothing leaves the node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from pathlib import Path
 from audit.gate import Gate
 from audit.keystore import EVIDENCE, Keystore
 from audit.log import EvidenceLog
+from audit.long_lived import long_lived
 from audit.signing import SigningKey, seal
 from client_node.standing_cache import KIND, StandingCache
 from deploy.report import Row, at_least, at_most, rows_to_json
@@ -111,6 +112,7 @@ def _gate(name: str, *, sealed: bool = False) -> list[Row]:
         cache.apply(_page(trust, clock, EVERYBODY))
         gate = Gate(engine=PolicyEngine.load(), log=log, clock=clock, batch_key=bytes(32))
         closing.enter_context(_fed(cache, trust, clock))
+        closing.enter_context(long_lived())  # as every service is while it serves
         times, whole_s = _call_all(gate, cache)
         durable = log.size
     if durable < len(times):

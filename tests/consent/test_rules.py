@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from consent.rules_cli import NO_WAY
 from policies.decision import request_to_dict
 from policies.engine import PolicyEngine
-from policies.remedy import Step
 from policies.standing import governance_to_dict, standing_to_dict
+from policies.steps import WORDS, Step
 from policies.vocabulary import NodeId, Purpose, SubjectId
 from policies.words import Language, Reader, rule_pages, say
 from tests.policies.cases import GOVERNANCE, INFER, NOW, STANDING
@@ -91,9 +90,10 @@ def test_what_if_speaks_to_the_officer(capsys: pytest.CaptureFixture[str], tmp_p
         "governance": governance_to_dict(GOVERNANCE),
         "now": NOW,
     }
+    german = WORDS[Language.GERMAN]
     for standing, way in (
-        (replace(STANDING, grants=()), Step.CONSENT.value),
-        (replace(STANDING, withdrawn=frozenset({Purpose.SERVICE})), NO_WAY),
+        (replace(STANDING, grants=()), german["consent"]),
+        (replace(STANDING, withdrawn=frozenset({Purpose.SERVICE})), german["no_way"]),
         (STANDING, None),
     ):
         file.write_text(json.dumps(value | {"standing": standing_to_dict(standing)}), "utf-8")

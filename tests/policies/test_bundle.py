@@ -97,6 +97,32 @@ def test_bundle_that_permits_is_refused_with_the_prohibition(scope: str, named: 
     assert named in str(caught.value)
 
 
+SMUGGLED = {
+    "what a prohibition asks, the other way": """permit (principal, action, resource)
+        unless { resource is Person && resource.withdrawn.contains(principal.purpose) };""",
+    "a slot": "permit (principal == ?principal, action, resource == ?resource);",
+    "a slot in a prohibition": "forbid (principal == ?principal, action, resource);",
+    "the hierarchy of actions": 'permit (principal, action in [Action::"use"], resource);',
+    "an equality": "permit (principal, action, resource) when { principal == principal };",
+    "a set": "permit (principal, action, resource) when { [1, 2].containsAny([2]) };",
+    "a presence": "permit (principal, action, resource) when { context has approved_by };",
+    "a wildcard": 'permit (principal, action, resource) when { principal.purpose like "*" };',
+    "an annotation": '@effect("forbid") permit (principal, action, resource);',
+    "a comment": "// forbid (principal, action, resource);\npermit (principal, action, resource);",
+    "a name twice": """forbid (principal, action, resource) when { context.cancelling };
+        @id("x-acme-a") permit (principal, action, resource);""",
+    "signs that turn the line": "/*\u202e*/permit (principal, action, resource);",
+}
+
+
+@pytest.mark.promise(1)
+@pytest.mark.parametrize("trick", SMUGGLED)
+def test_no_trick_of_the_language_smuggles_a_permission_in(trick: str) -> None:
+    """Whatever a permission is dressed as, the bundle that holds it is refused at load."""
+    with pytest.raises(PolicyInvalid, match=r"never permit|template|do not parse"):
+        admit(BOOK, _ruled(f'@id("x-acme-a")\n{SMUGGLED[trick]}'))
+
+
 def test_permission_hidden_among_prohibitions_is_found() -> None:
     """One permission in a long bundle, whatever its condition, is enough to refuse it all."""
     hidden = '@id("x-acme-open")\npermit (principal, action, resource) when { 1 == 2 };'

@@ -194,6 +194,11 @@ def test_view_without_tags_is_what_is_read() -> None:
     ("text", "pattern"),
     [
         ("Before you cancel, you have to call us between ten and eleven.", Pattern.OBSTRUCTION),
+        ("To cancel, it is not possible online or in the app: call us.", Pattern.OBSTRUCTION),
+        ("You can cancel, but not online or in the app: call us.", Pattern.OBSTRUCTION),
+        ("You can't cancel online or in the app. To cancel, call us.", Pattern.OBSTRUCTION),
+        ("To cancel your online account, call us.", Pattern.OBSTRUCTION),
+        ("To change or cancel, call us; orders are placed online.", Pattern.OBSTRUCTION),
         ("Um zu kündigen, rufen Sie bitte werktags an.", Pattern.OBSTRUCTION),
         ("Pour résilier, vous devez appeler notre service.", Pattern.OBSTRUCTION),
         ("We have already added the protection plan to your basket.", Pattern.SNEAKING),
@@ -217,6 +222,10 @@ def test_lexicon_names_the_pattern_in_three_languages(text: str, pattern: Patter
 @pytest.mark.parametrize(
     "text",
     [
+        "You can cancel online, or call us if you prefer.",
+        "You can cancel by phone or online.",
+        "You may end the contract under My account or by calling us.",
+        "To cancel, call us or use the form in your account.",
         "Sie können jederzeit online kündigen; anrufen müssen Sie dafür nicht.",
         "Vous pouvez résilier à tout moment depuis votre compte.",
         "Ich habe den Artikel wie gewünscht in den Warenkorb gelegt.",

@@ -9,8 +9,9 @@ import pytest
 
 from policies.decision import request_to_dict
 from policies.engine import PolicyEngine
-from policies.remedy import _CHANGES, Remedy, Situation, Step, remedy
+from policies.remedy import _CHANGES, Remedy, Situation, remedy
 from policies.standing import standing_to_dict
+from policies.steps import Step
 from policies.vocabulary import AgeBand, Channel, Emotion, Purpose, Setting, Use, Vulnerability
 from tests.policies import cases
 from tests.policies.cases import COMPENSATION, HANDOVER, INFER, NOW, TRAIN, released, so, use
