@@ -144,6 +144,11 @@ def receive(turn: Turn) -> Turn:
         raise TurnUndecodable("the text is not valid Unicode: send UTF-8") from None
     if size > MAX_TEXT_BYTES:
         raise TurnTooLong(f"the text has {size} bytes, at most {MAX_TEXT_BYTES}: split the turn")
+    if (written := len(unicodedata.normalize("NFKC", turn.text))) > MAX_TEXT_BYTES:
+        raise TurnTooLong(
+            f"the text has {written} characters when its ligatures are written out, "
+            f"at most {MAX_TEXT_BYTES}: split the turn"
+        )
     if not turn.text.strip():
         raise TurnEmpty("the text is empty: send what the customer said")
     if found := _NO_TEXT.search(turn.text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,6 +137,19 @@ def test_time_grows_with_the_length_and_no_faster(
         return min(costs)
 
     assert cost(FULL) < 9 * cost(FULL // 4)
+
+
+@pytest.mark.parametrize("part", ["a@b.co ", "<a "])
+def test_memory_for_the_longest_text_is_bounded(redactor: Redactor, part: str) -> None:
+    """At most 24 MiB, redaction and all."""
+    text = (part * FULL).encode()[:FULL].decode(errors="ignore")
+    tracemalloc.start()
+    try:
+        redactor.redact(text)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 * 2**20
 
 
 @pytest.mark.parametrize("name", sorted(SETS))
