@@ -22,27 +22,6 @@ from deploy.portal import make_history
 from deploy.portal_history import History
 from tests.browser import chromium
 
-axe_playwright = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="the dev extra brings axe"
-)
-AREAS = (
-    "/today",
-    "/decisions",
-    "/evidence",
-    "/people",
-    "/rulebook",
-    "/rulebook/question",
-    "/documents",
-    "/documents/dpia",
-    "/incidents",
-    "/settings",
-    "/budget",
-    "/rules",
-    "/account",
-)
-SERIOUS = {"serious", "critical"}
-MOST_BYTES = 150 * 1024
-
 
 @dataclass(slots=True, kw_only=True)
 class Place:
@@ -137,22 +116,6 @@ def test_a_dpo_brings_an_erasure_on_its_way(place: Place) -> None:
         .first.is_visible()
     )
     assert page.get_by_role("button", name="Close as done").count() == 0
-
-
-@pytest.mark.parametrize("look", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_no_page_has_a_serious_barrier(place: Place, look: str) -> None:
-    """Axe finds nothing serious on any page; no page is large, and none complains of its policy."""
-    page, complaints = place.page("olga", color_scheme=look), list[str]()
-    page.on("console", lambda said: complaints.extend([said.text] * (said.type == "error")))
-    for path in AREAS:
-        answer = page.goto(place.url + path)
-        assert answer.status == 200, path
-        assert len(answer.body()) < MOST_BYTES
-        found = axe_playwright.Axe().run(page).response["violations"]
-        wrong = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in SERIOUS]
-        assert wrong == [], path
-        _keep(page, f"{look}-{path.strip('/').replace('/', '-')}")
-    assert complaints == []
 
 
 def test_the_portal_works_without_script_and_by_keyboard(place: Place) -> None:
