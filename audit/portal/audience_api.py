@@ -45,6 +45,7 @@ Table = Mapping[tuple[str, str], Row]
 FRAME: Table = {
     ("GET", "/portal.css"): Row(audience=Audience.ANYONE),
     ("GET", "/portal.js"): Row(audience=Audience.ANYONE),
+    ("GET", "/tour.js"): Row(audience=Audience.ANYONE),
     ("GET", "/sign-in"): Row(audience=Audience.ANYONE),
     ("GET", "/sign-in/provider"): Row(audience=Audience.ANYONE),
     ("GET", "/sign-in/provider/return"): Row(audience=Audience.ANYONE),

@@ -48,7 +48,7 @@ _HEADERS = {
 _BARE = Site()
 _PLACES = frozenset({"after", "before", "format", "table"})
 """Names in an address that say where in a table one is, and not which table."""
-_STATIC = {"portal.css": "text/css", "portal.js": "text/javascript"}
+_STATIC = {"portal.css": "text/css", "portal.js": "text/javascript", "tour.js": "text/javascript"}
 
 
 def _environment(site: Site) -> Environment:

@@ -9,12 +9,14 @@ from fastapi import FastAPI
 from audit.portal.decision_pages import Considered, decision_pages
 from audit.portal.evidence_pages import evidence_pages
 from audit.portal.site import COORDINATOR_AREAS, TRUST_AREAS, Site
+from audit.portal.tour_page import tour_page
 from consent.pages.bundle_page import bundle_page
 from consent.pages.incidents import incident_pages
 from consent.pages.papers import document_pages
 from consent.pages.people import people_pages
 from consent.pages.rulebook import rulebook_pages
 from consent.pages.today import today_pages
+from consent.pages.tour import TOUR
 from consent.pages.workplace import settings_pages
 from consent.rights import Right
 from consent.service import TrustService
@@ -47,6 +49,7 @@ def add_pages(app: FastAPI, service: TrustService) -> None:
         document_pages(service),
         incident_pages(service),
         settings_pages(service),
+        tour_page(TOUR),
     ):
         app.include_router(made)
 

@@ -10,9 +10,11 @@ from audit.portal.decision_pages import Considered, decision_pages
 from audit.portal.evidence_pages import evidence_pages
 from audit.portal.frame import page
 from audit.portal.site import COORDINATOR_AREAS, EVERYBODY, TRUST_AREAS, Area, Site
+from audit.portal.tour_page import tour_page
 from audit.staff import only
 from coordinator.pages.federation import federation_pages, stop_page
 from coordinator.pages.releases import model_pages
+from coordinator.pages.tour import TOUR
 from coordinator.service import CoordinatorService
 
 _OWN_LOG = (
@@ -46,6 +48,8 @@ def coordinator_pages(service: CoordinatorService) -> APIRouter:
     desk = service.evidence
     router.include_router(decision_pages(desk, roles=EVERYBODY, considered=lambda _: _CONSIDERED))
     router.include_router(evidence_pages(desk, roles=EVERYBODY))
+
+    router.include_router(tour_page(TOUR))
 
     @router.get("/insight", dependencies=seen_by_all)
     def insight(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -114,3 +115,18 @@ def test_the_coordinators_log_is_witnessed_and_its_cards_are_at_the_trust_servic
     assert sites.history.service.key.verify_key.name in note
     sites.sign_in("sam")
     assert "release-3" in sites.trust_site.get("/documents/technical").text
+
+
+@pytest.mark.parametrize("name", list(PEOPLE))
+def test_every_step_of_the_tour_is_open_to_whom_it_is_for(sites: Sites, name: str) -> None:
+    """Each role has one at each site, without script; each link has what its step speaks of."""
+    sites.sign_in(name)
+    for browser in (sites.trust_site, sites.centre_site):
+        page = browser.get("/tour").text
+        steps = re.findall(r'<a href="([^"]+)" data-tour="[^"]+" data-target="([^"]+)"', page)
+        assert steps
+        for href, target in steps:
+            shown = browser.get(href.replace("&amp;", "&"))
+            assert shown.status_code == 200, href
+            if target.startswith("#"):
+                assert f'id="{target[1:]}"' in shown.text, (href, target)
