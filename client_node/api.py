@@ -29,6 +29,7 @@
     GET  /v1/trace/{decision}    staff: what a decision rests on (`audit.trace_api`)
     POST /v1/own/...             a person's own questions (`client_node.own_data_api`)
     POST /v1/panel/sessions, PUT /v1/queues/{name}, /panel   (`client_node.panel.panel_api`)
+    POST /v1/queues/{name}/calls   calls that are over, in totals  (`client_node.calls_api`)
     GET  /v1/webhooks            what waits or is dead; .../{delivery}/retry, /drop
     POST /v1/proofs              was this person in that round?
 
@@ -54,6 +55,7 @@ from client_node import wire
 from client_node.approvals_api import approvals_router, proposals_router
 from client_node.asyncapi import document
 from client_node.budget_words import remaining, to_dict
+from client_node.calls_api import calls_router
 from client_node.campaigns_api import campaigns_router
 from client_node.customers_api import customers_router
 from client_node.errors import (
@@ -66,6 +68,8 @@ from client_node.errors import (
     Overloaded,
     PersonTwice,
     RecalibrationRefused,
+    RecordRefused,
+    ScenarioInvalid,
     TelephoneEventInvalid,
     TelephoneEventReplayed,
     TooManyWatchers,
@@ -113,6 +117,8 @@ STATUSES: dict[type[UndertoneError], int] = {
     TelephoneEventReplayed: 409,
     TooManyWatchers: 429,
     Overloaded: 429,
+    RecordRefused: 409,
+    ScenarioInvalid: 422,
     RecalibrationRefused: 409,
     ApprovalUnknown: 404,
     ApprovalRefused: 409,
@@ -173,6 +179,7 @@ def _router(service: NodeService) -> APIRouter:
     router.include_router(proposals_router(service.room.proposals))
     router.include_router(approvals_router(service.room.proposals))
     router.include_router(opening_router(service))
+    router.include_router(calls_router(service.room))
     router.include_router(webhooks_router(service.webhooks))
     room = service.room
     router.include_router(things_router(room.things, service.people))

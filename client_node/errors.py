@@ -182,6 +182,10 @@ class ReleaseRejected(NodeError):  # noqa: N818
     """Reject a release that is not signed, not logged, not whole or older than the one here."""
 
 
+class RecordRefused(NodeError):  # noqa: N818
+    """Too little was recorded of a queue to be told."""
+
+
 class ScenarioInvalid(NodeError):  # noqa: N818
     """Reject a scenario of the queue that cannot be played."""
 

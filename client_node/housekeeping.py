@@ -44,6 +44,7 @@ class Housekeeping:
         now = self.clock()
         self.room.approvals.expire()
         self.room.things.store.expire(now=now)
+        self.room.calls.expire()
         self.conversations.expire(now=now)
         self.vault.expire(Purpose.SERVICE, before=now - SESSION_S)
         self.witnesses.meet_when_due()

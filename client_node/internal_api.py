@@ -28,6 +28,7 @@ from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_h
 from audit.key_api import key_router
 from audit.rotation import KeyDesk
 from client_node.approvals_api import approvals_router
+from client_node.calls_api import days_router
 from client_node.campaigns_api import campaigns_router
 from client_node.errors import (
     ApprovalRefused,
@@ -35,6 +36,7 @@ from client_node.errors import (
     CohortRefused,
     LocalHeadRefused,
     NodeError,
+    RecordRefused,
     ReleaseRejected,
     RoundRefusal,
     RoundRefused,
@@ -55,6 +57,7 @@ STATUSES: dict[type[UndertoneError], int] = {
     ApprovalRefused: 409,
     TurnUnknown: 404,
     CohortRefused: 422,
+    RecordRefused: 409,
     MessageBlocked: 409,
     NodeError: 503,
     AuditError: 409,
@@ -74,6 +77,7 @@ def create_internal_app(service: NodeService) -> FastAPI:
     app.include_router(webhooks_router(service.webhooks), prefix="/internal")
     campaigns = campaigns_router(service.room.campaigns, service.people)
     app.include_router(campaigns, prefix="/internal")
+    app.include_router(days_router(service.room), prefix="/internal")
 
     @app.post("/internal/enrolment")
     async def enrolment(request: Request) -> Response:

@@ -34,6 +34,12 @@ class Load:
         self._lock = threading.Lock()
         self._under_way = 0
 
+    @property
+    def crowded(self) -> bool:
+        """Whether optional work is left out now."""
+        with self._lock:
+            return self._under_way > self._crowded
+
     @contextmanager
     def admit(self) -> Iterator[bool]:
         """Count one turn while it is answered; yield whether it is crowded.

@@ -58,6 +58,13 @@ class Queues:
             if len(self._views) > MOST:
                 self._views.popitem(last=False)
 
+    def agents(self, name: str) -> int:
+        """Return how many take a queue's calls, as it was last told; 0 where it was not lately."""
+        for view in self.views():
+            if view.name == name:
+                return view.idle + view.reserved + view.busy
+        return 0
+
     def views(self) -> list[QueueView]:
         """Return what was told in the last ten minutes, by name."""
         since = self._clock() - LASTS_S

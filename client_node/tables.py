@@ -1,9 +1,9 @@
 """The rows a node keeps, as SQLModel tables in SQLite files, one for each owner.
 
 `records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`,
-`withdrawals.db`, `webhooks.db`, `replays.db`, `things.db`. No row holds a customer's words, names
-or ids: people stand under their pseudonym, and everything about them is sealed bytes, or says what
-they withdrew.
+`withdrawals.db`, `webhooks.db`, `replays.db`, `things.db`, `calls.db`. No row holds a customer's
+words, names or ids: people stand under their pseudonym, and everything about them is sealed bytes,
+or says what they withdrew.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
 """
 
@@ -217,6 +217,20 @@ class ThingRow(Row, table=True):
     at: int = Field(index=True)
     came_at: float
     sealed: bytes
+
+
+class CallHourRow(Row, table=True):
+    """Finished calls of one queue in one hour (Unix seconds over 3600), in totals."""
+
+    __tablename__ = "call_hour"
+
+    queue: str = Field(primary_key=True)
+    hour: int = Field(primary_key=True, index=True)
+    calls: int = 0
+    waited_s: float = 0.0
+    abandoned: int = 0
+    handled: int = 0
+    handled_s: float = 0.0
 
 
 class CalmPassRow(Row, table=True):

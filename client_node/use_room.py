@@ -23,6 +23,7 @@ from audit.signing import VerifyKey
 from client_node.approvals import Approvals
 from client_node.articles import Articles
 from client_node.budget_ledger import BudgetLedger
+from client_node.call_record import CallRecord
 from client_node.connections import ConnectionPolicy
 from client_node.errors import StartRefused
 from client_node.hints import ApprovedHints, shipped_hints, signed_hints
@@ -56,6 +57,7 @@ from client_node.uses.segments import Campaigns
 from client_node.uses.thing_desk import ThingDesk
 from client_node.uses.use import Described
 from client_node.vault import Vault
+from client_node.whatif_asked import WhatIf
 from client_node.wire import use_to_dict
 from models.encoder import Encoder
 from models.message_guard import MessageGuard
@@ -103,6 +105,8 @@ class UseRoom:
     replays: Replays
     live: Live
     queues: Queues
+    calls: CallRecord
+    whatif: WhatIf
     panels: PanelSessions
     leaving: threading.Event
 
@@ -172,6 +176,9 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
     )
     replays = ReplayStore(settings.folder / "replays.db", doors.keystore)
     opened.callback(replays.close)
+    calls = CallRecord(settings.folder / "calls.db", clock=doors.clock)
+    opened.callback(calls.close)
+    load = Load(crowded=settings.crowded_turns, most=settings.most_turns)
     customers = CustomerDesk(desk=desk, uses=uses, journey=Journey(), hold_back=HoldBack())
     return UseRoom(
         uses=uses,
@@ -195,10 +202,12 @@ def open_uses(settings: NodeSettings, doors: Doors, opened: ExitStack) -> UseRoo
             new_id=doors.new_id,
             answer_s=settings.campaign_s,
         ),
-        load=Load(crowded=settings.crowded_turns, most=settings.most_turns),
+        load=load,
         replays=Replays(clock=doors.clock, store=replays, secret=doors.replay_key),
         live=live,
         queues=Queues(clock=doors.clock),
+        calls=calls,
+        whatif=WhatIf(calls, load),
         panels=PanelSessions(clock=doors.clock),
         leaving=threading.Event(),
     )

@@ -63,12 +63,12 @@ class _ScenarioIn(_Shape):
     handling: Handling = Handling.LOGNORMAL
     replications: Annotated[int, Field(ge=10, le=1_000)] = 30
     seed: Annotated[int, Field(ge=0)] = 0
-    hour: Annotated[tuple[_HourIn, ...], Field(min_length=1, max_length=744)]
+    hour: Annotated[tuple[_HourIn, ...], Field(max_length=744)] = ()
     plan: Annotated[tuple[_PlanIn, ...], Field(min_length=2, max_length=8)]
 
 
-def load_scenario(path: Path) -> Scenario:
-    """Read a scenario.
+def load_scenario(path: Path, recorded: tuple[Hour, ...] | None = None) -> Scenario:
+    """Read a scenario; its hours are the file's, or `recorded` ones.
 
     Raises:
         ScenarioInvalid: It cannot be read, a field is missing, unknown or out of range, two plans
@@ -86,7 +86,10 @@ def load_scenario(path: Path) -> Scenario:
         raise ScenarioInvalid(f"scenario {path.name}: no TOML ({type(error).__name__})") from error
     if len({one.name for one in value.plan}) < len(value.plan):
         raise ScenarioInvalid(f"scenario {path.name}: each plan has a name of its own")
-    starts = sum(h.calls for h in value.hour) * len(value.plan) * value.replications
+    if bool(value.hour) is (recorded is not None):
+        raise ScenarioInvalid(f"scenario {path.name}: either hours in the file, or recorded ones")
+    hours = recorded or tuple(Hour(calls=h.calls, handling_s=h.handling_s) for h in value.hour)
+    starts = sum(h.calls for h in hours) * len(value.plan) * value.replications
     if starts > MOST_STARTS:
         raise ScenarioInvalid(
             f"scenario {path.name}: {starts:.0f} calls to play, at most {MOST_STARTS}: "
@@ -94,7 +97,7 @@ def load_scenario(path: Path) -> Scenario:
         )
     return Scenario(
         name=value.name,
-        hours=tuple(Hour(calls=h.calls, handling_s=h.handling_s) for h in value.hour),
+        hours=hours,
         plans=tuple(one.plan() for one in value.plan),
         cue_share=value.cue_share,
         cue_margin=value.cue_margin,

@@ -5,6 +5,7 @@
     GET  /panel, /panel/queues         the pages: a frame without data, for anybody
     GET  /panel/api/stream             turns, what things tell, drafts and alerts as they come
     GET  /panel/api/queues             queues in totals; no figure about an agent
+    POST /panel/api/whatif             what a change would bring, played on recorded calls
     POST /panel/api/corrections        this is wrong
          /panel/api/approvals/...      what waits for a yes, decided by whose session it is
 
@@ -21,6 +22,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import Response, StreamingResponse
+from pydantic import Field
 
 from client_node import wire
 from client_node.alerts import Alert
@@ -31,6 +33,7 @@ from client_node.panel.sessions import PanelSessions
 from client_node.queues import view_to_dict
 from client_node.service import NodeService
 from client_node.uses.frustration import alert_to_dict
+from client_node.whatif_asked import Asked
 
 PAGES = {
     "/panel": ("panel.html", "text/html; charset=utf-8"),
@@ -39,6 +42,25 @@ PAGES = {
     "/panel/queues.js": ("queues.js", "text/javascript; charset=utf-8"),
     "/panel/panel.css": ("panel.css", "text/css; charset=utf-8"),
 }
+
+
+Agents = Annotated[int, Field(ge=0, le=500)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class WhatIfIn(wire.Shape):
+    """Today's floor, and another; shares as the supervisor knows them."""
+
+    queue: wire.Id
+    ordinary: Annotated[int, Field(ge=1, le=500)]
+    then_ordinary: Annotated[int, Field(ge=1, le=500)]
+    then_reserved: Agents = 0
+    cue_share: Share = 0.0
+    cue_margin: Share = 0.0
+
+    def asked(self) -> Asked:
+        """Return it as the node's own value."""
+        return Asked(**self.model_dump())
 
 
 def panel_headers(frames: tuple[str, ...]) -> dict[str, str]:
@@ -137,6 +159,10 @@ def _add_views(router: APIRouter, service: NodeService) -> None:
             "alerts": len(service.pipeline.conversations.alerts.opened()),
             "approvals": len(service.room.approvals.waiting()),
         }
+
+    @router.post("/whatif")
+    def whatif(said: WhatIfIn) -> dict[str, Any]:
+        return service.room.whatif.ask(said.asked())
 
     @router.get("/stream")
     async def stream() -> StreamingResponse:

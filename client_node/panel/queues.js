@@ -15,13 +15,21 @@ function cell(text, name) {
   return made;
 }
 
+async function ask(path, body) {
+  const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY) || ""}` };
+  if (body) headers["Content-Type"] = "application/json";
+  const options = { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) };
+  const answer = await fetch(`/panel/api/${path}`, options);
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.detail);
+  return found;
+}
+
 async function look() {
   const state = document.getElementById("state");
   try {
-    const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY) || ""}` };
-    const answer = await fetch("/panel/api/queues", { headers });
-    const found = await answer.json();
-    if (!answer.ok) throw new Error(found.detail);
+    const found = await ask("queues");
+    choices(found.queues.map((queue) => queue.queue));
     document.getElementById("alerts").textContent = String(found.alerts);
     document.getElementById("approvals").textContent = String(found.approvals);
     const rows = found.queues.map((queue) => {
@@ -40,5 +48,36 @@ async function look() {
   }
 }
 
+function choices(names) {
+  const choice = document.querySelector("#whatif select");
+  const known = Array.from(choice.options, (option) => option.value);
+  for (const name of names) if (!known.includes(name)) choice.append(new Option(name, name));
+}
+
+async function play(event) {
+  event.preventDefault();
+  const state = document.getElementById("whatif-state");
+  const form = new FormData(event.target);
+  const asked = { queue: form.get("queue") };
+  for (const name of ["ordinary", "then_ordinary", "then_reserved"]) asked[name] = Number(form.get(name));
+  for (const name of ["cue_share", "cue_margin"]) asked[name] = Number(form.get(name)) / 100;
+  state.textContent = "Playing";
+  try {
+    const found = await ask("whatif", asked);
+    const drawn = new DOMParser().parseFromString(found.picture, "image/svg+xml").documentElement;
+    document.getElementById("picture").replaceChildren(document.importNode(drawn, true));
+    const lines = found.lines.map((line) => {
+      const row = document.createElement("li");
+      row.textContent = line;
+      return row;
+    });
+    document.getElementById("whatif-lines").replaceChildren(...lines);
+    state.textContent = `Played on ${found.days} recorded days`;
+  } catch (error) {
+    state.textContent = error.message;
+  }
+}
+
+document.getElementById("whatif").addEventListener("submit", play);
 look();
 setInterval(look, 1000);

@@ -56,6 +56,7 @@ STORES = frozenset(
         "client_node.webhook_outbox",
         "client_node.store",
         "client_node.thing_store",
+        "client_node.call_record",
         "client_node.replay_store",
         "consent.register_store",
         "consent.register_tables",

@@ -236,5 +236,15 @@ def test_supervisor_sees_queues_and_nobody(world: World, page: Any) -> None:
         page.locator("#queues tr").wait_for()
         row = page.locator("#queues tr").inner_text().split()
         text = page.locator("body").inner_text()
+        for call in range(60):
+            over = {"arrived_at": int(world.now) - call, "waited_s": 20, "handled_s": 240}
+            client.http.post("/v1/queues/returns/calls", json=over).raise_for_status()
+        page.get_by_role("button", name="Play").click()
+        page.locator("#picture svg").wait_for()
+        words = page.locator("#picture desc").text_content()
+        lines = page.locator("#whatif-lines").inner_text()
+    assert words.startswith("today: ")
+    assert "what if: mean wait, s" not in lines  # a line a measure, under its plan
+    assert "mean wait, s: " in lines
     assert row == ["returns", "1", "60", "s", "1", "1", "1"]
     assert not any(agent["agent"] in text for agent in agents)

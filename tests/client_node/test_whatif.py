@@ -25,8 +25,8 @@ from client_node.whatif import (
     interval,
     what_if,
 )
-from client_node.whatif_cli import drawn, lines
 from client_node.whatif_scenario import load_scenario
+from client_node.whatif_words import drawn, lines
 
 BLIND = Plan(name="today", policy=Policy.BLIND, ordinary=5)
 RESERVED = Plan(name="one reserved", policy=Policy.ROUTED, ordinary=5, reserved=1)
