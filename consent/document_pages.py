@@ -8,7 +8,11 @@ from typing import Any
 
 from consent.documents import Kind
 
-CONTEXT = {"dpv": "https://w3id.org/dpv#", "dct": "http://purl.org/dc/terms/"}
+CONTEXT = {
+    "dpv": "https://w3id.org/dpv#",
+    "dct": "http://purl.org/dc/terms/",
+    "undertone": "urn:undertone:documents#",
+}
 
 
 def as_markdown(kind: Kind, stamp: Mapping[str, Any]) -> str:
@@ -50,7 +54,7 @@ def as_json_ld(kind: Kind, stamp: Mapping[str, Any]) -> dict[str, Any]:
         "@context": CONTEXT,
         "@id": f"urn:sha256:{stamp['digest']}",
         "dct:title": kind.title,
-        "dct:approver": [row["by"] for row in stamp["approval"]["approvals"] if row["holds"]],
+        "undertone:approver": [row["by"] for row in stamp["approval"]["approvals"] if row["holds"]],
     }
     return identity | typed | {"dct:hasPart": stamp["document"]}
 

@@ -55,7 +55,7 @@ DOCUMENTS: Mapping[Name, Kind] = MappingProxyType(
     {
         Name.ROPA: Kind(
             title="Record of processing activities (GDPR 30)",
-            term="dpv:RegisterOfProcessingActivities",
+            term="dpv:ROPA",
             build=ropa,
             gaps=ropa_gaps,
             seats=(_EITHER,),

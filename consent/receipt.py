@@ -1,10 +1,11 @@
 """The receipt that a person takes away, shaped by ISO/IEC TS 27560:2023 in JSON-LD.
 
-Terms are those of the W3C Data Privacy Vocabulary, after its guide for 27560, profile
-`dpv-27560:receipt-eu-gdpr`. A receipt names the pseudonym, never the person, and carries no
-secret: the manage token and the log's proof lie beside it. Its shape is `receipt_schema_v2.json`;
-receipts of the first shape, which said nothing of channel and proof, verify as before. Who read
-a notice out is not in it: that is another person's data.
+Terms are those of the W3C Data Privacy Vocabulary 2.3, after its guide for 27560, profile
+`dpv-27560:receipt-eu-gdpr`; what it has no word for is `undertone:`. A receipt names the pseudonym,
+never the person, and carries no secret: the manage token and the log's proof lie beside it. Its
+shape is `receipt_schema_v3.json`; receipts of earlier shapes, the first without channel and proof,
+the second with five words that DPV does not have, verify as before. Who read a notice out is not
+in it: that is another person's data.
 
 The log's entry holds the SHA-256 of the receipt's canonical bytes. The salt, which the service
 does not keep, makes that digest say nothing to anybody but whoever has the receipt.
@@ -38,7 +39,7 @@ from policies.law import LAW
 from policies.vocabulary import Modality, Purpose
 
 SCHEMA_VERSION = "dpv-27560:receipt-eu-gdpr"
-SCHEMA = "undertone-receipt/2"
+SCHEMA = "undertone-receipt/3"
 CONTEXT = {
     "ai": "https://w3id.org/dpv/ai#",
     "dct": "http://purl.org/dc/terms/",
@@ -157,7 +158,7 @@ def _particulars(record: Record, notice: Notice | None, withdraw_at: str) -> dic
         case Restricted(restricted=restricted):
             return {"undertone:restricted": restricted}
         case Erased():
-            return {"dpv:hasRightExercised": "eu-gdpr:A17"}
+            return {"undertone:rightExercised": "eu-gdpr:A17"}
 
 
 def _more(act: Act) -> dict[str, Any]:
@@ -181,11 +182,15 @@ def _grant_particulars(
             "dpv:hasDataSource": [f"undertone:{m}" for m in sorted(granted.modalities)],
             "dpv:hasJurisdiction": granted.jurisdiction,
             "dpv:hasRecipient": [record.company],
-            "dpv:hasDataTransfer": [],
+            "undertone:transfers": [],
             "dpv:hasDuration": {"dct:valid": until, "undertone:days": granted.valid_days},
             "dpv:hasIndicationMethod": granted.act,
             "dpv:hasLegalBasis": strictest(granted.purposes).term,
-            "dpv:isProvidedBy": {"undertone:withdraw": withdraw_at, "undertone:steps": 1},
+            "dpv:hasConsentControl": {
+                "@type": "dpv:WithdrawConsent",
+                "undertone:withdraw": withdraw_at,
+                "undertone:steps": 1,
+            },
             "dpv:hasNotice": _notice_particulars(granted, notice),
         }
         | (_of_recording() if granted.purposes == {Purpose.RECORDING} else _of_analysis(granted))
@@ -198,7 +203,7 @@ def _of_recording() -> dict[str, Any]:
     return {
         "dpv:hasPersonalData": ["pd:VoiceCommunicationRecording"],
         "dpv:hasProcessing": ["dpv:Record", "dpv:Store"],
-        "dpv:hasTechnology": [],
+        "dpv:isImplementedUsingTechnology": [],
         "undertone:retention": {"undertone:copies": "undertone:keptByController"},
     }
 
@@ -213,7 +218,7 @@ def _of_analysis(granted: Granted) -> dict[str, Any]:
     return {
         "dpv:hasPersonalData": ["pd:Emotion"],
         "dpv:hasProcessing": ["dpv:Infer", "dpv:Store", "dpv:Use"],
-        "dpv:hasTechnology": emotion_recognition if biometric else [],
+        "dpv:isImplementedUsingTechnology": emotion_recognition if biometric else [],
         "undertone:retention": {
             "undertone:copies": "undertone:untilConsentEnds",
             "undertone:readingsHours": LAW.clocks.emotion_session_hours,
@@ -256,7 +261,7 @@ def _notice_particulars(granted: Granted, notice: Notice | None) -> dict[str, An
     return seen | {
         "@type": "dpv:ConsentNotice",
         "dct:hasVersion": granted.notice_version,
-        "dpv:hasDigest": {} if notice is None else notice.text_digests(),
+        "undertone:digest": {} if notice is None else notice.text_digests(),
         "undertone:shownFirst": granted.informed,
     }
 

@@ -31,7 +31,7 @@ def decided(
 
 def test_channel_grants_by_its_own_act_and_its_receipt_holds_offline(world: World) -> None:
     """A captured yes opens the gate; the receipt says how it was caught, and verifies offline."""
-    schema = json.loads((files("consent") / "receipt_schema_v2.json").read_text())
+    schema = json.loads((files("consent") / "receipt_schema_v3.json").read_text())
     for number, channel in enumerate(Channel):
         who, proof = f"alice-{channel}", f"{number}" * 64
         given = world.grant(who, **captured(world, channel, evidence=proof)).json()
@@ -113,7 +113,7 @@ def test_recording_and_analysing_are_two_consents(world: World) -> None:
     assert recording["dpv:hasProcessing"] == ["dpv:Record", "dpv:Store"]
     assert recording["dpv:hasLegalBasis"] == "eu-gdpr:A6-1-a"
     assert analysing["dpv:hasLegalBasis"] == "eu-gdpr:A9-2-a"
-    schema = json.loads((files("consent") / "receipt_schema_v2.json").read_text())
+    schema = json.loads((files("consent") / "receipt_schema_v3.json").read_text())
     fits = jsonschema.Draft202012Validator(schema)
     fits.validate(recording)
     assert not fits.is_valid(recording | {"dpv:hasPurpose": ["undertone:service"]})

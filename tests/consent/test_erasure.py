@@ -25,7 +25,7 @@ def test_erasure_leaves_pseudonym_and_flag_only(world: Any) -> None:
     world.grant("alice", vulnerabilities=["debt"])
     answer = erase(world, token)
     assert answer.status_code == 201
-    assert answer.json()["receipt"]["dpv:hasRightExercised"] == "eu-gdpr:A17"
+    assert answer.json()["receipt"]["undertone:rightExercised"] == "eu-gdpr:A17"
     standing = world.standing("alice")
     assert standing["erased"]
     assert standing["grants"] == []

@@ -36,8 +36,8 @@ def test_receipt_has_the_core_fields_of_27560(world: Any) -> None:
     assert receipt["dpv:hasPersonalData"] == ["pd:Emotion"]
     assert receipt["dpv:hasLegalBasis"] == "eu-gdpr:A9-2-a"
     assert receipt["dpv:hasPurpose"] == ["undertone:service", "undertone:training"]
-    assert set(receipt["dpv:hasNotice"]["dpv:hasDigest"]) == {"en"}
-    assert receipt["dpv:isProvidedBy"]["undertone:steps"] == 1
+    assert set(receipt["dpv:hasNotice"]["undertone:digest"]) == {"en"}
+    assert receipt["dpv:hasConsentControl"]["undertone:steps"] == 1
     assert given["manage_token"] not in str(receipt)
 
 
@@ -45,8 +45,8 @@ def test_receipt_says_biometric_emotion_recognition_for_voice(world: Any) -> Non
     """Voice is emotion recognition within the AI Act, text alone is not."""
     text = world.grant("alice").json()["receipt"]
     voice = world.grant("bob", modalities=["text", "voice"]).json()["receipt"]
-    assert text["dpv:hasTechnology"] == []
-    assert "ai:BiometricEmotionRecognition" in voice["dpv:hasTechnology"]
+    assert text["dpv:isImplementedUsingTechnology"] == []
+    assert "ai:BiometricEmotionRecognition" in voice["dpv:isImplementedUsingTechnology"]
 
 
 def test_manage_token_is_kept_as_its_hash_only(world: Any) -> None:

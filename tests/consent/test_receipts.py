@@ -87,7 +87,7 @@ def named(make_world: Any) -> Any:
 
 def test_receipt_of_every_act_fits_the_schema_and_verifies(named: Any) -> None:
     """Whatever a person does, the receipt has the published shape and holds offline."""
-    schema = json.loads((files("consent") / "receipt_schema_v2.json").read_text())
+    schema = json.loads((files("consent") / "receipt_schema_v3.json").read_text())
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     taken = everything_that_gives_a_receipt(named)
@@ -101,7 +101,7 @@ def test_receipt_of_every_act_fits_the_schema_and_verifies(named: Any) -> None:
 
 def test_schema_refuses_a_receipt_that_lacks_what_27560_asks_for(named: Any) -> None:
     """Without notice, status, purpose, duration or controller a grant's receipt does not fit."""
-    schema = json.loads((files("consent") / "receipt_schema_v2.json").read_text())
+    schema = json.loads((files("consent") / "receipt_schema_v3.json").read_text())
     validator = jsonschema.Draft202012Validator(schema)
     receipt = named.grant("alice").json()["receipt"]
     assert validator.is_valid(receipt)
