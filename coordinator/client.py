@@ -86,14 +86,15 @@ class CoordinatorClient:
 
     def log_keys(self, path: str, body: bytes | None = None) -> Any:
         """Read or change the keys that sign the log (`audit.key_api`): JSON, or else text."""
-        content = {"content-type": "application/json"}
-        answer = self._http.request(
-            "GET" if body is None else "POST", path, content=body, headers=content
-        )
-        if answer.is_error:
-            raise ServiceUnavailable(f"refused ({answer.status_code}): {answer.text}")
-        is_json = answer.headers["content-type"].startswith("application/json")
-        return answer.json() if is_json else answer.text
+        method, content = "GET" if body is None else "POST", {"content-type": "application/json"}
+        try:
+            answer = self._http.request(method, path, content=body, headers=content)
+            if answer.is_error:
+                raise ServiceUnavailable(f"refused ({answer.status_code}): {_detail(answer)}")
+            is_json = answer.headers.get("content-type", "").startswith("application/json")
+            return answer.json() if is_json else answer.text
+        except (httpx.HTTPError, ValueError) as error:
+            raise _silent(method, path, error) from error
 
     def plan(self, draft: Mapping[str, Any]) -> dict[str, Any]:
         """Check a plan and return its digest, cost by three accountants, and k-node table."""
@@ -185,9 +186,7 @@ class CoordinatorClient:
             answer = self._http.request(method, path, **options)
             value: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise ServiceUnavailable(
-                f"the coordinator did not answer {method} {path}: {type(error).__name__}"
-            ) from error
+            raise _silent(method, path, error) from error
         if answer.is_error:
             said = [value.get("detail", ""), *value.get("reasons", ())]
             raise ServiceUnavailable(f"{value.get('title', 'refused')}: {': '.join(said)}")
@@ -199,3 +198,18 @@ def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
         return True if ca is None else ssl.create_default_context(cafile=str(ca))
     except (OSError, ssl.SSLError) as error:
         raise ServiceUnavailable(f"{ca} is not a readable certificate") from error
+
+
+def _silent(method: str, path: str, error: Exception) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"the coordinator did not answer {method} {path} ({type(error).__name__}): is it running "
+        "there, and is its certificate's authority the one that is named?"
+    )
+
+
+def _detail(answer: httpx.Response) -> str:
+    """Return the one line of a problem document; nothing of anything else."""
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "no reason was given"
