@@ -55,7 +55,7 @@ from audit.http import (
     install_error_handlers,
 )
 from audit.key_api import key_router
-from audit.portal.budget_page import budget_pages
+from audit.portal.budget_page import Section, budget_pages
 from audit.portal.frame import install_frame
 from audit.portal.rules_page import rules_page
 from audit.retention_api import retention_router
@@ -144,7 +144,7 @@ def create_app(service: TrustService) -> FastAPI:
     lifted = service.finish_held_erasures
     app.include_router(retention_router(service.retention, service.holds, lifted=lifted))
     app.include_router(bundle_router(service, _signed_by_node))
-    app.include_router(budget_pages(lambda: budget_sections(service.acknowledgements.budgets())))
+    app.include_router(budget_pages(lambda: _budgets(service)))
     add_pages(app, service)
     add_open_api(app)
     return app
@@ -158,6 +158,11 @@ async def _signed_by_node(service: TrustService, request: Request) -> tuple[Node
         request.headers, method=request.method, path=path, body=body, address=address_of(request)
     )
     return node, body
+
+
+def _budgets(service: TrustService) -> list[Section]:
+    heard = service.acknowledgements.budgets()
+    return budget_sections(heard, coordinator=service.settings.coordinator)
 
 
 def _add_public(app: FastAPI, service: TrustService) -> None:

@@ -9,6 +9,12 @@ from consent.tables import NodeRow
 from policies.budget import BudgetState
 
 
-def budget_sections(heard: Iterable[tuple[NodeRow, BudgetState | None]]) -> list[Section]:
-    """Return a section for each node."""
-    return [Section(name=row.node, of=row.company, state=state) for row, state in heard]
+def budget_sections(
+    heard: Iterable[tuple[NodeRow, BudgetState | None]], *, coordinator: str | None
+) -> list[Section]:
+    """Return a section for each node; the coordinator, which is enrolled too, has nobody's."""
+    return [
+        Section(name=row.node, of=row.company, state=state)
+        for row, state in heard
+        if row.node != coordinator
+    ]

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from fastapi import APIRouter, Request, Response
 
 from consent.code_picture import code_svg
+from consent.errors import Conflict, NotFound
 from consent.privacy_centre.frame import language_of
 from consent.service import TrustService
 from policies.words import Language
@@ -51,7 +52,7 @@ def code_router(service: TrustService) -> APIRouter:
 
     @router.get("/consent/{token}/code.svg")
     def code(request: Request, token: str, language: str = "") -> Response:
-        service.answers.question(token)
+        _check_open(service, token)
         chosen = language_of(request, language)
         base = service.settings.public_url or str(request.base_url)
         title, description = WORDS[chosen]
@@ -61,3 +62,15 @@ def code_router(service: TrustService) -> APIRouter:
         return Response(drawn, media_type="image/svg+xml", headers=headers)
 
     return router
+
+
+def _check_open(service: TrustService, token: str) -> None:
+    """Return if the token's page may still be answered; what it is otherwise is not told.
+
+    Raises:
+        NotFound: Nobody's token, or one that was answered or is over.
+    """
+    try:
+        service.answers.question(token)
+    except (Conflict, NotFound) as error:
+        raise NotFound("this link has no picture: it is nobody's, or it is over") from error

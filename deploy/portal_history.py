@@ -261,6 +261,7 @@ class History:
                 epsilon_limit=8.0,
                 epsilon_at_nodes=spent * 1.4,
                 by_purpose={Purpose.TRAINING: spent},
+                more_like_the_last=int((8.0 - spent) // 1.5),
             )
             said = AcknowledgementIn(sequence=0, budget=budget)
             self.service.acknowledgements.receive(self._nodes[name], said)

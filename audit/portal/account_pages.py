@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -13,6 +12,7 @@ from audit.errors import PasswordRefused, SignInRefused, TooManyAttempts
 from audit.http import address_of
 from audit.portal.access import SESSION_COOKIE, Access, Attempt
 from audit.portal.frame import form_of, page, refused
+from audit.portal.moments import moment, zone_of
 from audit.staff import Staff, StaffRole, only
 
 _ANY = Annotated[Staff, Depends(only(*StaffRole))]
@@ -64,11 +64,8 @@ def _change(access: Access, attempt: Attempt, new: str) -> None:
 
 def _sessions(request: Request, access: Access, staff: Staff) -> list[dict[str, Any]]:
     here = request.cookies.get(SESSION_COOKIE, "")
+    zone = zone_of(request)
     return [
-        session | {"since": _when(session["since"]), "seen": _when(session["seen"])}
+        session | {name: moment(session[name], zone) for name in ("since", "seen")}
         for session in access.sessions.of(staff.name, here=here)
     ]
-
-
-def _when(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

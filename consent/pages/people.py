@@ -170,7 +170,7 @@ def _requests(found: list[dict[str, Any]]) -> Listing:
             (
                 ident(one["request"], href=f"/people/requests/{one['request']}"),
                 plain(one["right"]),
-                plain(one["due"]),
+                Cell(text=one["due"], full=one["due"], tone="time"),
                 _clock(one),
                 plain("; ".join(one["missing"]) or "nothing"),
             )

@@ -146,7 +146,11 @@ def test_the_picture_is_the_code_of_the_page(make_town: Any) -> None:
     wanted = segno.make_qr(address, error="q", boost_error=False).matrix_iter(border=QUIET_ZONE)
     assert modules(drawn.text) == [list(row) for row in wanted]
     assert set(WORDS) == set(Language)
-    assert town.trust.send("GET", f"/consent/{'x' * 43}/code.svg").status_code == 404
+    nobody = town.trust.send("GET", f"/consent/{'x' * 43}/code.svg")
+    town.trust.clock.now += 366 * 86_400
+    over = town.trust.send("GET", asked["code"])
+    assert nobody.status_code == over.status_code == 404
+    assert nobody.json()["detail"] == over.json()["detail"]
 
 
 # --- a digit on the telephone -----------------------------------------------------------------
