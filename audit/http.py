@@ -7,6 +7,7 @@ message may quote the person.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import secrets
@@ -48,6 +49,9 @@ from policies.errors import NotBuilt, PolicyUnavailable, Refused, UndertoneError
 DEFAULT_BODY_BYTES = 64 * 1024
 """Largest request body where no path says otherwise."""
 
+DEFAULT_BODY_S = 60.0
+"""Longest that a body may take to arrive: 64 KiB in it is what the slowest modem did."""
+
 STATUSES: Mapping[type[UndertoneError], int] = {
     NotBuilt: 501,
     SignatureInvalid: 401,
@@ -73,7 +77,7 @@ STATUSES: Mapping[type[UndertoneError], int] = {
 }
 """Statuses that hold unless a service maps the error itself."""
 
-_BAD_INPUT = frozenset({400, 409, 413, 422})
+_BAD_INPUT = frozenset({400, 408, 409, 413, 422})
 """Statuses of bad input, which is recorded; not who may not ask, or what is not there."""
 
 _REMEDIES = {
@@ -136,7 +140,10 @@ def address_of(connection: HTTPConnection) -> str:
 
 
 class BodyLimit:
-    """ASGI middleware that refuses larger bodies with 413, by length or while they arrive."""
+    """ASGI middleware that refuses larger bodies with 413, by length or while they arrive.
+
+    One that is not whole in time is 408, so that nobody holds a place by sending drop by drop.
+    """
 
     def __init__(
         self,
@@ -144,6 +151,7 @@ class BodyLimit:
         *,
         limit_bytes: int = DEFAULT_BODY_BYTES,
         by_prefix: Mapping[str, int] | None = None,
+        limit_s: float = DEFAULT_BODY_S,
     ) -> None:
         """Wrap an app.
 
@@ -151,9 +159,10 @@ class BodyLimit:
             app: The app.
             limit_bytes: Largest body.
             by_prefix: Other limits for paths that begin so; the longest prefix counts.
+            limit_s: How long a body may take to arrive.
         """
         self._app = app
-        self._limit_bytes = limit_bytes
+        self._limit_bytes, self._limit_s = limit_bytes, limit_s
         longest_first = sorted((by_prefix or {}).items(), key=lambda row: -len(row[0]))
         self._by_prefix = tuple(longest_first)
 
@@ -163,7 +172,14 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self._limit(scope["path"])
-        body = None if _declared_bytes(scope) > limit else await _read(receive, limit)
+        try:
+            async with asyncio.timeout(self._limit_s):
+                body = None if _declared_bytes(scope) > limit else await _read(receive, limit)
+        except TimeoutError:
+            detail = f"the body was not whole after {self._limit_s:g} s: send it again, at once"
+            _mark(scope, "content-too-slow", "body")
+            await problem(408, "Content too slow", detail)(scope, receive, send)
+            return
         if body is None:
             detail = f"this path takes at most {limit} bytes"
             _mark(scope, "content-too-large", "body")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
+from starlette.types import Message
 
 from audit.errors import EvidenceUnavailable, KeyDestroyed, SignatureInvalid
 from audit.http import BodyLimit, install_error_handlers
@@ -151,6 +153,27 @@ async def test_http_body_limit_holds_by_length_and_while_it_arrives(
     assert (await client.post("/big/turns", json=body)).json() == {"length": 300}
     small = await client.post("/turns", json={"text": "x", "count": 1})
     assert small.json() == {"length": 1}
+
+
+@pytest.mark.anyio
+async def test_http_body_that_never_ends_is_not_waited_for() -> None:
+    """Who sends drop by drop gets 408 and holds no place; the app hears of nothing."""
+    said: list[Message] = []
+    drops = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Message:
+        return drops.pop() if drops else await asyncio.Future()
+
+    async def app(*_: object) -> None:
+        raise AssertionError("half a body was passed on")
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "path": "/turns", "headers": []}
+    await BodyLimit(app, limit_s=0.01)(scope, receive, send)
+    assert said[0]["status"] == 408
+    assert b"send it again" in said[1]["body"]
 
 
 @pytest.mark.anyio

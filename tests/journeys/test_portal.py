@@ -6,7 +6,6 @@ Screenshots go to `UNDERTONE_ARTEFACTS` where it names a folder.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from typing import Any
 import pytest
 
 from audit.portal.access import SESSION_COOKIE
-from audit.serve import Listener, serve_all
 from consent.api import create_app
 from deploy.portal import make_history
 from deploy.portal_history import History
-from tests.browser import chromium
+from tests.browser import chromium, served
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,29 +48,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     history = make_history(folder, end=time.time(), people=12, uses=40, other_url=None)
     history.play()
     history.clock.follow = time.time
-    listener = Listener(
-        app=create_app(history.service),
-        certificate=folder / "pki" / "portal.crt",
-        private_key=folder / "pki" / "portal.key",
-    )
-    stop, ready, found = threading.Event(), threading.Event(), list[str]()
-
-    def started(addresses: list[str]) -> None:
-        found.extend(addresses)
-        ready.set()
-
-    server = threading.Thread(
-        target=lambda: serve_all([listener], on_ready=started, stop=stop), daemon=True
-    )
-    server.start()
-    assert ready.wait(20)
-    port = found[0].rsplit(":", 1)[1].strip("/")
     try:
-        with chromium() as opened:
-            yield Place(history=history, url=f"https://localhost:{port}", browser=opened)
+        with (
+            served(create_app(history.service), pki=folder / "pki") as url,
+            chromium() as opened,
+        ):
+            yield Place(history=history, url=url, browser=opened)
     finally:
-        stop.set()
-        server.join()
         history.service.close()
 
 
