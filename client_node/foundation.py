@@ -22,6 +22,7 @@ from audit.signing import SigningKey
 from client_node.budget_ledger import BudgetLedger
 from client_node.conversations import Conversations
 from client_node.feed_holds import FeedHolds
+from client_node.owed import Owed
 from client_node.round_answers import RoundAnswers
 from client_node.settings import NodeSettings, parse_key
 from client_node.standing_cache import StandingCache
@@ -59,6 +60,7 @@ class Foundation:
     ledger: BudgetLedger
     answers: RoundAnswers
     withdrawals: Withdrawals
+    owed: Owed
 
 
 def open_foundation(
@@ -103,6 +105,7 @@ def open_foundation(
             opened, BudgetLedger(folder / "budget.db", limits=limits_of(policy), clock=clock)
         ),
         answers=closing(opened, RoundAnswers(folder / "rounds.db")),
+        owed=closing(opened, Owed(folder / "owed.db")),
         withdrawals=closing(
             opened,
             Withdrawals(

@@ -290,6 +290,7 @@ def _keeper(
         vault=found.vault,
         conversations=found.conversations,
         recalibration=judgement.recalibration,
+        owed=found.owed,
         log=found.log,
         clock=found.clock,
         poll_s=checked.settings.poll_s,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from audit.errors import AuditError
@@ -23,6 +22,7 @@ from audit.hold import Hold
 from audit.log import EvidenceLog
 from client_node.conversations import Conversations
 from client_node.errors import TrustUnavailable
+from client_node.owed import Owed
 from client_node.recalibration import Recalibration
 from client_node.standing_cache import Feed, StandingCache
 from client_node.trust_client import TrustClient
@@ -33,15 +33,6 @@ from policies.rollout import Assignment
 from policies.vocabulary import Digest, Purpose, SubjectId
 
 LONGEST_PAUSE_S = 30.0
-
-
-@dataclass(slots=True)
-class Owed:
-    """What the trust service has not been told yet."""
-
-    keys_destroyed: int = 0
-    erased: set[SubjectId] = field(default_factory=set)
-    challenge: tuple[int, ...] = ()
 
 
 class GivenHere(Protocol):
@@ -71,6 +62,7 @@ class StandingKeeper:
         vault: Vault,
         conversations: Conversations,
         recalibration: Recalibration,
+        owed: Owed,
         log: EvidenceLog,
         clock: Clock,
         poll_s: float,
@@ -87,6 +79,7 @@ class StandingKeeper:
             vault: Whose keys are destroyed.
             conversations: Whose courses are dropped.
             recalibration: Whose temperature is dropped.
+            owed: Keeps what the trust service has not been told yet.
             log: Gets the events.
             clock: Unix seconds.
             poll_s: Longest wait at the service for news; half of it is rested between polls.
@@ -103,7 +96,7 @@ class StandingKeeper:
         self.withdrawing: GivenHere | None = None
         self.budget: Callable[[], Mapping[str, Any] | None] = lambda: None
         self._adopt, self._hear_holds, self._learned = adopt, hear_holds, learned
-        self._owed = Owed()
+        self._owed = owed
         self._destroyed = 0
         self._applying = threading.Lock()
         self._stop = threading.Event()
@@ -141,7 +134,6 @@ class StandingKeeper:
                     envelope_digest=feed.digest,
                     approvals=list(feed.approvals),
                 )  # 4
-            self._owed.challenge = feed.challenge
             if not feed.more and self.withdrawing is not None:
                 self.withdrawing.heard(told)
             self._acknowledge(feed)  # 5
@@ -243,7 +235,7 @@ class StandingKeeper:
             self._destroy_for(subjects if purpose is None else subjects - erased, purpose, feed)
         for subject in erased:
             self._log.forget(subject)
-        self._owed.erased |= erased
+        self._owed.add(erased=erased)
 
     def _destroy_for(self, subjects: set[SubjectId], purpose: Purpose | None, feed: Feed) -> None:
         if purpose in {None, Purpose.SERVICE}:
@@ -252,7 +244,7 @@ class StandingKeeper:
             self._recalibration.withdraw()
         count = self._vault.destroy(subjects, purpose, now=self._clock()) if subjects else 0
         if count:
-            self._owed.keys_destroyed += count
+            self._owed.add(keys_destroyed=count)
             self._destroyed += count
             self._record(
                 EventKind.KEYS_DESTROYED,
@@ -263,18 +255,18 @@ class StandingKeeper:
             )
 
     def _acknowledge(self, feed: Feed) -> None:
-        owed = self._owed
+        owing = self._owed.now()
         self._client.acknowledge(
             {
                 "sequence": feed.sequence,
                 "checkpoint": self._log.checkpoint(),
-                "keys_destroyed": owed.keys_destroyed,
-                "erased": sorted(owed.erased),
-                "answers": [a for a in map(self._answer, owed.challenge) if a is not None],
+                "keys_destroyed": owing.keys_destroyed,
+                "erased": sorted(owing.erased),
+                "answers": [a for a in map(self._answer, feed.challenge) if a is not None],
                 "budget": self.budget(),
             }
         )
-        self._owed = Owed()
+        self._owed.said(owing)
 
     def _answer(self, index: int) -> Mapping[str, Any] | None:
         """Open one decision of ours for the trust service; None where it is none, or erased."""

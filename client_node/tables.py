@@ -1,7 +1,8 @@
 """The rows a node keeps, as SQLModel tables in SQLite files, one for each owner.
 
 `records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`,
-`withdrawals.db`, `webhooks.db`, `replays.db`, `things.db`, `calls.db`. No row holds a customer's
+`withdrawals.db`, `webhooks.db`, `replays.db`, `things.db`, `calls.db`,
+`owed.db`. No row holds a customer's
 words, names or ids: people stand under their pseudonym, and everything about them is sealed bytes,
 or says what they withdrew.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
@@ -217,6 +218,17 @@ class ThingRow(Row, table=True):
     at: int = Field(index=True)
     came_at: float
     sealed: bytes
+
+
+class OwedRow(Row, table=True):
+    """One thing that the trust service is to be told of: so many keys, or one person's erasure."""
+
+    __tablename__ = "owed"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    number: int | None = Field(default=None, primary_key=True)
+    keys_destroyed: int = 0
+    erased: str | None = None
 
 
 class CallHourRow(Row, table=True):

@@ -57,6 +57,7 @@ STORES = frozenset(
         "client_node.store",
         "client_node.thing_store",
         "client_node.call_record",
+        "client_node.owed",
         "client_node.replay_store",
         "consent.register_store",
         "consent.register_tables",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from audit.events import EventKind
 from audit.verify import verify_log
+from client_node.errors import TrustUnavailable
 from policies.vocabulary import Purpose
 from tests.client_node.test_alerts import CUSTOMER, HELP, angry_node, say
 
@@ -64,3 +67,31 @@ def test_node_started_without_the_line_stays_closed(world: Any) -> None:
     world.trust.put(world.standing(CUSTOMER, *HELP))
     again.keeper.poll()
     assert say(world, again)["answer"] != "refused"
+
+
+def test_erasure_that_could_not_be_acknowledged_is_after_a_restart(
+    world: Any, monkeypatch: Any
+) -> None:
+    """What was destroyed while the answer found no way back is told once the node is up again."""
+    node = angry_node(world, *HELP)
+    say(world, node)
+    node.keeper.poll()
+    before = len(world.trust.acknowledged)
+    world.trust.withdraw(world.standing(CUSTOMER, erased=True), None)
+
+    def no_answer(*_: Any) -> None:
+        raise TrustUnavailable("the line broke")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(type(node.client), "acknowledge", no_answer)
+        with pytest.raises(TrustUnavailable):
+            node.keeper.poll()
+    assert len(world.trust.acknowledged) == before
+    node.close()
+    again = world.open()
+    told = world.trust.acknowledged[before]
+    assert told["erased"] == [world.subject(CUSTOMER)]
+    assert told["keys_destroyed"] > 0
+    again.keeper.poll()
+    later = world.trust.acknowledged[-1]
+    assert (later["erased"], later["keys_destroyed"]) == ([], 0)
