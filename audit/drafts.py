@@ -7,15 +7,21 @@ a keystore it is not kept at all: the leaf has the commitment, and nothing else 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from audit.errors import EvidenceUnavailable, KeyDestroyed, KeystoreError
+from audit.errors import EventInvalid, EvidenceUnavailable, KeyDestroyed, KeystoreError
 from audit.events import Event, EventKind
+from audit.key_chain import KEY_KINDS
 from audit.keystore import EVIDENCE, Keystore, key_id_of
 from audit.leaf import commit_payload, encode_leaf
 from audit.log_store import PayloadRow
+from audit.trace_context import TRACE_ID, current_trace
 from policies.canonical import Canonical
 from policies.vocabulary import SubjectId
+
+MOST_AHEAD_S = 300.0
+"""How far an event's time may lie ahead of the log's clock: services' clocks differ a little."""
 
 
 class Draft(NamedTuple):
@@ -36,6 +42,32 @@ class Pending(NamedTuple):
     key_id: bytes | None
     body: bytes | None
     decision: str | None = None
+
+
+def check_drafts(drafts: Sequence[Draft], *, now: float) -> None:
+    """Refuse events that no caller of a log may append.
+
+    Raises:
+        EventInvalid: One changes the log's keys, or its time lies ahead of the log's clock.
+    """
+    for draft in drafts:
+        if draft.event.kind in KEY_KINDS:
+            raise EventInvalid("a log's keys change by rotation alone", field="kind")
+        if draft.event.at > now + MOST_AHEAD_S:
+            text = f"{draft.event.kind}: at lies more than {MOST_AHEAD_S:g} s ahead of the clock"
+            raise EventInvalid(text, field="at")
+
+
+def traced(drafts: Sequence[Draft]) -> Sequence[Draft]:
+    """Return the drafts tied to the trace that their caller is in, where there is one."""
+    trace = current_trace.get()
+    if trace is None:
+        return drafts
+    return [
+        draft._replace(event=replace(event, fields={TRACE_ID: trace, **event.fields}))
+        for draft in drafts
+        for event in (draft.event,)
+    ]
 
 
 class Payloads:

@@ -15,20 +15,17 @@ here: the rules (`policies`), where standing comes from (`consent`), what a perm
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import secrets
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import asdict
 from typing import NamedTuple, NoReturn
 
-from audit.batch import Batch, blind, commit, key_digest
+from audit.batch import commit, key_digest
 from audit.decided import batch_facts, decided, facts_of, ids_of, notice_of
-from audit.errors import EntryMissing, EnvelopeInvalid
+from audit.errors import EnvelopeInvalid
 from audit.events import Event, EventKind, Value
+from audit.kept_batches import KeptBatches
 from audit.keys import VerifyKey
 from audit.log import Draft, EvidenceLog
 from audit.once import Work
@@ -115,9 +112,9 @@ class Gate:
         self._engine = engine
         self._log = log
         self._clock = clock
-        self._batch_key = batch_key
         self._permit_ttl_s = permit_ttl_s
         self._basis = basis
+        self.batches = KeptBatches(log, secret=batch_key)
         self._recorder = Recorder(log)
         self._together = Together[_Ask, list[Outcome]](self._serve)
 
@@ -228,7 +225,7 @@ class Gate:
         # The rules may change over at any moment: the record names those that decided.
         rules = decisions[0].policy_digest if decisions else self._engine.policy_digest
         decision_id = DecisionId(secrets.token_hex(16))
-        key = self._key_of(decision_id)
+        key = self.batches.key_of(decision_id)
         batch = commit(allowed, key=key)
         fields: dict[str, Value] = {
             **ids_of(request, decision_id, rules),
@@ -241,44 +238,6 @@ class Gate:
         facts = batch_facts(request, governance, decisions, batch)
         index = self._recorder.record(Draft(event, facts))  # 3
         return self._permit(request, allowed, decision_id, rules, index, now=now)  # 4
-
-    def restore_batch(self, index: int) -> Batch:
-        """Rebuild the batch of an entry, to prove a person in it or not in it.
-
-        Raises:
-            EntryMissing: There is no such entry.
-            EntryMissing: Its leaves are not kept any more.
-            ProofInvalid: What is kept is not a batch.
-        """
-        leaves, key = self._kept_batch(index)
-        return Batch.restore(leaves, key=key)
-
-    def is_in_batch(self, index: int, subject: SubjectId) -> bool:
-        """Return whether the batch of an entry let the person in, by the kept leaves alone.
-
-        Raises:
-            EntryMissing: There is no such entry, or its leaves are not kept any more.
-        """
-        leaves, key = self._kept_batch(index)
-        blinded = blind(subject, key=key)
-        place = bisect_left(leaves, blinded)
-        return place < len(leaves) and leaves[place] == blinded
-
-    def batch_key(self, index: int) -> bytes:
-        """Return the key of an entry's batch: with it, anybody known can be looked for in it.
-
-        Raises:
-            EntryMissing: There is no such entry, or its leaves are not kept any more.
-        """
-        return self._kept_batch(index)[1]
-
-    def _kept_batch(self, index: int) -> tuple[list[bytes], bytes]:
-        entry, payload = self._log.entry(index), self._log.payload(index)
-        if entry.event.kind is not EventKind.BATCH_DECISION or payload is None:
-            raise EntryMissing(f"entry {index} is no batch whose leaves are kept")
-        data = base64.b64decode(payload["leaves"])
-        leaves = [data[i : i + 32] for i in range(0, len(data), 32)]
-        return leaves, self._key_of(DecisionId(str(entry.event.fields["decision_id"])))
 
     def export_permit(self, permit: Permit) -> bytes:
         """Return a permit signed for the service's own executor; see `admit_permit`."""
@@ -373,10 +332,6 @@ class Gate:
             issued_at=now,
             expires_at=now + self._permit_ttl_s,
         )
-
-    def _key_of(self, decision_id: DecisionId) -> bytes:
-        """Return the key of one batch: the same people have another root in another batch."""
-        return hmac.new(self._batch_key, b"batch\0" + decision_id.encode(), hashlib.sha256).digest()
 
 
 def admit_permit(data: bytes, key: VerifyKey) -> Permit:

@@ -15,21 +15,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audit.archive import Archive
-from audit.drafts import Draft, Payloads
+from audit.drafts import MOST_AHEAD_S, Draft, Payloads, check_drafts, traced
 from audit.errors import (
     EntryMissing,
-    EventInvalid,
     EvidenceUnavailable,
     LogTampered,
 )
 from audit.events import Event, EventKind
 from audit.group_commit import GroupCommit
-from audit.key_chain import KEY_KINDS
 from audit.keys import SigningKey
 from audit.keystore import Keystore
 from audit.leaf import decode_leaf, read_payload
@@ -39,7 +37,6 @@ from audit.log_store import LogStore, NameTaken, open_store
 from audit.once import Work, check_submission_id
 from audit.receipt import make_receipt
 from audit.sealed_leaves import SealedLeaves
-from audit.trace_context import TRACE_ID, current_trace
 from audit.tree import (
     frontier_at,
     leaf_hash,
@@ -51,9 +48,6 @@ from policies.clock import Clock
 from policies.vocabulary import SubjectId
 
 __all__ = ["MOST_AHEAD_S", "Draft", "Entry", "EvidenceLog"]
-
-MOST_AHEAD_S = 300.0
-"""How far an event's time may lie ahead of the log's clock: services' clocks differ a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +160,9 @@ class EvidenceLog:
         """
         if self._shut is not None:
             raise EvidenceUnavailable(f"nothing is recorded any more: {self._shut}") from self._shut
-        if any(draft.event.kind in KEY_KINDS for draft in drafts):
-            raise EventInvalid("a log's keys change by rotation alone", field="kind")
-        latest = self.clock() + MOST_AHEAD_S
-        for draft in drafts:
-            if draft.event.at > latest:
-                text = (
-                    f"{draft.event.kind}: at lies more than {MOST_AHEAD_S:g} s ahead of the clock"
-                )
-                raise EventInvalid(text, field="at")
+        check_drafts(drafts, now=self.clock())
         known = None if submission is None else check_submission_id(submission)
-        return Work(self._payloads.prepare(_traced(drafts)), known)
+        return Work(self._payloads.prepare(traced(drafts)), known)
 
     def append_works(self, works: Sequence[Work]) -> list[range | Exception]:
         """Record what several callers prepared, each all or none; return indices or an error each.
@@ -408,15 +394,3 @@ class EvidenceLog:
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:
             raise EntryMissing(f"the log has {self.size} entries, it never had {size}")
-
-
-def _traced(drafts: Sequence[Draft]) -> Sequence[Draft]:
-    """Return the drafts tied to the trace that their caller is in, where there is one."""
-    trace = current_trace.get()
-    if trace is None:
-        return drafts
-    return [
-        draft._replace(event=replace(event, fields={TRACE_ID: trace, **event.fields}))
-        for draft in drafts
-        for event in (draft.event,)
-    ]

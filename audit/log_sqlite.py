@@ -22,6 +22,7 @@ from audit.errors import EntryMissing, EvidenceUnavailable
 from audit.log_store import APPEND_ONLY, Group, NameTaken, PayloadRow, SealedRow, Taken
 from audit.private_files import Ownership
 from audit.transaction import transaction
+from audit.write_back import PAGES_LEFT_TO_COMMITS, WriteBack
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entry (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
@@ -59,6 +60,9 @@ CREATE TRIGGER entry_DELETE BEFORE DELETE ON entry
 """
 """A leaf goes only once an archive has it, and its facts are gone."""
 
+_COPIED_AFTER = 256
+"""Entries, which leave some 700 pages in the write-ahead log."""
+
 NEWEST_OF_KIND = (
     "SELECT idx, leaf FROM entry WHERE json_extract(CAST(leaf AS TEXT), '$.kind') = ? "
     "ORDER BY idx DESC LIMIT ?"
@@ -92,6 +96,7 @@ class SqliteStore:
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute("PRAGMA synchronous = FULL")
             self._writer.execute("PRAGMA secure_delete = ON")
+            self._writer.execute(f"PRAGMA wal_autocheckpoint = {PAGES_LEFT_TO_COMMITS}")
             self._writer.executescript(
                 _TABLES
                 + "".join(
@@ -103,6 +108,7 @@ class SqliteStore:
             )
             self._guard_entries()
             self._reader = _connect(path)
+            self._write_back = WriteBack(_connect(path), every=_COPIED_AFTER)
         except (OSError, sqlite3.Error) as error:
             raise EvidenceUnavailable(f"{path.name} cannot be opened as a log: {error}") from error
 
@@ -118,6 +124,7 @@ class SqliteStore:
             self._writer.executemany("INSERT INTO payload VALUES (?, ?, ?)", group.payloads)
             self._writer.executemany("INSERT INTO once VALUES (?, ?, ?)", group.names)
             self._writer.execute("INSERT INTO checkpoint VALUES (?, ?)", group.checkpoint)
+        self._write_back.wrote(len(group.entries))
 
     def delete_payloads(self, key_ids: Iterable[bytes]) -> int:
         """Delete and overwrite the payloads that these keys sealed; return how many.
@@ -129,7 +136,7 @@ class SqliteStore:
             deleted = self._writer.executemany(
                 "DELETE FROM payload WHERE key_id = ?", ((key_id,) for key_id in key_ids)
             ).rowcount
-        with self._writing_lock, self._translating():
+        with self._emptying():
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return max(deleted, 0)
 
@@ -206,7 +213,7 @@ class SqliteStore:
             deleted = self._writer.executemany(
                 "DELETE FROM payload WHERE idx = ?", ((index,) for index in indices)
             ).rowcount
-        with self._writing_lock, self._translating():
+        with self._emptying():
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return max(deleted, 0)
 
@@ -242,6 +249,7 @@ class SqliteStore:
     def close(self) -> None:
         """Close both connections, and let another own the file; more than once does nothing."""
         with self._reading, self._writing_lock:
+            self._write_back.close()
             self._reader.close()
             self._writer.close()
             self._ownership.release()
@@ -254,6 +262,12 @@ class SqliteStore:
     def _writing(self) -> Iterator[None]:
         """Hold a transaction, by one thread at a time."""
         with self._writing_lock, self._translating(), transaction(self._writer):
+            yield
+
+    @contextmanager
+    def _emptying(self) -> Iterator[None]:
+        """Be alone with the write-ahead log, to cut it to nothing: what was deleted is gone."""
+        with self._writing_lock, self._write_back.held(), self._translating():
             yield
 
     @contextmanager

@@ -35,7 +35,7 @@ from client_node.settings import NodeSettings, load_policy, load_signing_key
 from client_node.training import limits_of
 from client_node.webhooks_cli import webhooks_app
 from client_node.whatif_cli import whatif
-from policies.terms import node_policy_to_dict
+from policies.node_policy import node_policy_to_dict
 
 app = CommandLine(help="Serve, and look after one node.")
 budget_app = typer.Typer(no_args_is_help=True, help="The privacy budget.")

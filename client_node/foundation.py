@@ -30,7 +30,7 @@ from client_node.training import limits_of
 from client_node.vault import Vault
 from client_node.withdrawals import Withdrawals
 from policies.clock import Clock
-from policies.terms import NodePolicy
+from policies.node_policy import NodePolicy
 
 
 class Closes(Protocol):

@@ -23,7 +23,7 @@ from client_node.settings import NodeSettings, parse_key
 from client_node.trust_client import TrustClient
 from client_node.witnesses import Witnesses
 from models.encoder import Encoder
-from policies.terms import NodePolicy
+from policies.node_policy import NodePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

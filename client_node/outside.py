@@ -16,7 +16,7 @@ from client_node.parts import Parts
 from client_node.settings import NodeSettings, parse_key
 from client_node.trust_client import TrustClient
 from client_node.witnesses import Witnesses
-from policies.terms import NodePolicy
+from policies.node_policy import NodePolicy
 
 
 def coordinator_log_key(settings: NodeSettings) -> VerifyKey:

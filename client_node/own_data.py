@@ -111,7 +111,7 @@ class OwnData:
         """
         for entry in self.log.find(EventKind.BATCH_DECISION, self.log.size):
             if entry.event.fields["decision_id"] == decision_id:
-                return self.gate.batch_key(entry.index)
+                return self.gate.batches.key(entry.index)
         raise EntryMissing("no batch was decided here under this id")
 
     def _batches(self, subject: SubjectId) -> list[Entry]:
@@ -120,7 +120,7 @@ class OwnData:
         return [e for e in reversed(entries) if self._is_in(e.index, subject)]
 
     def _is_in(self, index: int, subject: SubjectId) -> bool:
-        return self._is_kept(index) and self.gate.is_in_batch(index, subject)
+        return self._is_kept(index) and self.gate.batches.holds(index, subject)
 
     def _is_kept(self, index: int) -> bool:
         return self.log.payload(index) is not None

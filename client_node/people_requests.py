@@ -185,7 +185,7 @@ class PeopleRequests:
         """Tell whether a spending paid for a computation over this person."""
         index = self.training.answers.batch_of(spending)
         try:
-            return index is not None and self.gate.is_in_batch(index, subject)
+            return index is not None and self.gate.batches.holds(index, subject)
         except EntryMissing:  # past its retention it counts: the bound may be too large, not small
             return True
 

@@ -26,15 +26,8 @@ from models.heads import plan_shape
 from models.update import Update, update_from_dict, weights_digest, weights_from_bytes
 from policies.canonical import digest
 from policies.errors import PolicyInvalid, TermsRefused
-from policies.terms import (
-    NodePolicy,
-    RoundKind,
-    RoundTerms,
-    check_terms,
-    plan_to_dict,
-    terms_from_dict,
-    terms_to_dict,
-)
+from policies.node_policy import NodePolicy, check_terms
+from policies.terms import RoundKind, RoundTerms, plan_to_dict, terms_from_dict, terms_to_dict
 from policies.vocabulary import Modality, SubjectId
 
 ASKED: Mapping[str, RoundKind] = {"terms": RoundKind.TRAIN, "evaluation": RoundKind.EVALUATE}

@@ -41,7 +41,7 @@ def prove_batches(
 
 
 def _proof(gate: Gate, log: EvidenceLog, index: int, subject: SubjectId) -> dict[str, Any]:
-    batch = gate.restore_batch(index)
+    batch = gate.batches.restore(index)
     return {
         "log_index": index,
         "root": batch.root,

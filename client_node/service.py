@@ -66,8 +66,8 @@ from models.errors import ModelError
 from policies.clock import Clock
 from policies.current import Current
 from policies.errors import PolicyError
+from policies.node_policy import NodePolicy
 from policies.permit import Permit
-from policies.terms import NodePolicy
 from policies.vocabulary import NodeId
 
 VERSION = "0.1.0"

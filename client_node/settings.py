@@ -21,7 +21,7 @@ from audit.signing import SigningKey, VerifyKey, unseal
 from client_node.errors import StartRefused
 from models.conversation import STANDARD, RiskCurve, Rule
 from policies.errors import PolicyInvalid
-from policies.terms import NodePolicy, node_policy_from_dict
+from policies.node_policy import NodePolicy, node_policy_from_dict
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

@@ -65,14 +65,9 @@ from policies.errors import (
     PolicyUnavailable,
     Refused,
 )
+from policies.node_policy import NodePolicy
 from policies.permit import Permit
-from policies.terms import (
-    NodePolicy,
-    RoundKind,
-    RoundTerms,
-    terms_from_dict,
-    terms_to_dict,
-)
+from policies.terms import RoundKind, RoundTerms, terms_from_dict, terms_to_dict
 from policies.vocabulary import Action, Digest, NodeId, Purpose, RunId, SubjectId
 
 READY = "ready"

@@ -63,7 +63,7 @@ from models.encoder import Encoder
 from models.message_guard import MessageGuard
 from policies.clock import Clock
 from policies.decision import Decides
-from policies.terms import NodePolicy
+from policies.node_policy import NodePolicy
 from policies.vocabulary import NodeId
 
 

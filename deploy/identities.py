@@ -17,7 +17,8 @@ from audit.pki import create_authority, issue_server, issue_supernode_key
 from audit.private_files import create_private
 from audit.signing import SigningKey, seal
 from coordinator.federation import fab_digest
-from policies.terms import NodePolicy, Plan, node_policy_to_dict
+from policies.node_policy import NodePolicy, node_policy_to_dict
+from policies.terms import Plan
 from policies.vocabulary import Digest, NodeId
 
 MINIMUM_NOISE = 0.3

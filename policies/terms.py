@@ -1,8 +1,7 @@
-"""A round's terms, a run's plan, and a node's own policy: what is asked, and what is allowed.
+"""A round's terms and a run's plan: what is asked of nodes.
 
-Terms are requests (promise 5): `check_terms` holds them against the node's signed policy,
-and nothing a run's configuration says can weaken that policy. Pure values; signing and
-transport lie elsewhere.
+Terms are requests (promise 5); what a node allows is in `policies.node_policy`. Pure values;
+signing and transport lie elsewhere.
 """
 
 from __future__ import annotations
@@ -13,15 +12,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from policies.errors import PolicyInvalid, TermsRefused
+from policies.errors import PolicyInvalid
 from policies.parts import Basis, Part, modalities_fit, part_of, width_fits
-from policies.vocabulary import Digest, Emotion, Modality, NodeId, Purpose, ReleaseId, RunId
+from policies.vocabulary import Digest, Emotion, Modality, ReleaseId, RunId
 
 LARGEST_EPSILON = 20.0
 """Beyond it a guarantee says nothing: odds may change by a factor of 5 * 10**8."""
-
-MOST_HELD_OUT = 0.5
-"""Beyond it more people are measured than taught; a run would rather be measured less often."""
 
 
 class RoundKind(StrEnum):
@@ -154,76 +150,6 @@ class RoundTerms:
     kind: RoundKind = RoundKind.TRAIN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodePolicy:
-    """What this node's operator allows, signed with the operator's key.
-
-    `period_s` is how long a spent budget stays spent. `connections` are the only hosts
-    (host:port) the node may open. `purpose_caps` bound what one purpose may spend of
-    `maximum_epsilon`, which bounds them all together; a purpose without one has the whole.
-    `held_out` is the share of people who are measured and never trained on; at 0 an evaluation
-    measures those who were trained on.
-    """
-
-    node: NodeId
-    version: int
-    minimum_noise_multiplier: float
-    maximum_epsilon: float
-    maximum_delta: float
-    minimum_people: int
-    allowed_plans: frozenset[Digest]
-    allowed_fabs: frozenset[Digest]
-    labels: tuple[tuple[str, Emotion], ...]
-    period_s: int
-    connections: frozenset[str]
-    purpose_caps: tuple[tuple[Purpose, float], ...] = ()
-    held_out: float = 0.0
-
-
-def check_terms(terms: RoundTerms, policy: NodePolicy, *, now: float) -> None:
-    """Return if the node may take part on these terms.
-
-    Raises:
-        TermsRefused: A term asks for more than the policy allows; the message names each.
-    """
-    plan, mechanism = terms.plan, terms.plan.mechanism
-    held = plan.rounds if terms.kind is RoundKind.TRAIN else plan.evaluations
-    noises = [] if plan.evaluation is None else [plan.evaluation.noise]
-    noises += [mechanism.joint_noise] if plan.rounds else []
-    complaints = [
-        complaint
-        for broken, complaint in (
-            (now >= terms.expires_at, "the terms have expired"),
-            (terms.plan_digest not in policy.allowed_plans, "the plan is not on the allow-list"),
-            (terms.fab_digest not in policy.allowed_fabs, "the code is not on the allow-list"),
-            (not 1 <= terms.round_number <= held, "the round is not in the plan"),
-            (
-                min(noises, default=0.0) < policy.minimum_noise_multiplier,
-                f"noise {min(noises, default=0.0)} is below {policy.minimum_noise_multiplier}",
-            ),
-            (
-                plan.epsilon > policy.maximum_epsilon,
-                f"epsilon {plan.epsilon:g} is above the node's {policy.maximum_epsilon:g}",
-            ),
-            (
-                plan.delta > policy.maximum_delta,
-                f"delta {plan.delta:g} is above the node's {policy.maximum_delta:g}",
-            ),
-            (
-                plan.minimum_people < policy.minimum_people,
-                f"cohort floor {plan.minimum_people} is below the node's {policy.minimum_people}",
-            ),
-            (
-                not set(plan.labels) <= set(policy.labels),
-                "a label is not mapped by the node's policy",
-            ),
-        )
-        if broken
-    ]
-    if complaints:
-        raise TermsRefused(f"round {terms.round_number} of {terms.run}: {'; '.join(complaints)}")
-
-
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON values; no evaluation, or a linear head, goes without saying."""
     value = asdict(plan) | {"labels": [[name, family.value] for name, family in plan.labels]}
@@ -298,7 +224,7 @@ def evaluation_from_dict(value: Mapping[str, Any] | None) -> Evaluation | None:
         found = Evaluation(**(dict(value) | {"groups": Grouping(value["groups"])}))
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(f"not an evaluation: {type(error).__name__}: {error}") from error
-    if not _whole(found.every):
+    if not is_whole(found.every):
         raise PolicyInvalid("evaluation every: so many rounds, 1 or more")
     return found
 
@@ -312,43 +238,43 @@ def check_plan(plan: Plan) -> None:
     m, e = plan.mechanism, plan.evaluation
     in_range = {
         "labels": len({name for name, _ in plan.labels}) == len(plan.labels) >= 2,  # noqa: PLR2004
-        "features": _whole(plan.features),
+        "features": is_whole(plan.features),
         "width": width_fits(plan.part, plan.width),
         "modalities": modalities_fit(plan.part, plan.modalities, plan.features),
-        "rounds": _whole(plan.rounds) or (_none(plan.rounds) and e is not None),
+        "rounds": is_whole(plan.rounds) or (_none(plan.rounds) and e is not None),
         "epsilon": 0 < plan.epsilon <= LARGEST_EPSILON,
         # At delta = 1 / people, publishing one of them outright would count as private.
         "delta": 0 < plan.delta < 1 / max(1, m.nominal_people),
         "clip": 0 < m.clip < float("inf"),
         "noise_multiplier": 0 < m.noise_multiplier < float("inf"),
         "sample_rate": 0 < m.sample_rate <= 1,
-        "nominal_people": _whole(m.nominal_people),
-        "steps": _whole(m.steps),
+        "nominal_people": is_whole(m.nominal_people),
+        "steps": is_whole(m.steps),
         "learning_rate": 0 < m.learning_rate < float("inf"),
         "momentum": 0 <= m.momentum < 1,
-        "max_turns": _whole(m.max_turns),
+        "max_turns": is_whole(m.max_turns),
         "count_noise": 0 < m.count_noise < float("inf"),
         "basis": m.basis is Basis.PLAIN or plan.part is Part.LINEAR,
         "clip_quantile": 0 <= m.clip_quantile < 1,
         "quantile_noise": 0 < m.quantile_noise < float("inf")
         if m.clip_quantile
         else m.quantile_noise == 0,
-        "minimum_people": _whole(plan.minimum_people),
-        "minimum_nodes": _whole(plan.minimum_nodes),
+        "minimum_people": is_whole(plan.minimum_people),
+        "minimum_nodes": is_whole(plan.minimum_nodes),
         "deadline_s": 0 < plan.deadline_s < float("inf"),
     }
     if e is not None:
         in_range |= {
             "evaluation noise": 0 < e.noise < float("inf"),
-            "evaluation every": _whole(e.every),
-            "evaluation patience": _whole(e.patience) or _none(e.patience),
+            "evaluation every": is_whole(e.every),
+            "evaluation patience": is_whole(e.patience) or _none(e.patience),
         }
     wrong = [name for name, ok in in_range.items() if not ok]
     if wrong:
         raise PolicyInvalid(f"plan {plan.name!r} is out of range in {', '.join(wrong)}")
 
 
-def _whole(number: object) -> bool:
+def is_whole(number: object) -> bool:
     """Tell whether it is an integer of at least one; half a step is none."""
     return type(number) is int and number > 0
 
@@ -374,65 +300,3 @@ def terms_from_dict(value: dict[str, Any]) -> RoundTerms:
         return RoundTerms(**(value | parsed))
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyInvalid(f"not round terms: {type(error).__name__}: {error}") from error
-
-
-def node_policy_to_dict(policy: NodePolicy) -> dict[str, Any]:
-    """Return the node policy as JSON values, sets sorted; no caps, nobody held out: unsaid."""
-    value = asdict(policy) | {
-        "allowed_plans": sorted(policy.allowed_plans),
-        "allowed_fabs": sorted(policy.allowed_fabs),
-        "connections": sorted(policy.connections),
-        "labels": [[name, family.value] for name, family in policy.labels],
-        "purpose_caps": [[purpose.value, cap] for purpose, cap in policy.purpose_caps],
-    }
-    if not policy.purpose_caps:
-        del value["purpose_caps"]
-    if not policy.held_out:
-        del value["held_out"]
-    return value
-
-
-def node_policy_from_dict(value: dict[str, Any]) -> NodePolicy:
-    """Rebuild and check a node policy.
-
-    Raises:
-        PolicyInvalid: A field is missing or unknown, or a number is out of range.
-    """
-    try:
-        policy = NodePolicy(
-            **(
-                value
-                | {
-                    "allowed_plans": frozenset(value["allowed_plans"]),
-                    "allowed_fabs": frozenset(value["allowed_fabs"]),
-                    "connections": frozenset(value["connections"]),
-                    "labels": tuple((str(n), Emotion(f)) for n, f in value["labels"]),
-                    "purpose_caps": tuple(
-                        (Purpose(name), float(cap)) for name, cap in value.get("purpose_caps", ())
-                    ),
-                }
-            )
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise PolicyInvalid(f"not a node policy: {type(error).__name__}: {error}") from error
-    _check_node_policy(policy)
-    return policy
-
-
-def _check_node_policy(policy: NodePolicy) -> None:
-    """Raise unless each limit limits: one that is not a number would let everything pass."""
-    in_range = {
-        "minimum_noise_multiplier": 0 < policy.minimum_noise_multiplier < float("inf"),
-        "maximum_epsilon": 0 < policy.maximum_epsilon <= LARGEST_EPSILON,
-        "maximum_delta": 0 < policy.maximum_delta < 1 / max(1, policy.minimum_people),
-        "minimum_people": _whole(policy.minimum_people),
-        "period_s": _whole(policy.period_s),
-        "held_out": type(policy.held_out) in (int, float) and 0 <= policy.held_out <= MOST_HELD_OUT,
-        "purpose_caps": len(dict(policy.purpose_caps)) == len(policy.purpose_caps)
-        and all(0 < cap <= policy.maximum_epsilon for _, cap in policy.purpose_caps),
-    }
-    wrong = [name for name, ok in in_range.items() if not ok]
-    if wrong:
-        raise PolicyInvalid(
-            f"policy {policy.version} of node {policy.node} is out of range in {', '.join(wrong)}"
-        )

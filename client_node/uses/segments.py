@@ -59,9 +59,9 @@ from policies.canonical import digest
 from policies.clock import Clock
 from policies.decision import Facts, UseRequest
 from policies.errors import BudgetExhausted, Refused
+from policies.node_policy import NodePolicy
 from policies.permit import Permit
 from policies.standing import Standing
-from policies.terms import NodePolicy
 from policies.vocabulary import (
     Action,
     AgeBand,

@@ -64,6 +64,7 @@ NO_EVIDENCE: Mapping[str, str] = {
     "audit.intake._listen:unlink": "a socket: the next owner makes it anew",
     "audit.serve.serve_all:unlink": "a socket: the next owner makes it anew",
     "audit.serve._bind_unix:unlink": "a socket: the next owner makes it anew",
+    "audit.write_back._run:wal_checkpoint": "a copy of what is durable: made again when opened",
     "audit.portal.decision_index._open:executescript": "an index: read again from the log",
     "audit.portal.decision_index._add:COMMIT": "an index: read again from the log",
 }

@@ -340,7 +340,7 @@ def test_gate_batch_lets_in_whom_the_rules_let_in_by_one_entry(
     assert entry.event.fields["context"] == ["round=9", "run=r1"]
     kept = json.dumps(log.payload(permit.log_index))
     assert "yes-" not in entry.leaf.decode() + kept
-    batch = gate.restore_batch(permit.log_index)
+    batch = gate.batches.restore(permit.log_index)
     root = str(entry.event.fields["batch_root"])
     for who, expected in ((yes[7], Membership.PRESENT), (no[7], Membership.ABSENT)):
         proof = json.loads(json.dumps(batch.prove(who)))
@@ -355,7 +355,7 @@ def test_gate_batch_of_nobody_is_a_permit_for_nobody(gate: Gate) -> None:
         permit = gate.open_batch(TRAIN, standings, GOVERNANCE, context={})
         assert permit.subjects == frozenset()
         with pytest.raises(EntryMissing):
-            gate.restore_batch(permit.log_index + 1)
+            gate.batches.restore(permit.log_index + 1)
 
 
 @pytest.mark.parametrize(

@@ -38,20 +38,12 @@ from models.heads import first_weights
 from models.release import Release, abstaining_release, release_to_dict
 from models.update import weights_bytes, weights_digest
 from policies.canonical import digest
+from policies.node_policy import NodePolicy, node_policy_to_dict
 from policies.standing import (
     Grant,
     Standing,
 )
-from policies.terms import (
-    Mechanism,
-    NodePolicy,
-    Plan,
-    RoundKind,
-    RoundTerms,
-    node_policy_to_dict,
-    plan_to_dict,
-    terms_to_dict,
-)
+from policies.terms import Mechanism, Plan, RoundKind, RoundTerms, plan_to_dict, terms_to_dict
 from policies.vocabulary import (
     AgeBand,
     Digest,

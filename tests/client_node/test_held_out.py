@@ -11,7 +11,8 @@ from client_node.held_out import HeldOut
 from client_node.service import NodeService
 from models.accounting import count_curve, epsilon, evaluation_curve, round_curve
 from policies.errors import PolicyInvalid
-from policies.terms import RoundKind, node_policy_from_dict, node_policy_to_dict
+from policies.node_policy import node_policy_from_dict, node_policy_to_dict
+from policies.terms import RoundKind
 from policies.vocabulary import Purpose, RunId, SubjectId
 from tests.client_node.conftest import World
 from tests.client_node.test_evaluation import EVALUATION, MEASURED, with_people
@@ -51,7 +52,7 @@ def played(world: World) -> tuple[NodeService, set[SubjectId], set[SubjectId]]:
 def batches(node: NodeService, people: set[SubjectId]) -> list[set[SubjectId]]:
     """Return who of these was in each batch of the log, in its order."""
     entries = reversed(node.log.find(EventKind.BATCH_DECISION, 9))
-    return [{s for s in people if node.gate.is_in_batch(e.index, s)} for e in entries]
+    return [{s for s in people if node.gate.batches.holds(e.index, s)} for e in entries]
 
 
 def test_nobody_is_both_trained_on_and_measured(apart: World) -> None:
@@ -72,7 +73,7 @@ def test_proof_of_an_evaluation_is_none_of_the_round_of_its_number(apart: World)
         for people, answer in ((inside, "present"), (outside, "absent")):
             for subject in people:
                 (shown,) = node.training.prove(RUN, 1, subject, kind)
-                assert node.gate.is_in_batch(shown["log_index"], subject) is (answer == "present")
+                assert node.gate.batches.holds(shown["log_index"], subject) is (answer == "present")
     customer = split(apart, node)[1][0]
     asked = {"customer": customer, "run": RUN, "round": 1}
     api = apart.api(node)

@@ -13,7 +13,7 @@ from client_node.errors import RoundRefusal, RoundRefused, StartRefused
 from models.accounting import epsilon, gaussian_curve
 from models.errors import AccountingInvalid
 from policies.errors import BudgetExhausted, PolicyInvalid
-from policies.terms import node_policy_from_dict, node_policy_to_dict
+from policies.node_policy import node_policy_from_dict, node_policy_to_dict
 from policies.vocabulary import Digest, Purpose, RunId
 from tests.client_node.conftest import World
 from tests.client_node.test_training import trained

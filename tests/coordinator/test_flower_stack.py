@@ -28,13 +28,8 @@ from audit.signing import SigningKey, seal
 from coordinator.client import CoordinatorClient
 from coordinator.federation import fab_digest
 from models.private_evaluation import GROUPS
-from policies.terms import (
-    Evaluation,
-    Grouping,
-    NodePolicy,
-    node_policy_to_dict,
-    plan_to_dict,
-)
+from policies.node_policy import NodePolicy, node_policy_to_dict
+from policies.terms import Evaluation, Grouping, plan_to_dict
 from policies.vocabulary import Digest, NodeId
 from tests.coordinator.fleet import LABELS, make_plan
 from tests.coordinator.stub_node import create_stub, make_gate

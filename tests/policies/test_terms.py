@@ -10,19 +10,16 @@ import pytest
 
 from policies.canonical import canonical
 from policies.errors import PolicyInvalid, TermsRefused
+from policies.node_policy import NodePolicy, check_terms, node_policy_from_dict, node_policy_to_dict
 from policies.parts import Basis, Part
 from policies.terms import (
     Evaluation,
     Grouping,
     Mechanism,
-    NodePolicy,
     Plan,
     RoundKind,
     RoundTerms,
     check_plan,
-    check_terms,
-    node_policy_from_dict,
-    node_policy_to_dict,
     plan_from_dict,
     plan_to_dict,
     terms_from_dict,
