@@ -246,14 +246,14 @@ def _assist(settings: NodeSettings, guard: MessageGuard, doors: Doors) -> Assist
 
 def _hints(settings: NodeSettings, guard: MessageGuard) -> ApprovedHints:
     if settings.hints_file is None:
-        return shipped_hints(guard)
+        return _shipped_hints(settings.encoder_path)
     envelope, officer = _signed("hints", settings.hints_file, settings)
     return signed_hints(envelope, officer, guard)
 
 
 def _replies(settings: NodeSettings, guard: MessageGuard) -> ReplyTexts:
     if settings.replies_file is None:
-        return shipped_replies(guard)
+        return _shipped_replies(settings.encoder_path)
     envelope, officer = _signed("replies", settings.replies_file, settings)
     return signed_replies(envelope, officer, guard)
 
@@ -290,3 +290,13 @@ def _model(
 @cache
 def _guard(path: Path | None) -> MessageGuard:
     return MessageGuard.load(path)
+
+
+@cache
+def _shipped_hints(path: Path | None) -> ApprovedHints:
+    return shipped_hints(_guard(path))
+
+
+@cache
+def _shipped_replies(path: Path | None) -> ReplyTexts:
+    return shipped_replies(_guard(path))

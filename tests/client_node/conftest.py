@@ -10,6 +10,7 @@ import base64
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,8 @@ class World:
         self.trust = FakeTrust(SigningKey.generate("trust"), self.node_key, self.clock)
         self.settings_values = self._write_files()
         self._opened: list[Any] = []
+        self._app_of = cache(create_app)  # making one takes longer than asking it
+        self._internal_app_of = cache(create_internal_app)
 
     def clock(self) -> float:
         """Return the time that the test set."""
@@ -135,11 +138,11 @@ class World:
 
     def api(self, node: NodeService) -> Api:
         """Return the branch's interface to a node."""
-        return Api(create_app(node), {"Authorization": f"Bearer {API_KEY}"})
+        return Api(self._app_of(node), {"Authorization": f"Bearer {API_KEY}"})
 
     def executor(self, node: NodeService) -> Api:
         """Return the executor's interface to a node."""
-        return Api(create_internal_app(node), {})
+        return Api(self._internal_app_of(node), {})
 
     def subject(self, customer: str) -> SubjectId:
         """Return a customer's pseudonym."""

@@ -8,11 +8,13 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from audit.signing import SigningKey, seal, sign_request, unseal
 from consent.api import create_app
@@ -45,6 +47,12 @@ class World:
     settings: TrustSettings
     service: TrustService
     keys: dict[str, SigningKey] = field(default_factory=dict)
+    _app_of: Callable[[TrustService], FastAPI] = field(default_factory=lambda: cache(create_app))
+
+    @property
+    def app(self) -> FastAPI:
+        """The service's application, made once: making one takes longer than asking it."""
+        return self._app_of(self.service)
 
     def send(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -56,7 +64,7 @@ class World:
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
         """Send one request to the application, inside a running loop."""
-        transport = httpx.ASGITransport(app=create_app(self.service))
+        transport = httpx.ASGITransport(app=self.app)
         async with httpx.AsyncClient(transport=transport, base_url="https://trust") as client:
             return await client.request(method, path, content=body, headers=headers)
 

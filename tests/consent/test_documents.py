@@ -9,22 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import pyotp
 import pytest
 from argon2 import PasswordHasher
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.portal.passwords import Passwords
 from audit.staff import Staff, StaffRole
-from consent.api import create_app
 from consent.documents import DOCUMENTS, Name
 from consent.risks import RISKS, parse_risks
-from consent.service import TrustService
 from consent.settings import Declared
 from policies.canonical import digest
 from policies.errors import PolicyInvalid
@@ -65,15 +61,10 @@ CARD: dict[str, Any] = {
 }
 
 
-APPS: WeakKeyDictionary[TrustService, FastAPI] = WeakKeyDictionary()
-"""Each service's application, made once: making one takes longer than asking it."""
-
-
 def desk(world: World, name: str = "dora", *roles: StaffRole) -> TestClient:
     """Return the application as one member of staff sees it."""
-    app = APPS.get(world.service) or APPS.setdefault(world.service, create_app(world.service))
-    app.state.admit = lambda _: Staff(name=name, roles=frozenset(roles or {StaffRole.DPO}))
-    return TestClient(app)
+    world.app.state.admit = lambda _: Staff(name=name, roles=frozenset(roles or {StaffRole.DPO}))
+    return TestClient(world.app)
 
 
 def appoint(world: World, *purposes: str, until: float = START + 1e6) -> None:
