@@ -10,7 +10,6 @@ import base64
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +104,7 @@ class World:
         self.trust = FakeTrust(SigningKey.generate("trust"), self.node_key, self.clock)
         self.settings_values = self._write_files()
         self._opened: list[Any] = []
-        self._app_of = cache(create_app)  # making one takes longer than asking it
-        self._internal_app_of = cache(create_internal_app)
+        self._apps: dict[tuple[Any, int], tuple[NodeService, FastAPI]] = {}
 
     def clock(self) -> float:
         """Return the time that the test set."""
@@ -138,11 +136,18 @@ class World:
 
     def api(self, node: NodeService) -> Api:
         """Return the branch's interface to a node."""
-        return Api(self._app_of(node), {"Authorization": f"Bearer {API_KEY}"})
+        return Api(self._app(create_app, node), {"Authorization": f"Bearer {API_KEY}"})
 
     def executor(self, node: NodeService) -> Api:
         """Return the executor's interface to a node."""
-        return Api(self._internal_app_of(node), {})
+        return Api(self._app(create_internal_app, node), {})
+
+    def _app(self, create: Callable[[NodeService], FastAPI], node: NodeService) -> FastAPI:
+        """Return a node's application, made once: making one takes longer than asking it."""
+        key = create, id(node)
+        if key not in self._apps:
+            self._apps[key] = node, create(node)
+        return self._apps[key][1]
 
     def subject(self, customer: str) -> SubjectId:
         """Return a customer's pseudonym."""
