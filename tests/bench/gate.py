@@ -4,8 +4,8 @@ Side by side in one run: the engine and the Rego twin over the same random reque
 and the whole gate: a person's standing out of the node's verified copy, the decision, and its
 entry durable in the log, under 50 concurrent callers, once as said and once with the facts sealed
 for each person, as a node does. Time goes on, every request is another, and a fresh page of the
-feed vouches for everybody every two seconds, after which each person is decided anew. On a machine
-that does other work too, compare the two languages and not the milliseconds.
+feed vouches for everybody every two seconds, so that what is written of each person is another.
+On a machine that does other work too, compare the two languages and not the milliseconds.
 """
 
 from __future__ import annotations

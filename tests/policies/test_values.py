@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,14 @@ from policies.decision import UseRequest, request_from_dict, request_to_dict
 from policies.standing import (
     Governance,
     Standing,
+    erased,
     governance_from_dict,
     governance_to_dict,
     standing_from_dict,
     standing_to_dict,
+    without,
 )
+from policies.vocabulary import Purpose, SubjectId
 from tests.policies.strategies import governances, plain_requests, standings
 
 
@@ -31,6 +35,24 @@ def test_values_survive_the_wire(
     assert request_from_dict(asked) == request_
     assert standing_from_dict(person) == standing
     assert governance_from_dict(organisation) == governance
+
+
+@given(standing=standings)
+def test_what_is_remembered_with_a_standing_is_never_anothers(standing: Standing) -> None:
+    """Vouched for anew it is the same but for the second; changed in anything it is another."""
+    vouched = standing.vouched(7)
+    assert vouched == replace(standing, as_of=7)
+    assert vouched.encoded == replace(standing, as_of=7).encoded
+    assert vouched.timeless == standing.timeless == replace(standing, as_of=0)
+    for changed in (
+        replace(vouched, restricted=not standing.restricted),
+        replace(vouched, subject=SubjectId("somebody-else")),
+        without(vouched, frozenset(Purpose)),
+        erased(standing.subject, 7),
+    ):
+        fresh = standing_from_dict(standing_to_dict(changed))
+        assert changed.timeless == fresh.timeless
+        assert changed.encoded == fresh.encoded
 
 
 def test_digest_does_not_depend_on_order() -> None:
