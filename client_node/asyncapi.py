@@ -240,6 +240,13 @@ SENT: Mapping[str, Mapping[str, Schema]] = {
                 "data": _object({"alert": TEXT}),
             }
         ),
+        WebhookType.CORRECTED.value: _object(
+            {
+                "type": _just(WebhookType.CORRECTED.value),
+                "timestamp": TEXT,
+                "data": _object({"turn": TEXT}),
+            }
+        ),
     },
 }
 """Every message that a node sends, by channel and name; a stream's names are its events'."""

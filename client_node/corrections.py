@@ -8,7 +8,7 @@ with that provenance; where they do not, it stays a correction.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from audit.events import Event, EventKind
@@ -36,7 +36,10 @@ class Corrected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corrections:
-    """Puts readings right; `families` are the labels that the node's policy maps."""
+    """Puts readings right; `families` are the labels that the node's policy maps.
+
+    `tell` gets the turn, for systems that rest on its reading.
+    """
 
     gate: Gate
     desk: UseDesk
@@ -45,6 +48,7 @@ class Corrections:
     conversations: Conversations
     families: Mapping[str, Emotion]
     log: EvidenceLog
+    tell: Callable[[str], None]
 
     def record(self, turn: str, label: str | None) -> Corrected:
         """Correct a kept turn: by the customer's own label, or to no reading at all.
@@ -74,6 +78,7 @@ class Corrections:
             "decision_id": permit.decision_id,
         }
         self.log.append(Event(kind=EventKind.LABEL_RECORDED, at=desk.clock(), fields=fields))
+        self.tell(turn)
         return Corrected(service=leave(permit), training=self._learn(turn, label))
 
     def _learn(self, turn: str, label: str | None) -> Ruling | None:

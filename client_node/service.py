@@ -116,6 +116,7 @@ class NodeService:
             conversations=self.pipeline.conversations,
             families=dict(self.policy.labels),
             log=self.log,
+            tell=self.webhooks.corrected,
         )
 
     @property

@@ -25,10 +25,11 @@ MOST_DEAD = 1_000
 
 
 class WebhookType(StrEnum):
-    """What a webhook says; neither says a cue."""
+    """What a webhook says; none says a cue."""
 
     RAISED = "alert.raised"
     CLOSED = "alert.closed"  # by whichever cause: take it back
+    CORRECTED = "correction.made"  # a turn was put right: drop what rests on it
 
 
 class DeliveryState(StrEnum):
@@ -41,7 +42,7 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One webhook to one target."""
+    """One webhook to one target; `alert` is a turn's id where a correction is told."""
 
     delivery: str
     target: str

@@ -1,4 +1,4 @@
-"""Signed webhooks: the operator's systems are told when an alert opens and when it is over.
+"""Signed webhooks: the operator's systems are told of alerts as they open and end, and corrections.
 
 Each attempt, in this order: 1. is the alert still open? 2. the gate, asked anew: a withdrawal
 since, standing that went stale or a stop drops the delivery, and the log says so; 3. the try is
@@ -6,8 +6,8 @@ on disk, since what was tried may have arrived; 4. it is sent, signed; 5. what c
 disk and logged. A failure is tried again after a wait that doubles, with some chance in it, until
 it is dead and waits for the operator.
 
-What leaves is an action and ids, never a cue (rule 16). `alert.closed` needs no leave: it says of
-nobody anything but that what was told is to be taken back.
+What leaves is an action and ids, never a cue (rule 16). `alert.closed` and `correction.made` need
+no leave: they say of nobody anything but that what was told is to be taken back, or put right.
 """
 
 from __future__ import annotations
@@ -127,6 +127,15 @@ class Webhooks:
             with ThreadPoolExecutor(len(due)) as beside:
                 list(beside.map(self._deliver, due.values()))
 
+    def corrected(self, turn: str) -> None:
+        """Let the targets be told that a turn was put right, and not to what.
+
+        Raises:
+            VaultError: The disk refuses.
+        """
+        for target in self._targets:
+            self.outbox.add(target, WebhookType.CORRECTED, turn)
+
     def retry(self, delivery: str) -> None:
         """Try a delivery again from the beginning, with the next round.
 
@@ -210,7 +219,8 @@ class Webhooks:
         self._drop(one, "refused", decision_id=error.decision.decision_id)
 
     def _body(self, one: Delivery, alert: Alert | None, permit: Permit | None) -> bytes:
-        data: dict[str, Any] = {"alert": one.alert}
+        name = "turn" if one.type is WebhookType.CORRECTED else "alert"
+        data: dict[str, Any] = {name: one.alert}
         if alert is not None and permit is not None:
             data |= {
                 "conversation": alert.conversation,
@@ -234,7 +244,7 @@ class Webhooks:
     def _note(self, one: Delivery, reason: str | None, permit: Permit | None) -> bool:
         decided = {} if permit is None else {"decision_id": permit.decision_id}
         if reason is None:
-            if one.type is WebhookType.CLOSED:
+            if one.type is not WebhookType.RAISED:
                 self.outbox.remove(one.delivery)
             else:
                 self.outbox.change(one.delivery, state=DeliveryState.DELIVERED.value, reason=None)

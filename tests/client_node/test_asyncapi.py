@@ -177,8 +177,8 @@ def correct(socket: Any, turn: str, see: Callable[[str, str, Any], None]) -> Non
 def webhooks(node: Any, crm: Receiver, see: Callable[[str, str, Any], None]) -> None:
     """Let the node tell its target."""
     node.webhooks.tick()
-    message = crm.told()[-1]
-    see("webhook", message["type"], message)
+    for message in crm.told():
+        see("webhook", message["type"], message)
 
 
 def test_message_that_is_not_described_does_not_fit() -> None:

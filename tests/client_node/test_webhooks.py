@@ -154,6 +154,26 @@ def test_alert_is_told_signed_and_names_no_cue(
     assert len(crm.got) == 1
 
 
+def test_correction_is_told_once_and_not_to_what(
+    make_world: Callable[..., World], crm: Receiver
+) -> None:
+    """The turn's id alone, after the alert that rested on it was taken back; again for another."""
+    world, node = hooked(make_world, crm)
+    turn = say(world, node)["turn"]
+    node.webhooks.tick()
+    for label in ("pleased", None):
+        said = {"turn": turn, "label": label}
+        assert world.api(node).post("/v1/corrections", json=said).status_code == 201
+        node.webhooks.tick()
+    told = [json.loads(body) for _, body in crm.got][1:]
+    assert sorted(one["type"] for one in told) == [
+        "alert.closed", "correction.made", "correction.made",
+    ]  # fmt: skip
+    made = [one["data"] for one in told if one["type"] == "correction.made"]
+    assert made == [{"turn": turn}] * 2
+    assert not any(word in repr(told) for word in ("pleased", CUSTOMER, "late"))
+
+
 def test_secret_is_changed_without_a_gap(
     make_world: Callable[..., World], crm: Receiver, monkeypatch: Any
 ) -> None:
