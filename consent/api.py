@@ -303,13 +303,13 @@ def _add_nodes(app: FastAPI, service: TrustService) -> None:
     async def decisions(request: Request) -> dict[str, Any]:
         node, body = await _signed_by_node(service, request)
         said = wire.DecisionIn.read(body)
-        return await run_in_threadpool(service.decide, node, said)
+        return await run_in_threadpool(service.decisions.decide, node, said)
 
     @app.post("/v1/remedies")
     async def remedies(request: Request) -> dict[str, Any]:
         node, body = await _signed_by_node(service, request)
         said = wire.DecisionIn.read(body)
-        return await run_in_threadpool(service.remedy, node, said)
+        return await run_in_threadpool(service.decisions.remedy, node, said)
 
 
 def _add_witness(app: FastAPI, service: TrustService) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from audit.archive import Archive
-from audit.errors import KeyInvalid, RetentionInvalid
 from audit.events import Event, EventKind
 from audit.gate import Gate
 from audit.hold_book import HoldBook
@@ -25,12 +23,8 @@ from audit.portal.evidence_desk import EvidenceDesk
 from audit.portal.throttle import Throttle
 from audit.refusals import Refusals
 from audit.requests import ReplayGuard, verify_request
-from audit.retention import Retention
-from audit.retention_keeper import RetentionKeeper
-from audit.retention_policy import RetentionPolicy, load_retention
 from audit.rotation import KeyDesk
-from audit.sealing import Sealing
-from audit.signing import SigningKey, VerifyKey
+from audit.signing import VerifyKey
 from audit.staff import StaffRole
 from audit.witnessing import PREFIX, Answer, Witnessing
 from consent.acknowledgement import Acknowledgements
@@ -40,11 +34,19 @@ from consent.asking import Asking
 from consent.bell import Bell
 from consent.bundles import Bundles, RulesByNode
 from consent.challenge import Challenges, Sample
+from consent.decision_desk import DecisionDesk
 from consent.document_desk import DocumentDesk
 from consent.documents import Name
 from consent.enrolment import Enrolment
-from consent.errors import RequestInvalid, SettingsInvalid
+from consent.errors import RequestInvalid
 from consent.feed import Feed
+from consent.from_settings import (
+    archive_of,
+    code_version,
+    retention_keeper,
+    signing_key,
+    verify_keys,
+)
 from consent.ledger import Ledger
 from consent.live_system import live_of
 from consent.officer import Assessed, Officer
@@ -55,11 +57,9 @@ from consent.rights_desk import RightsDesk
 from consent.settings import TrustSettings
 from consent.tables import NodeRow
 from consent.tokens import Randomness
-from consent.wire import DecisionIn, OnSomeone, use_request
+from consent.wire import OnSomeone
 from policies.clock import Clock
 from policies.engine import PolicyEngine
-from policies.errors import Refused
-from policies.remedy import Situation, remedy, remedy_to_dict
 from policies.vocabulary import SubjectId
 
 NAME = "undertone-trust"
@@ -90,13 +90,16 @@ class TrustService:
         """
         self.settings = settings
         self._clock = clock
-        self.version = _version()
-        self.key = _signing_key(settings)
-        officer_key = _officer_key(settings)
+        self.version = code_version()
+        self.key = signing_key(settings)
+        (officer_key,) = verify_keys("officer_key", [settings.officer_key])
         admin_token = settings.admin_token()
         with ExitStack() as opening:
             self._open_stores(opening)
-            self._compose(officer_key, randomness, sample)
+            self._open_rules(officer_key)
+            self._open_governance(officer_key, randomness)
+            self._open_people(randomness)
+            self._open_nodes(sample)
             self._open_access(opening, admin_token)
             self._open_witness(opening)
             self.acts.finish_erasures()
@@ -120,7 +123,14 @@ class TrustService:
         opening.callback(self.log.close)
         self.key_desk = KeyDesk(self.log, clock=self._clock)
         self.holds = HoldBook(self.log, clock=self._clock, keystore=self.keystore)
-        self.retention = self._keeper()
+        self.retention = retention_keeper(
+            settings,
+            log=self.log,
+            holds=self.holds,
+            keystore=self.keystore,
+            archive=self._archive(),
+            clock=self._clock,
+        )
         opening.callback(self.retention.close)
         self.evidence = EvidenceDesk(
             folder=folder,
@@ -136,21 +146,24 @@ class TrustService:
         self.ledger = Ledger(settings.ledger_url())
         opening.callback(self.ledger.close)
 
-    def _compose(self, officer_key: VerifyKey, randomness: Randomness, sample: Sample) -> None:
-        settings = self.settings
+    def _open_rules(self, officer_key: VerifyKey) -> None:
+        """Put together what decides: the rules of each node, and the one gate."""
         self.bell = Bell()
         self.engine = PolicyEngine.load()
         self.bundles = Bundles(
             ledger=self.ledger, log=self.log, clock=self._clock, bell=self.bell, key=officer_key
         )
         self._officer_key, self._officer_replay = officer_key, ReplayGuard()
-        rules = RulesByNode(self.bundles, self.engine.policy_digest)
+        self._rules = RulesByNode(self.bundles, self.engine.policy_digest)
         self.gate = Gate(
-            engine=rules,
+            engine=self._rules,
             log=self.log,
             clock=self._clock,
             batch_key=self.key.derive("batch-commitments"),
         )
+
+    def _open_governance(self, officer_key: VerifyKey, randomness: Randomness) -> None:
+        """Put together what the organisation answers for: nodes, registers, decrees, documents."""
         self.enrolment = Enrolment(ledger=self.ledger, log=self.log, clock=self._clock)
         self.registers = RegisterDesk(
             ledger=self.ledger, log=self.log, clock=self._clock, randomness=randomness
@@ -161,14 +174,17 @@ class TrustService:
             clock=self._clock,
             bell=self.bell,
             key=officer_key,
-            standing_max_age_s=settings.standing_max_age_s,
+            standing_max_age_s=self.settings.standing_max_age_s,
             registers=self.registers,
             assessed=self._assessed,
         )
         self.documents = DocumentDesk(self.registers, lambda: live_of(self))
         self.cards = ReleaseCards(
-            self.registers, coordinator=settings.coordinator, keys_of=self._keys_of
+            self.registers, coordinator=self.settings.coordinator, keys_of=self._keys_of
         )
+
+    def _open_people(self, randomness: Randomness) -> None:
+        """Put together what people do: choose, answer, ask for their rights."""
         recorder = Recorder(
             ledger=self.ledger,
             log=self.log,
@@ -176,7 +192,7 @@ class TrustService:
             bell=self.bell,
             clock=self._clock,
             randomness=randomness,
-            settings=settings,
+            settings=self.settings,
         )
         self.acts = Acts(
             ledger=self.ledger,
@@ -187,7 +203,7 @@ class TrustService:
             clock=self._clock,
             recorder=recorder,
             holds=self.holds,
-            takes_uncaptured=settings.takes_uncaptured,
+            takes_uncaptured=self.settings.takes_uncaptured,
         )
         self.answers = Answers(
             acts=self.acts, ledger=self.ledger, officer=self.officer, clock=self._clock
@@ -197,19 +213,9 @@ class TrustService:
             ledger=self.ledger,
             officer=self.officer,
             gate=self.gate,
-            rules=rules,
+            rules=self._rules,
             clock=self._clock,
             randomness=randomness,
-        )
-        challenges = Challenges(
-            ledger=self.ledger,
-            log=self.log,
-            officer=self.officer,
-            rules_during=self.bundles.rules_during,
-            clock=self._clock,
-            sample=sample,
-            size=settings.challenge_size,
-            period_s=settings.challenge_period_s,
         )
         self.rights = RightsDesk(
             ledger=self.ledger,
@@ -220,6 +226,19 @@ class TrustService:
             randomness=randomness,
             keys_of=self._keys_of,
         )
+
+    def _open_nodes(self, sample: Sample) -> None:
+        """Put together what nodes hear, say and ask."""
+        challenges = Challenges(
+            ledger=self.ledger,
+            log=self.log,
+            officer=self.officer,
+            rules_during=self.bundles.rules_during,
+            clock=self._clock,
+            sample=sample,
+            size=self.settings.challenge_size,
+            period_s=self.settings.challenge_period_s,
+        )
         self.feed = Feed(
             ledger=self.ledger,
             officer=self.officer,
@@ -227,7 +246,7 @@ class TrustService:
             challenges=challenges,
             key=self.key,
             clock=self._clock,
-            most=settings.most_changes,
+            most=self.settings.most_changes,
             requests=self.rights.nodes,
             holds=self.holds,
         )
@@ -238,25 +257,17 @@ class TrustService:
             clock=self._clock,
             keys_of=self._keys_of,
         )
+        self.decisions = DecisionDesk(
+            gate=self.gate,
+            log=self.log,
+            feed=self.feed,
+            officer=self.officer,
+            bundles=self.bundles,
+            clock=self._clock,
+        )
 
     def _archive(self) -> Archive | None:
-        folder = self.settings.archive
-        return None if folder is None else Archive(folder, self.key.verify_key)
-
-    def _keeper(self) -> RetentionKeeper:
-        """Put retention together; `retention.start` lets it run by the clock."""
-        policy, archive = _retention_policy(self.settings), self._archive()
-        sealing = None
-        if archive is not None:
-            sealing = Sealing(log=self.log, archive=archive, policy=policy, clock=self._clock)
-        retention = Retention(
-            log=self.log,
-            policy=policy,
-            holds=self.holds,
-            clock=self._clock,
-            keystore=self.keystore,
-        )
-        return RetentionKeeper(retention, sealing, clock=self._clock)
+        return archive_of(self.settings, self.key.verify_key)
 
     def finish_held_erasures(self) -> None:
         """Erase whoever asked for it under a hold that is lifted; 1. all, 2. then forget whom."""
@@ -294,7 +305,7 @@ class TrustService:
 
     def _open_witness(self, opening: ExitStack) -> None:
         """Witness the nodes' and the coordinator's logs; nodes and auditors witness ours."""
-        auditors = {key.name: key for key in _keys("auditors", self.settings.auditors)}
+        auditors = {key.name: key for key in verify_keys("auditors", self.settings.auditors)}
         self.witnessing = Witnessing(
             self.settings.folder / "witness.db",
             self.log,
@@ -392,61 +403,6 @@ class TrustService:
             raise RequestInvalid("an act on a pseudonym comes through an enrolled node")
         return self.acts.person(node, SubjectId(said.subject))
 
-    def decide(self, node: NodeRow, said: DecisionIn) -> dict[str, Any]:
-        """Decide a use by the one gate, over our own standing; allowed or not, it is logged.
-
-        Returns:
-            `allowed`, `decision_id`, `rules`, `reasons`, `policy_digest`; when allowed also
-            `log_index` and the signed `permit`.
-
-        Raises:
-            RequestInvalid: Not a use request, or one in another node's name.
-            EvidenceUnavailable, PolicyUnavailable, LedgerUnavailable: No decision, so no.
-        """
-        request = use_request(said.request)
-        if request.node != node.node:
-            raise RequestInvalid(f"node {node.node} asked in the name of another node")
-        standing = self.feed.standing(node.company, request.subject)
-        try:
-            permit = self.gate.open(request, standing, self.officer.governance())
-        except Refused as refusal:
-            decision = refusal.decision
-            return {
-                "allowed": False,
-                "decision_id": decision.decision_id,
-                "rules": list(decision.rules),
-                "reasons": list(decision.reasons),
-                "policy_digest": decision.policy_digest,
-            }
-        rules = self.log.entry(permit.log_index).event.fields["rules"]
-        return {
-            "allowed": True,
-            "decision_id": permit.decision_id,
-            "rules": rules,
-            "reasons": [],
-            "policy_digest": permit.policy_digest,
-            "log_index": permit.log_index,
-            "permit": self.gate.export_permit(permit).decode(),
-        }
-
-    def remedy(self, node: NodeRow, said: DecisionIn) -> dict[str, Any]:
-        """Say whether a use would be allowed and what would make it so; nothing is recorded.
-
-        Raises:
-            RequestInvalid: As in `decide`.
-            PolicyUnavailable, LedgerUnavailable: No answer.
-        """
-        request = use_request(said.request)
-        if request.node != node.node:
-            raise RequestInvalid(f"node {node.node} asked in the name of another node")
-        situation = Situation(
-            request=request,
-            standing=self.feed.standing(node.company, request.subject),
-            governance=self.officer.governance(),
-            now=int(self._clock()),
-        )
-        return remedy_to_dict(remedy(self.bundles.rules_of(request.node).engine, situation))
-
     def health(self) -> dict[str, Any]:
         """Return `status` (ok, stopped or alarm) and the counts behind it.
 
@@ -464,38 +420,3 @@ class TrustService:
             "log_size": self.log.size,
             "policy_digest": self.engine.policy_digest,
         }
-
-
-def _retention_policy(settings: TrustSettings) -> RetentionPolicy:
-    try:
-        return load_retention(settings.retention)
-    except RetentionInvalid as error:
-        raise SettingsInvalid(f"retention: {error}") from error
-
-
-def _version() -> str:
-    try:
-        return version("undertone")
-    except PackageNotFoundError:  # run from a source tree
-        return "source"
-
-
-def _signing_key(settings: TrustSettings) -> SigningKey:
-    try:
-        return SigningKey.load(settings.signing_key)
-    except KeyInvalid as error:
-        raise SettingsInvalid(f"signing_key {settings.signing_key}: {error}") from error
-
-
-def _keys(name: str, texts: Sequence[str]) -> list[VerifyKey]:
-    try:
-        return [VerifyKey.parse(text) for text in texts]
-    except KeyInvalid as error:
-        raise SettingsInvalid(f"{name}: {error}") from error
-
-
-def _officer_key(settings: TrustSettings) -> VerifyKey:
-    try:
-        return VerifyKey.parse(settings.officer_key)
-    except KeyInvalid as error:
-        raise SettingsInvalid(f"officer_key: {error}") from error

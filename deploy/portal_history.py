@@ -184,7 +184,7 @@ class History:
             }
             if number % 83 == 0:
                 request["setting"] = "workplace"
-            said = self.service.decide(node, DecisionIn(request=request))
+            said = self.service.decisions.decide(node, DecisionIn(request=request))
             if not said["allowed"]:
                 self._refused.append((str(said["decision_id"]), subject, node))
 
