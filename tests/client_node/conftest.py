@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -338,6 +338,16 @@ class World:
         """Write the node's policy, sealed."""
         envelope = seal("node-policy", node_policy_to_dict(self.policy()), key or self.operator)
         (self.folder / "policy.json").write_bytes(envelope)
+
+
+class Branch(NamedTuple):
+    """A world with its open node; shown by its name, where all of it would fill a report."""
+
+    world: World
+    opened: NodeService
+
+    def __repr__(self) -> str:
+        return "a branch"
 
 
 @pytest.fixture(scope="session")

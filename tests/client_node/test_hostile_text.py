@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from audit.events import EventKind
 from client_node.redaction import Redactor
-from client_node.service import NodeService, open_node
+from client_node.service import open_node
 from models.encoder import Encoder
 from policies.redacted import Unread
 from policies.vocabulary import Purpose
 from tests.client_node.bad_texts import REFUSED, SAID, UNREAD
-from tests.client_node.conftest import World
+from tests.client_node.conftest import Branch, World
 
 KINDS = {"reading", "abstained"}
 REFUSALS = {400, 413, 422}
@@ -68,9 +68,7 @@ UNREAD_AS = {
 
 
 @pytest.fixture(scope="module")
-def node(
-    tmp_path_factory: pytest.TempPathFactory, redactor: Redactor
-) -> Iterator[tuple[World, NodeService]]:
+def node(tmp_path_factory: pytest.TempPathFactory, redactor: Redactor) -> Iterator[Branch]:
     """Return a node with the real encoder and redactor, a release, and one customer who agreed."""
     world = World(tmp_path_factory.mktemp("hostile") / "node", redactor=redactor)
     world.trust.put(world.standing("c", Purpose.SERVICE, Purpose.TRAINING))
@@ -78,11 +76,11 @@ def node(
     opened.releases.load(
         world.publish(world.coordinator_log(), world.release(1, weights=world.angry_weights()))
     )
-    yield world, opened
+    yield Branch(world, opened)
     opened.close()
 
 
-def answered(node: tuple[World, NodeService], text: str) -> dict[str, Any]:
+def answered(node: Branch, text: str) -> dict[str, Any]:
     """Send the text as a turn; check what every answer owes, and return it."""
     world, opened = node
     body = json.dumps({"customer": "c", "conversation": "x", "text": text})
@@ -103,7 +101,7 @@ def answered(node: tuple[World, NodeService], text: str) -> dict[str, Any]:
     return value
 
 
-def refused(node: tuple[World, NodeService], text: str, status: int) -> None:
+def refused(node: Branch, text: str, status: int) -> None:
     """Assert that the text is refused by its form, before the gate is asked."""
     _, opened = node
     decided = [entry.index for entry in opened.log.find(EventKind.DECISION, 1)]
@@ -112,9 +110,7 @@ def refused(node: tuple[World, NodeService], text: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
-def test_hostile_text_gets_an_answer_or_a_clean_refusal(
-    node: tuple[World, NodeService], name: str
-) -> None:
+def test_hostile_text_gets_an_answer_or_a_clean_refusal(node: Branch, name: str) -> None:
     """Known tricks, each in seconds at most."""
     answered(node, HOSTILE[name])
 
@@ -132,14 +128,14 @@ def test_hostile_text_gets_an_answer_or_a_clean_refusal(
         "12:30?",
     ],
 )
-def test_text_without_a_word_is_not_read(node: tuple[World, NodeService], text: str) -> None:
+def test_text_without_a_word_is_not_read(node: Branch, text: str) -> None:
     """Where no letter is left beside the marks of redaction, nothing is said, and why."""
     said = answered(node, text)
     assert (said["answer"], said["reading"]["because"]) == ("abstained", "wordless")
 
 
 @pytest.mark.parametrize("text", ["\ud800", "angry \udfff"])
-def test_half_a_character_is_refused(node: tuple[World, NodeService], text: str) -> None:
+def test_half_a_character_is_refused(node: Branch, text: str) -> None:
     """A lone surrogate, which JSON can carry, is no text."""
     refused(node, text, 400)
 
@@ -156,9 +152,7 @@ def test_half_a_character_is_refused(node: tuple[World, NodeService], text: str)
         ("\u202d\u05e9\u05dc\u05d5\u05dd hello", "turned round"),
     ],
 )
-def test_what_is_no_text_of_a_conversation_is_refused(
-    node: tuple[World, NodeService], text: str, says: str
-) -> None:
+def test_what_is_no_text_of_a_conversation_is_refused(node: Branch, text: str, says: str) -> None:
     """Controls, characters that are none, and what shows other words than it holds: 422."""
     refused(node, text, 422)
     assert says in answered(node, text)["detail"]
@@ -173,15 +167,13 @@ def test_what_is_no_text_of_a_conversation_is_refused(
         "line one\r\nline two\tand a tab",
     ],
 )
-def test_direction_marks_that_turn_nothing_round_are_read(
-    node: tuple[World, NodeService], text: str
-) -> None:
+def test_direction_marks_that_turn_nothing_round_are_read(node: Branch, text: str) -> None:
     """What keyboards and telephones put in of themselves is left out, and the words are read."""
     said = answered(node, text)
     assert (said["answer"], said["reading"]["because"]) == ("reading", None)
 
 
-def test_customers_words_are_read_and_kept(node: tuple[World, NodeService]) -> None:
+def test_customers_words_are_read_and_kept(node: Branch) -> None:
     """None of it is taken for something else."""
     for text in SAID:
         said = answered(node, text)
@@ -189,7 +181,7 @@ def test_customers_words_are_read_and_kept(node: tuple[World, NodeService]) -> N
 
 
 @pytest.mark.parametrize(("name", "because"), sorted(UNREAD_AS.items()))
-def test_each_trick_is_named(node: tuple[World, NodeService], name: str, because: str) -> None:
+def test_each_trick_is_named(node: Branch, name: str, because: str) -> None:
     """What is text and no customer's speech abstains by its own name, and teaches nothing."""
     said = answered(node, HOSTILE[name])
     assert (said["answer"], said["reading"]["because"]) == ("abstained", because)
@@ -197,7 +189,7 @@ def test_each_trick_is_named(node: tuple[World, NodeService], name: str, because
 
 
 def test_what_is_unread_is_not_kept_for_training_alone(
-    node: tuple[World, NodeService],
+    node: Branch,
 ) -> None:
     """Where a person allows training and nothing else, an unread turn leaves nothing here."""
     world, opened = node
@@ -211,9 +203,7 @@ def test_what_is_unread_is_not_kept_for_training_alone(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=UNREAD)
-def test_unread_texts_say_why(
-    node: tuple[World, NodeService], case: tuple[str, frozenset[str]]
-) -> None:
+def test_unread_texts_say_why(node: Branch, case: tuple[str, frozenset[str]]) -> None:
     """Every class, each with its own name."""
     text, reasons = case
     said = answered(node, text)
@@ -223,15 +213,13 @@ def test_unread_texts_say_why(
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=REFUSED)
-def test_refused_texts_are_not_even_asked_about(node: tuple[World, NodeService], text: str) -> None:
+def test_refused_texts_are_not_even_asked_about(node: Branch, text: str) -> None:
     """One character that nobody types, wherever it stands."""
     refused(node, text, 422)
 
 
 @pytest.mark.parametrize("part", ["x", "angry ", "\U0001f621", "a\u0301", "\ufdfa"])
-def test_too_long_texts_are_not_even_asked_about(
-    node: tuple[World, NodeService], part: str
-) -> None:
+def test_too_long_texts_are_not_even_asked_about(node: Branch, part: str) -> None:
     """Refused by size, whatever they are of, and by what one ligature is written out to."""
     few = FULL // len(part.encode())
     refused(node, part * (few if part == "\ufdfa" else FULL + 1), 413)
@@ -239,9 +227,7 @@ def test_too_long_texts_are_not_even_asked_about(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=hostile_texts)
-def test_any_text_gets_an_answer_or_a_clean_refusal(
-    node: tuple[World, NodeService], text: str
-) -> None:
+def test_any_text_gets_an_answer_or_a_clean_refusal(node: Branch, text: str) -> None:
     """Whatever is typed."""
     answered(node, text)
 
@@ -251,8 +237,6 @@ def test_any_text_gets_an_answer_or_a_clean_refusal(
 @pytest.mark.timeout(1800)
 @settings(max_examples=5_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=hostile_texts)
-def test_any_text_gets_an_answer_or_a_clean_refusal_by_night(
-    node: tuple[World, NodeService], text: str
-) -> None:
+def test_any_text_gets_an_answer_or_a_clean_refusal_by_night(node: Branch, text: str) -> None:
     """The same, for longer."""
     answered(node, text)

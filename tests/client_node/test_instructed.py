@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from client_node.redaction import Redactor
-from client_node.service import NodeService
 from policies.vocabulary import Purpose
 from tests.client_node.bad_texts import INSTRUCTIONS, SAID
-from tests.client_node.conftest import World
+from tests.client_node.conftest import Branch, World
 from tests.client_node.test_alerts import load
 
 ASKED = ("agent_hint", "handover", "priority", "upsell", "price")
@@ -32,9 +31,7 @@ ORDERS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def node(
-    tmp_path_factory: pytest.TempPathFactory, redactor: Redactor
-) -> Iterator[tuple[World, NodeService]]:
+def node(tmp_path_factory: pytest.TempPathFactory, redactor: Redactor) -> Iterator[Branch]:
     """Return a node that reads every turn as anger, with a customer for each set of consents."""
     world = World(tmp_path_factory.mktemp("instructed") / "node", redactor=redactor)
     for number in range(2 ** len(PURPOSES)):
@@ -42,7 +39,7 @@ def node(
         world.trust.put(world.standing(f"c{number}", *allowed))
     opened = world.open()
     load(world, opened, world.angry_weights())
-    yield world, opened
+    yield Branch(world, opened)
     world.close()
 
 
@@ -55,7 +52,7 @@ def moved(answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def standing_of(node: tuple[World, NodeService], customer: str) -> Any:
+def standing_of(node: Branch, customer: str) -> Any:
     """Return all that the gate asks about a person and the organisation."""
     world, opened = node
     return opened.cache.standing(world.subject(customer)), opened.cache.governance
@@ -70,7 +67,7 @@ def standing_of(node: tuple[World, NodeService], customer: str) -> Any:
     first=st.booleans(),
 )
 def test_instructions_move_no_consent_rule_or_use(
-    node: tuple[World, NodeService], *, number: int, said: str, order: str, use: str, first: bool
+    node: Branch, *, number: int, said: str, order: str, use: str, first: bool
 ) -> None:
     """With and without, the gate says the same by the same rules, and no more is kept or done.
 
