@@ -255,8 +255,15 @@ def test_uses_are_told_in_words_of_the_rules() -> None:
     by = {"north": {"decisions": [decision], "kept": [kept]}, "trust-service": {"records": []}}
     (line,) = lines_of(by, Language.GERMAN)
     assert line.when == "15.01.2027, 08:00 Uhr (UTC)"
-    assert line.helped == "dir wurde ein Mensch angeboten"
+    assert line.helped == "Ihnen wurde ein Mensch angeboten"
     assert "r07" not in line.rules[0]
     (copy,) = copies_of(by, Language.ENGLISH)
     assert copy.cue == "We read signs of anger. That can be wrong."
     assert copy.can_correct
+
+
+def test_customers_are_addressed_as_in_letters() -> None:
+    """German says Sie everywhere: on these pages as in notices, pictures of codes and letters."""
+    familiar = re.compile(r"\b(?:[Dd]u|[Dd]ein\w*|[Dd]ir|[Dd]ich)\b")
+    said = centre_words()[Language.GERMAN]
+    assert [name for name, words in said.items() if familiar.search(words)] == []

@@ -84,7 +84,7 @@ def test_customer_grants_by_code_and_withdraws_in_no_more_steps(town: Town) -> N
     assert [a["value"] for a in boxes] == ["service", "training"]
     assert not any("checked" in a for a in boxes), "a box was ticked beforehand"
     assert {a.get("for") for a in phone.all("label")} == {a["id"] for a in boxes}
-    assert "Du entscheidest" in phone.answer.text
+    assert "Sie entscheiden" in phone.answer.text
 
     phone.press("answer", "yes")
     assert phone.answer.status_code == 422, "a press without a tick is no consent"
