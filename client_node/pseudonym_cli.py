@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -163,13 +163,17 @@ def _private(path: Path, opened: ExitStack) -> TextIO:
 
 
 def _rows(file: TextIO, wanted: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the wanted columns of each row, the first of which is never empty.
+    """Return the wanted columns of each row, the first of which is never empty.
 
     Raises:
         StartRefused: A row is not CSV in UTF-8, is short, or has no customer id.
+        typer.BadParameter: A column is not there; said before anything is written.
     """
     reader = csv.reader(file, strict=True)
-    places = _places(_next(reader), wanted)
+    return _wanted(reader, _places(_next(reader), wanted))
+
+
+def _wanted(reader: Any, places: Sequence[int]) -> Iterator[list[str]]:
     while (row := _next(reader)) is not None:
         if not row:
             continue
