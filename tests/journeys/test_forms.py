@@ -18,7 +18,7 @@ from tests.journeys.begun import every_page
 from tests.journeys.markup import Form, read
 from tests.journeys.sites import READERS, Drawn, Site
 
-QUICK, LONG = 4, 400
+QUICK, LONG = 3, 400
 BAD = (
     "",
     " ",
