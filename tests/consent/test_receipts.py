@@ -12,7 +12,7 @@ import httpx
 import jsonschema
 import pytest
 
-from audit.signing import SigningKey
+from audit.signing import SigningKey, VerifyKey
 from audit.staff import Staff, StaffRole
 from audit.terminal import run as run_command
 from consent.api import create_app
@@ -97,6 +97,31 @@ def test_receipt_of_every_act_fits_the_schema_and_verifies(named: Any) -> None:
         holds = verify_taken(json.dumps(given).encode(), named.service.key.verify_key)
         assert holds.record == given["record"]
         assert kind in holds.sentences()[0]
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_receipts_of_earlier_shapes_still_hold(
+    version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What people took away under an earlier shape verifies as it did, and no word of it changes.
+
+    The receipts were made by the versions that wrote those shapes, and are kept as they came.
+    """
+    made = json.loads((Path(__file__).parent / "old_receipts.json").read_text())[version]
+    schema = json.loads((files("consent") / f"receipt_schema_v{version}.json").read_text())
+    key = VerifyKey.parse(made["key"])
+    for kind, given in made["taken"].items():
+        assert given["receipt"]["undertone:schema"] == f"undertone-receipt/{version}"
+        jsonschema.Draft202012Validator(schema).validate(given["receipt"])
+        assert kind in verify_taken(json.dumps(given).encode(), key).sentences()[0]
+        changed = given | {"receipt": given["receipt"] | {"dpv:hasDataSubject": "mallory"}}
+        with pytest.raises(ReceiptInvalid, match="a word differs"):
+            verify_taken(json.dumps(changed).encode(), key)
+    file = tmp_path / "receipt.json"
+    file.write_text(json.dumps(made["taken"]["grant"]), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        run_command(app, ["receipt", "verify", str(file), "--key", made["key"]])
+    assert (ended.value.code, "Your grant for" in capsys.readouterr().out) == (0, True)
 
 
 def test_schema_refuses_a_receipt_that_lacks_what_27560_asks_for(named: Any) -> None:
