@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -13,11 +16,16 @@ from hypothesis.extra import numpy as arrays
 from safetensors.numpy import load
 from transformers import AutoConfig, AutoModel
 
+from models.base_card import figures
 from models.encoder import Encoder
 from models.encoder_files import find_encoder
 from models.encoder_graph import encoder_graph, quantised
+from models.features import FEATURES
+from models.goemotions import read
 from models.pretrained import Tensors, adapted, load_adapter
+from models.train_base import features_of
 from policies.redacted import RedactedText
+from tests.models.test_pretrained import shipped_heads
 
 TEXTS = (
     "I have been waiting for an hour and nobody answers!",
@@ -49,6 +57,30 @@ def test_graph_is_nearly_the_network_in_32_bits(adapter: Tensors) -> None:
         with torch.inference_mode():
             hidden = reference(input_ids=pieces).last_hidden_state[0].mean(0)
         assert row @ (hidden / hidden.norm()).numpy() > 0.96
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_8_bits_cost_at_most_half_a_point_of_f1(shared: Path) -> None:
+    """The shipped heads name comments of dev as well on the graph as on the network in 32 bits."""
+    comments = {"dev": read(shared / "data" / "text" / "goemotions.csv.gz")["dev"]}
+    texts, adapter = comments["dev"].texts, load_adapter()
+    exact = figures({"dev": in_32_bits(texts, adapter)}, comments, shipped_heads())
+    quick = figures({"dev": features_of(texts, adapter)}, comments, shipped_heads())
+    lost = {name: found["macro_f1"] - quick[name]["macro_f1"] for name, found in exact.items()}
+    assert max(lost.values()) <= 0.005
+
+
+def in_32_bits(texts: Sequence[str], adapter: Tensors) -> npt.NDArray[np.float32]:
+    """Return the features `(text, 385)` of the network in 32 bits."""
+    reference, tokenizer = network(adapter), Encoder.load(adapter=adapter)._tokenizer
+    rows = np.ones((len(texts), FEATURES), np.float32)
+    for row, text in enumerate(texts):
+        pieces = torch.tensor([tokenizer.encode(text).ids])
+        with torch.inference_mode():
+            hidden = reference(input_ids=pieces).last_hidden_state[0].mean(0)
+        rows[row, :-1] = (hidden / hidden.norm()).numpy()
+    return rows / np.float32(2**0.5)
 
 
 def test_graph_is_the_same_bytes_each_time() -> None:
