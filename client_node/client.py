@@ -178,9 +178,12 @@ class NodeClient:
         """Take a step (`show`, `approve`, `deny`) in the name of somebody."""
         return self._post(f"/v1/approvals/{approval}/{step}", {"by": by})
 
-    def journey(self, customer: str, conversation: str | None = None) -> dict[str, Any]:
-        """Return the expressed cues of a customer's session."""
-        return self._post("/v1/journeys", {"customer": customer, "conversation": conversation})
+    def journey(
+        self, customer: str, conversation: str | None = None, *, before: str | None = None
+    ) -> dict[str, Any]:
+        """Return the newest expressed cues of a customer's session; `before` its `older` ones."""
+        asked = {"customer": customer, "conversation": conversation, "before": before}
+        return self._post("/v1/journeys", asked)
 
     def campaign(self, **asked: Any) -> CampaignReply:
         """Have a campaign worded for a whole cohort; it waits for a yes (`POST /v1/campaigns`)."""

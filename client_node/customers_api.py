@@ -1,7 +1,8 @@
 """What is asked about a customer, over HTTP.
 
 POST /journeys   expressed cues of the session with their times, and work for service; of one
-                 conversation also what things told, as the gate allows
+                 conversation also what things told, as the gate allows; the newest turns, and with
+                 `before` (an answer's `older`) those before them
 POST /moments    when to contact somebody, by ordinary activity; a cue can only hold it back
 """
 
@@ -22,9 +23,10 @@ UnixSeconds = Annotated[int, Field(ge=0, le=2**40)]
 
 
 class JourneyIn(wire.CustomerIn):
-    """Whose journey; of one conversation, or of the session."""
+    """Whose journey; of one conversation, or of the session; before a turn, or to now."""
 
     conversation: wire.Id | None = None
+    before: wire.Id | None = None
 
 
 class ContactIn(wire.Shape):
@@ -59,7 +61,7 @@ def customers_router(desk: CustomerDesk, people: People, things: ThingDesk) -> A
     @router.post("/journeys")
     def journeys(said: JourneyIn) -> dict[str, Any]:
         subject = people.subject(said.customer)
-        told = wire.use_to_dict(desk.story(subject, said.conversation))
+        told = wire.use_to_dict(desk.story(subject, said.conversation, before=said.before))
         if said.conversation is None or told["answer"] != "done":
             return told
         shown = things.show(Where(subject=subject, conversation=said.conversation))

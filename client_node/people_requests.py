@@ -253,7 +253,7 @@ class PeopleRequests:
         """Open a reading under the gate's permit; a cue is expressed, not a truth (rule 26)."""
         permit = self._permit(subject, Action.INFER, Purpose.SERVICE)
         sealed = self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
-        copy = self.reviews.sees([subject], turn, json.loads(sealed))
+        copy = self.reviews.sees([subject], {turn: json.loads(sealed)})[turn]
         names = ("conversation", "text", "confidence", "release", "read_at")
         cue = {"expressed_cues_of": copy["label"], "family": copy["emotion"]}
         if copy.get("corrected"):

@@ -111,12 +111,15 @@ class Reviews:
         return None
 
     def sees(
-        self, subjects: Collection[SubjectId], turn: str, kept: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return a kept turn of theirs, without its reading where that did not stand."""
-        if any(_is_of(row, turn, kept) for subject in subjects for row in self._fallen(subject)):
-            return {**kept, **dict.fromkeys(_READING)}
-        return dict(kept)
+        self, subjects: Collection[SubjectId], kept: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        """Return kept turns of theirs by turn, without the readings that did not stand."""
+        fallen = [row for subject in subjects for row in self._fallen(subject)]
+        unread = dict.fromkeys(_READING)
+        return {
+            turn: {**copy, **(unread if any(_is_of(r, turn, copy) for r in fallen) else {})}
+            for turn, copy in kept.items()
+        }
 
     def every(self) -> list[dict[str, Any]]:
         """Return what was decided, for the branch, the newest first; nobody's pseudonym."""

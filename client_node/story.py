@@ -21,6 +21,7 @@ FEWEST_READ = 3
 UNPLEASANT = -0.15
 """A conversation ends unpleasantly where its last two read turns lie below, in the mean."""
 _LAST = 2
+_NAMED = 20  # conversations that a signal names, the newest
 _Z95 = 1.96
 
 
@@ -45,6 +46,20 @@ class Satisfaction:
     low: float
     high: float
     turns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """A stretch of kept turns, oldest first: all are counted on, the newest of them shown.
+
+    `older` names the turn before which more may be kept; `latest` says that the stretch reaches
+    to now: of an earlier one nothing is estimated.
+    """
+
+    read: tuple[KeptReading, ...] = ()
+    shown: tuple[KeptReading, ...] = ()
+    older: str | None = None
+    latest: bool = True
 
 
 class Signal(StrEnum):
@@ -91,10 +106,11 @@ def satisfaction(story: Sequence[KeptReading]) -> Satisfaction | None:
 
 def signals(story: Sequence[KeptReading]) -> tuple[Raised, ...]:
     """Return what is raised; nothing where conversations were not read to their end."""
-    names = list(dict.fromkeys(reading.conversation for reading in story))
-    bad = tuple(
-        name for name in names if _ended_badly([r for r in story if r.conversation == name])
-    )
+    by_name: dict[str, list[KeptReading]] = {}
+    for reading in story:
+        by_name.setdefault(reading.conversation, []).append(reading)
+    names = list(by_name)
+    bad = tuple(name for name, turns in by_name.items() if _ended_badly(turns))
     found = []
     if bad and (names[-1] == bad[-1] or len(names) > 1):
         found.append(Raised(signal=Signal.REOPENING, conversations=bad))
@@ -103,14 +119,22 @@ def signals(story: Sequence[KeptReading]) -> tuple[Raised, ...]:
     return tuple(found)
 
 
-def story_to_dict(story: Sequence[KeptReading]) -> dict[str, Any]:
-    """Return timeline, estimate and signals as JSON values; cues are expressed (rule 26)."""
+def story_to_dict(story: Story) -> dict[str, Any]:
+    """Return timeline, estimate and signals as JSON values; cues are expressed (rule 26).
+
+    An earlier stretch has a timeline alone.
+    """
+    timeline = [
+        {"conversation": name, "cues": [_cue(reading) for reading in turns]}
+        for name, turns in groupby(story.shown, key=lambda reading: reading.conversation)
+    ]
+    told = {"timeline": timeline, "older": story.older}
+    return told | _summary(story.read) if story.latest else told
+
+
+def _summary(story: Sequence[KeptReading]) -> dict[str, Any]:
     estimate = satisfaction(story)
     return {
-        "timeline": [
-            {"conversation": name, "cues": [_cue(reading) for reading in turns]}
-            for name, turns in groupby(story, key=lambda reading: reading.conversation)
-        ],
         "satisfaction": None
         if estimate is None
         else {
@@ -121,7 +145,11 @@ def story_to_dict(story: Sequence[KeptReading]) -> dict[str, Any]:
             "turns": estimate.turns,
         },
         "signals": [
-            {"signal": r.signal.value, "do": r.do, "conversations": list(r.conversations)}
+            {
+                "signal": r.signal.value,
+                "do": r.do,
+                "conversations": list(r.conversations[-_NAMED:]),
+            }
             for r in signals(story)
         ],
     }

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, literal_column, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, delete, select
 
@@ -123,6 +124,34 @@ class Vault:
             raise TurnUnknown("the turn was erased") from error
         except KeystoreError as error:
             raise VaultError(f"a record cannot be opened: {type(error).__name__}") from error
+
+    def open_newest(
+        self, subject: SubjectId, *, before: str | None, limit: int, permit: Permit, now: float
+    ) -> dict[str, bytes]:
+        """Return the session's newest service copies of a person by turn, newest first.
+
+        Args:
+            subject: Whose.
+            before: A turn of theirs: only older ones. None: to now.
+            limit: At most so many, in one reading of the disk.
+            permit: To read them for service.
+            now: Unix seconds.
+
+        Raises:
+            PermitInvalid: Not a permit to read them for service now.
+            TurnUnknown: `before` is no turn of theirs that is kept.
+            VaultError: A record was changed, or the disk refuses.
+        """
+        name = Purpose.SERVICE
+        permit.cover(action=Action.INFER, purpose=name, subject=subject, now=now)
+        try:
+            rows = self._newest(subject, before=before, since=now - SESSION_S, limit=limit)
+            items = [(subject, name.value, sealed, _context(turn, name)) for turn, sealed in rows]
+            opened = self._keystore.open_many(items)
+        except (KeystoreError, SQLAlchemyError) as error:
+            raise VaultError(f"records cannot be opened: {type(error).__name__}") from error
+        pairs = zip(rows, opened, strict=True)
+        return {turn: copy for (turn, _), copy in pairs if copy is not None}
 
     def label(
         self, turn: str, label: str, provenance: Provenance, *, permit: Permit, now: float
@@ -431,6 +460,30 @@ class Vault:
             return self._keystore.seal(subject, str(purpose), plaintext, context=context)
         except KeystoreError as error:
             raise VaultError(f"nothing can be sealed: {type(error).__name__}") from error
+
+    def _newest(
+        self, subject: SubjectId, *, before: str | None, since: float, limit: int
+    ) -> list[tuple[str, bytes]]:
+        """Return turn and service copy, newest first, of one moment the last that came."""
+        created = col(SealedRecord.created_at)
+        came: ColumnElement[int] = literal_column("sealed_record.rowid")
+        theirs = (
+            SealedRecord.subject == subject,
+            SealedRecord.purpose == Purpose.SERVICE.value,
+        )
+        query = select(SealedRecord.turn, SealedRecord.sealed).where(*theirs, created >= since)
+        with self._session() as session:
+            if before is not None:
+                at = select(created, came).where(*theirs, SealedRecord.turn == before)
+                edge = session.exec(at).first()
+                if edge is None:
+                    raise TurnUnknown(
+                        "`before` names no turn of theirs that is kept; it may have expired: "
+                        "ask without it"
+                    )
+                query = query.where(tuple_(created, came) < tuple_(*edge))
+            newest = query.order_by(created.desc(), came.desc()).limit(limit)
+            return [(turn, sealed) for turn, sealed in session.exec(newest)]
 
     def _newest_labelled(
         self, subjects: frozenset[SubjectId], max_turns: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import httpx
@@ -12,7 +12,7 @@ from deploy.errors import PartFailed
 from deploy.identities import Identity
 from deploy.turns import Turn
 from policies.canonical import digest_bytes
-from policies.vocabulary import AgeBand, Provenance, Use
+from policies.vocabulary import AgeBand, Provenance, Purpose, Use
 
 GRANT_DAYS = 30
 MOST_CONSENTS = 250
@@ -55,7 +55,7 @@ class BranchClient:
         receipts, shown = [], self._ask("GET", "/v1/notices/1")["digests"]["en"]
         for start in range(0, len(turns), MOST_CONSENTS):
             some = turns[start : start + MOST_CONSENTS]
-            body = {"consents": [_consent(turn) | made_up(shown) for turn in some]}
+            body = {"consents": [consent(turn, turn.purposes) | made_up(shown) for turn in some]}
             receipts += self._ask("POST", "/v1/consents/batch", body)["receipts"]
         return receipts
 
@@ -107,10 +107,11 @@ def made_up(text_digest: str) -> dict[str, Any]:
     }
 
 
-def _consent(turn: Turn) -> dict[str, Any]:
+def consent(turn: Turn, purposes: Collection[Purpose]) -> dict[str, Any]:
+    """Return what the person of a turn agrees to; for a minor a guardian does (GDPR 8)."""
     return {
         "customer": turn.customer,
-        "purposes": sorted(turn.purposes),
+        "purposes": sorted(purposes),
         "modalities": ["text"],
         "notice_version": 1,
         "act": ACT,

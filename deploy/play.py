@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from client_node.client import NodeClient, TurnReply
-from deploy.branch import ACT, GRANT_DAYS, made_up
+from deploy.branch import consent, made_up
 from deploy.turns import Turn, sample_turns
 from policies.errors import UndertoneError
 from policies.vocabulary import Purpose
@@ -84,18 +84,7 @@ def consents(conversations: Sequence[Sequence[Turn]], text_digest: str) -> list[
     """Return what these made-up people agree to, once each, to a notice of this digest."""
     people = {turns[0].customer: turns[0] for turns in conversations}
     return [
-        made_up(text_digest)
-        | {
-            "customer": turn.customer,
-            "purposes": sorted(agreed(turn)),
-            "modalities": ["text"],
-            "notice_version": 1,
-            "act": ACT,
-            "age": turn.age.value,
-            "vulnerabilities": sorted(turn.vulnerabilities),
-            "informed": True,
-            "valid_days": GRANT_DAYS,
-        }
+        made_up(text_digest) | consent(turn, agreed(turn))
         for turn in people.values()
         if agreed(turn)
     ]

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from client_node.errors import TurnUnknown
 from client_node.moment import Activity, Moment, moment
-from client_node.story import KeptReading
+from client_node.story import KeptReading, Story
 from client_node.turn import UseAnswer
 from client_node.uses.asked import Uses, refusal
 from client_node.uses.desk import UseDesk
@@ -19,9 +18,12 @@ from client_node.uses.hold_back import HoldBack, offered
 from client_node.uses.journey import Journey
 from client_node.uses.use import AskedUse
 from policies.errors import Refused
-from policies.permit import Permit
 from policies.vocabulary import Emotion, Purpose, SubjectId, Use
 
+COUNTED = 1000
+"""Turns opened at once, the newest of a person's: what estimate and signals rest on."""
+SHOWN = 200
+"""Turns that an answer shows at once."""
 DAYS = 30
 DUE_FROM = 0.3
 
@@ -35,18 +37,22 @@ class CustomerDesk:
     journey: Journey
     hold_back: HoldBack
 
-    def story(self, subject: SubjectId, conversation: str | None) -> UseAnswer:
+    def story(
+        self, subject: SubjectId, conversation: str | None, *, before: str | None = None
+    ) -> UseAnswer:
         """Return the journey of a customer, or of one conversation of theirs.
 
         Raises:
+            TurnUnknown: `before` is no kept turn of theirs.
             PolicyUnavailable, EvidenceUnavailable, VaultError: Nothing is shown.
         """
         described = self.journey.described
         try:
-            kept = self._readings(subject, conversation)  # 1, 2
+            kept = self._newest(subject, before=before, limit=COUNTED)  # 1, 2
         except Refused as error:
             return UseAnswer(name=described.name, use=described.use, ruling=refusal(error.decision))
-        return self.uses.through(self.journey, _asked(described.use, subject, kept))  # 3
+        story = _story(kept, conversation, latest=before is None)
+        return self.uses.through(self.journey, _asked(described.use, subject, story))  # 3
 
     def moment(self, subject: SubjectId, activity: Activity) -> dict[str, Any]:
         """Return when to contact a customer, and whether an offer is made.
@@ -82,39 +88,40 @@ class CustomerDesk:
 
     def _held(self, subject: SubjectId) -> UseAnswer | None:
         try:
-            kept = self._readings(subject, None)
+            kept = self._newest(subject, before=None, limit=1)
         except Refused:
             return None
         if not kept or kept[-1].emotion is None:
             return None
         use = self.hold_back.described.use
-        return self.uses.through(self.hold_back, _asked(use, subject, kept[-1:]))
+        return self.uses.through(self.hold_back, _asked(use, subject, Story(read=kept)))
 
-    def _readings(self, subject: SubjectId, conversation: str | None) -> tuple[KeptReading, ...]:
-        """Return the session's readings, oldest first."""
-        vault = self.desk.vault
+    def _newest(
+        self, subject: SubjectId, *, before: str | None, limit: int
+    ) -> tuple[KeptReading, ...]:
+        """Return the session's newest readings, oldest first."""
         permit = self.desk.reading_permit(subject)
-        turns = [kept.turn for kept in vault.kept(subject) if kept.purpose == Purpose.SERVICE.value]
-        found = [reading for turn in turns if (reading := self._open(turn, permit)) is not None]
-        return tuple(r for r in found if conversation is None or r.conversation == conversation)
-
-    def _open(self, turn: str, permit: Permit) -> KeptReading | None:
-        """Open one turn; None where its session is over, or it went meanwhile."""
-        try:
-            return _reading(turn, self.desk.open(turn, permit))
-        except TurnUnknown:
-            return None
+        kept = self.desk.newest(subject, permit, before=before, limit=limit)
+        return tuple(_reading(turn, copy) for turn, copy in reversed(kept.items()))
 
 
-def _asked(use: Use, subject: SubjectId, kept: tuple[KeptReading, ...]) -> AskedUse:
+def _story(kept: tuple[KeptReading, ...], conversation: str | None, *, latest: bool) -> Story:
+    """Return the stretch of one conversation, or of all, and where to go on from."""
+    read = tuple(r for r in kept if conversation is None or r.conversation == conversation)
+    rest = kept[0].turn if len(kept) == COUNTED else None
+    older = read[-SHOWN].turn if len(read) > SHOWN else rest
+    return Story(read=read, shown=read[-SHOWN:], older=older, latest=latest)
+
+
+def _asked(use: Use, subject: SubjectId, story: Story) -> AskedUse:
     """Return the request, resting on the newest sure reading and as old as the oldest."""
-    sure = [reading for reading in kept if reading.emotion is not None]
+    sure = [reading for reading in story.read if reading.emotion is not None]
     return AskedUse(
         use=use,
         subject=subject,
         emotion=sure[-1].emotion if sure else None,
         read_at=min(reading.at for reading in sure) if sure else None,
-        story=kept,
+        story=story,
     )
 
 

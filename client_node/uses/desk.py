@@ -101,4 +101,18 @@ class UseDesk:
             PermitInvalid, TurnUnknown, VaultError: It is not opened.
         """
         copy = self.vault.open(turn, action=Action.INFER, permit=permit, now=self.clock())
-        return self.reviews.sees(permit.subjects, turn, json.loads(copy))
+        return self.reviews.sees(permit.subjects, {turn: json.loads(copy)})[turn]
+
+    def newest(
+        self, subject: SubjectId, permit: Permit, *, before: str | None, limit: int
+    ) -> dict[str, dict[str, Any]]:
+        """Return what was sealed of the session's newest turns by turn, newest first, as `open`.
+
+        Raises:
+            PermitInvalid, TurnUnknown, VaultError: None is opened.
+        """
+        copies = self.vault.open_newest(
+            subject, before=before, limit=limit, permit=permit, now=self.clock()
+        )
+        kept = {turn: json.loads(copy) for turn, copy in copies.items()}
+        return self.reviews.sees(permit.subjects, kept)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from client_node.hints import Step
 from client_node.redress import Redress
-from client_node.story import KeptReading
+from client_node.story import Story
 from client_node.uses.queue import QueueState
 from models.conversation import Outlook
 from policies.decision import Facts
@@ -98,7 +98,7 @@ class AskedUse:
     topic: str = ""
     draft: Draft | None = None
     redress: Redress | None = None
-    story: tuple[KeptReading, ...] = ()
+    story: Story = field(default_factory=Story)
     approved_by: str | None = None
     modality: Modality = Modality.TEXT
     channel: Channel = Channel.CUSTOMER

@@ -108,3 +108,12 @@ def test_nobody_is_played_who_did_not_agree() -> None:
     granted = consents(wanted, "a" * 64)
     people = {turns[0].customer: turns[0].purposes for turns in wanted}
     assert sorted(g["customer"] for g in granted) == sorted(p for p, g in people.items() if g)
+
+
+def test_minor_of_the_sample_has_a_guardian() -> None:
+    """Whoever is a minor agrees by a verified guardian; a trust service takes nothing else."""
+    granted = consents(chosen(sample_turns(), 150), "a" * 64)
+    minors = [said for said in granted if said["age"] == "minor"]
+    assert minors
+    assert all(said["guardian"]["verified"] for said in minors)
+    assert not any("guardian" in said for said in granted if said["age"] != "minor")
