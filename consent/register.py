@@ -111,10 +111,16 @@ class Breach:
         lacking = [f"not told: {who}" for who in sorted(self.must_tell() - set(self.told))]
         if not self.must_tell() and self.reason is None:
             lacking.append("no reason why nobody need be told (GDPR 33(5))")
-        at = self.told.get(Told.AUTHORITY)
-        if at is not None and at > self.due_at() and self.late_reason is None:
-            lacking.append("no reason for telling the authority late (GDPR 33(1))")
+        if self.lacks_why_late():
+            lacking.append(
+                "no reason for telling the authority late (GDPR 33(1)): record it as told, with it"
+            )
         return tuple(lacking)
+
+    def lacks_why_late(self) -> bool:
+        """Return whether the authority was told late and nobody said why."""
+        at = self.told.get(Told.AUTHORITY)
+        return at is not None and at > self.due_at() and self.late_reason is None
 
 
 def breach_of(steps: Iterable[Entry]) -> Breach:
@@ -165,6 +171,8 @@ def _after_breach(breach: Breach | None, step: Entry) -> Breach:
             return replace(breach, risk=Risk(told["risk"]), reason=told.get("reason"))
         case "told":
             who = Told(told["who"])
+            if who is Told.AUTHORITY and breach.lacks_why_late() and told.get("reason"):
+                return replace(breach, late_reason=told["reason"])
             if who in breach.told:
                 raise Conflict(f"breach {breach.breach}: the {who} was told already")
             late = told.get("reason") or breach.late_reason

@@ -83,6 +83,7 @@ class RegisterDesk:
             "due_at": breach.due_at(),
             "hours_left": round(left_s / 3600, 1),
             "told": {who.value: at for who, at in breach.told.items()},
+            "why_late_missing": breach.lacks_why_late(),
             "missing": list(lacking),
             "overdue": left_s < 0 and bool(lacking) and breach.closed_at is None,
             "closed_at": breach.closed_at,

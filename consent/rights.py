@@ -156,7 +156,8 @@ class Case:
     """A request as its steps have made it. `about` is what it concerns, by id alone.
 
     `verdict_returns`: what is decided on review goes back to the node; requests of earlier
-    versions ended at the desk.
+    versions ended at the desk. `told_last`: nobody has the answer before there is one; in requests
+    of earlier versions a delivery counted whenever it was recorded.
     """
 
     case: str
@@ -168,6 +169,7 @@ class Case:
     received_at: float
     about: Mapping[str, Any]
     verdict_returns: bool = False
+    told_last: bool = False
     identity: Identity | None = None
     asked_at: float | None = None
     paused_s: float = 0.0
@@ -240,7 +242,7 @@ def after(case: Case | None, step: Step) -> Case:
 
 def missing(case: Case) -> tuple[str, ...]:
     """Return in words what must be shown before the request can be closed as done."""
-    told = () if case.has(EvidenceKind.DELIVERED) else (f"no evidence: {EvidenceKind.DELIVERED}",)
+    told = () if person_answered(case) else (f"no evidence: {EvidenceKind.DELIVERED}",)
     waiting = (f"node {node}: the decision is not in force" for node in sorted(case.obeying()))
     return (*ungathered(case), *told, *waiting)
 
@@ -277,6 +279,14 @@ def due(case: Case, *, now: float) -> date:
     return period_end(start, months=months, jurisdiction=case.jurisdiction)
 
 
+def person_answered(case: Case) -> bool:
+    """Return whether the person has the answer: a delivery counts once there was one to give."""
+    places = [n for n, e in enumerate(case.evidence) if e.kind is EvidenceKind.DELIVERED]
+    if not places or not case.told_last:
+        return bool(places)
+    return not ungathered(replace(case, evidence=case.evidence[: places[-1]]))
+
+
 def _is_answer(shown: Evidence) -> bool:
     return shown.kind is EvidenceKind.NODE_ANSWERED
 
@@ -296,6 +306,7 @@ def _opened(step: Step) -> Case:
         received_at=step.at,
         about=dict(told.get("about", {})),
         verdict_returns=bool(told.get("verdict_returns", False)),
+        told_last=bool(told.get("told_last", False)),
         identity=None if identity is None else Identity(identity),
     )
 

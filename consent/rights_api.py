@@ -29,7 +29,16 @@ from audit.staff import Staff, StaffRole, only
 from consent import wire
 from consent.acts import Person
 from consent.errors import NotFound, RequestInvalid
-from consent.rights import Case, EvidenceKind, Extension, Identity, Outcome, Refusal, Right, Way
+from consent.rights import (
+    Case,
+    Extension,
+    Identity,
+    Outcome,
+    Refusal,
+    Right,
+    Way,
+    person_answered,
+)
 from consent.rights_desk import PERSON
 from consent.rights_page import letter, package_page
 from consent.service import TrustService
@@ -166,7 +175,7 @@ def _add_people(app: FastAPI, service: TrustService, signed_by_node: SignedByNod
     ) -> Response:
         case = desk.by_token(_bearer(authorization))
         answer = _package(service, case, format)
-        if not case.has(EvidenceKind.DELIVERED):
+        if not person_answered(case):
             desk.deliver(case.case, by=PERSON, way="fetched")
         return answer
 

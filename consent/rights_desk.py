@@ -118,6 +118,7 @@ class RightsDesk:
             "jurisdiction": jurisdiction,
             "about": dict(about),
             "verdict_returns": True,
+            "told_last": True,
             "method": None if method is None else method.value,
         }
         with self._steps.lock:

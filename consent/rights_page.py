@@ -1,23 +1,28 @@
 """What a person reads: the gathered answer as a page, and the letters, from plain data.
 
 The page shows every field that the JSON has, in the same order, so that neither says more than
-the other. Letters are templates in `rights_letters.toml`; they name no person: who sends them
-adds the address.
+the other; it writes times as dates, and beside each rule what it says. Letters are templates in
+`rights_letters.toml`; they name no person: who sends them adds the address.
 """
 
 from __future__ import annotations
 
 import html
+import re
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from string import Formatter
 from typing import Any
 
 from consent.errors import Conflict, NotFound
+from policies.vocabulary import RuleId
+from policies.words import Language, Reader, say
 
 _FILE = resources.files("consent").joinpath("rights_letters.toml")
+_SECONDS = re.compile(r"at|now|as_of|until|\w+_at")
 _WORDS = resources.files("consent").joinpath("rights_words.toml")
 
 
@@ -77,15 +82,30 @@ def package_page(package: Mapping[str, Any]) -> str:
     )
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, name: str = "") -> str:
     if isinstance(value, Mapping):
-        rows = (f"<dt>{_label(name)}</dt><dd>{_value(of)}</dd>" for name, of in value.items())
+        rows = (f"<dt>{_label(key)}</dt><dd>{_value(of, key)}</dd>" for key, of in value.items())
         return f"<dl>{''.join(rows)}</dl>"
     if isinstance(value, list | tuple):
-        return (
-            f"<ul>{''.join(f'<li>{_value(item)}</li>' for item in value)}</ul>" if value else "none"
-        )
+        items = (f"<li>{_value(item, name)}</li>" for item in value)
+        return f"<ul>{''.join(items)}</ul>" if value else "none"
+    if name == "rules":
+        return _rule(str(value))
+    if _SECONDS.fullmatch(name) and isinstance(value, int | float):
+        return _moment(value)
     return html.escape("none" if value is None else str(value))
+
+
+def _moment(seconds: float) -> str:
+    try:
+        at = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # a node may say what it likes
+        return html.escape(str(seconds))
+    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at:%Y-%m-%d %H:%M} UTC</time>'
+
+
+def _rule(rule: str) -> str:
+    return html.escape(f"{rule}: {say(RuleId(rule), Reader.CUSTOMER, Language.ENGLISH)}")
 
 
 def _label(name: object) -> str:

@@ -98,7 +98,12 @@ def _add_views(router: APIRouter, service: TrustService) -> None:
                 *((f"Told: {who}", when(at, zone)) for who, at in found["told"].items()),
             ],
             may=_may(staff) and found["closed_at"] is None,
-            told=[who.value for who in Told if who.value not in found["told"]],
+            told=[
+                who.value
+                for who in Told
+                if who.value not in found["told"]
+                or (who is Told.AUTHORITY and found["why_late_missing"])
+            ],
             risks=[risk.value for risk in Risk],
         )
 

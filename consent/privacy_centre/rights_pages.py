@@ -40,7 +40,7 @@ from consent.privacy_centre.frame import (
 )
 from consent.privacy_centre.pages import holder, in_force, onward
 from consent.privacy_centre.used import copies_of, learned_from, lines_of
-from consent.rights import Case, EvidenceKind, Identity, Right
+from consent.rights import Case, EvidenceKind, Identity, Right, person_answered
 from consent.rights_desk import DECISION, PERSON
 from consent.service import TrustService
 from policies.vocabulary import Purpose
@@ -323,7 +323,7 @@ def _whole(service: TrustService, case: Case) -> dict[str, Any] | None:
         package = service.rights.package(case)
     except Conflict:
         return None
-    if not case.has(EvidenceKind.DELIVERED):
+    if not person_answered(case):
         service.rights.deliver(case.case, by=PERSON, way="fetched")
     return dict(package["by"])
 
@@ -334,6 +334,6 @@ def _file(service: TrustService, request: Request, find: Callable[[], Answer]) -
         body = json.dumps(service.rights.package(answer.case), indent=1)
     except (NotFound, Conflict):
         return opens_nothing(service, request, language_of(request, None))
-    if not answer.case.has(EvidenceKind.DELIVERED):
+    if not person_answered(answer.case):
         service.rights.deliver(answer.case.case, by=PERSON, way="fetched")
     return saved(body, f"{answer.case.right.value}.json", "application/json")

@@ -77,6 +77,13 @@ def test_the_clock_runs_72_hours_from_knowing_and_at_once_for_a_processor(world:
     assert all(row["overdue"] for row in desk(world).get("/v1/desk/breaches").json())
     take(world, made, "told", who="authority", digest=DIGEST)
     assert "late" in take(world, made, "closing").json()["detail"]
+    why = {"who": "authority", "digest": DIGEST, "reason": "found-on-a-holiday"}
+    assert take(world, made, "told", **why | {"who": "people", "reason": None}).status_code == 201
+    first = take(world, made, "told", **why)
+    assert first.json()["told"]["authority"] == world.clock.now
+    world.clock.now += HOUR_S
+    assert take(world, made, "told", **why).status_code == 409, "once"
+    assert take(world, made, "closing").status_code == 201
 
 
 def test_the_stop_is_set_by_one_and_lifted_by_two(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from consent.rights import (
     due,
     missing,
 )
-from consent.rights_page import letter
+from consent.rights_page import letter, package_page
 from consent.working_days import period_end, working_day
 from policies.canonical import digest
 from policies.vocabulary import SubjectId
@@ -156,6 +157,32 @@ def test_an_incomplete_answer_is_no_evidence() -> None:
         take(show(opened(Right.RECTIFICATION), evidence), StepKind.CLOSED, outcome="done")
 
 
+@pytest.mark.parametrize("right", Right)
+def test_an_answer_that_is_not_there_yet_is_not_delivered(right: Right) -> None:
+    """A delivery recorded too early counts once it is recorded again, after all the rest."""
+    delivery = {"evidence": "delivered", "outcome": "letter"}
+    rest = [e for e in proofs(right) if e["evidence"] != "delivered"]
+    for place in range(len(rest)):
+        case = replace(opened(right), told_last=True)
+        early = show(case, [*rest[:place], delivery, *rest[place:]])
+        assert missing(early) == ("no evidence: delivered",)
+        with pytest.raises(EvidenceMissing, match="delivered"):
+            take(early, StepKind.CLOSED, outcome="done")
+        assert take(show(early, [delivery]), StepKind.CLOSED, outcome="done").outcome is not None
+
+
+def test_a_request_taken_in_now_is_answered_last(world: Any, desk: TestClient) -> None:
+    """The desk takes a letter's delivery for a refusal, and for no answer that is still to come."""
+    token = world.grant("alice").json()["manage_token"]
+    body = {"manage_token": token, "right": "access", "jurisdiction": "IE"}
+    made = world.send("POST", "/v1/requests", json.dumps(body).encode()).json()
+    path = f"/v1/desk/requests/{made['request']}"
+    told = desk.post(f"{path}/delivery", json={"way": "letter"}).json()
+    assert "no evidence: delivered" in told["missing"]
+    closed = desk.post(f"{path}/closing", json={"outcome": "refused", "reason": "excessive"})
+    assert closed.status_code == 201
+
+
 def test_a_refusal_is_closed_only_after_the_person_was_told() -> None:
     """Reason and complaint go out before a refusal is closed (GDPR 12(4))."""
     case = opened(Right.ACCESS)
@@ -179,6 +206,17 @@ STATE = {
     "reason": "excessive",
     "decided": {"outcome": "overturned", "by": "dora", "at": 1.0},
 }
+
+
+def test_an_answer_on_paper_says_dates_and_rules_in_words() -> None:
+    """Nobody counts seconds since 1970 or knows a rule by its number; strange values stay."""
+    decision = {"at": 1_800_000_000.5, "rules": ["r06-restricted", "own-1"], "released_at": 9e99}
+    found = package_page({"request": "c1", "right": "access", "by": {"north": {"d": [decision]}}})
+    assert '<time datetime="2027-01-15T08:00:00Z">2027-01-15 08:00 UTC</time>' in found
+    assert "1800000000" not in found
+    assert "r06-restricted: The person has asked t" in found
+    assert "own rule own-1 decides" in found
+    assert "<dd>9e+99</dd>" in found
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr"])
