@@ -162,7 +162,7 @@ def receive(turn: Turn) -> Turn:
             "it holds: send it without them"
         )
     if turn.use in {Use.HANDOVER, Use.PRIORITY} and turn.queue is None:
-        raise TurnInvalid("a hand-over needs the queue's state (rule 13): send `queue`")
+        raise TurnInvalid("hand-over and priority need the queue's state (rule 13): send `queue`")
     return turn
 
 

@@ -57,6 +57,9 @@ def plan(story: Story) -> None:
         f"(spent {preview.epsilon:.3f} by RDP, {preview.epsilon_prv:.3f} by PRV, second opinion "
         f"{preview.second_opinion:.3f}), noise {plan.mechanism.noise_multiplier:.3f}"
     )
+    story.console.print(
+        "   training is planned to spend all of it, so no campaign's cohort can be counted here"
+    )
 
 
 def feeding(story: Story, fed: Fed, recall: harness.Recall) -> None:

@@ -42,8 +42,8 @@ class EarlyFrustration:
         objective="the desk may calm a conversation before it escalates",
         serves=Objective.RELIEF,
         rules=(4, 16, 21, 22, 24, 26),
-        abstains="before two turns, where most turns went unread, and on a turn where it is not "
-        "sure that a negative cue is expressed",
+        abstains="from a trend before two turns; from an alert where most turns went unread, and "
+        "on a turn where it is not sure that a negative cue is expressed",
     )
 
     def consider(self, asked: AskedUse, uses: Uses) -> UseAnswer | None:

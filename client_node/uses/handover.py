@@ -66,5 +66,5 @@ class Handover:
 
 def _needed(queue: QueueState | None) -> QueueState:
     if queue is None:
-        raise TurnInvalid("a hand-over needs the queue's state (rule 13): send `queue`")
+        raise TurnInvalid("hand-over and priority need the queue's state (rule 13): send `queue`")
     return queue
