@@ -274,7 +274,8 @@ def _malformed(request: Request, error: Exception) -> JSONResponse:
     found = error.errors() if isinstance(error, RequestValidationError) else []
     first = field_at(found[0]["loc"], found[0]["type"]) if found else ""
     _mark(request.scope, "malformed-request", first)
-    fields = [{"field": _place(e["loc"]), "problem": str(e["type"])} for e in found[:16]]
+    told = dict.fromkeys((_place(e["loc"]), str(e["type"])) for e in found)  # a list's once
+    fields = [{"field": field, "problem": kind} for field, kind in list(told)[:16]]
     named = ", ".join(f"{f['field']} ({f['problem']})" for f in fields)
     return problem(422, "Malformed request", f"wrong or missing: {named}", fields=fields)
 

@@ -187,6 +187,23 @@ async def test_http_unknown_path_and_method_are_problems_too(client: httpx.Async
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.anyio
+async def test_http_mistake_in_a_list_is_told_once() -> None:
+    """What is wrong with every entry of a long list is one thing that is wrong."""
+    app = FastAPI()
+    install_error_handlers(app, {})
+
+    @app.post("/lists")
+    def lists(numbers: list[int]) -> int:
+        return len(numbers)
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.post("/lists", json=["no"] * 50)
+    assert answer.status_code == 422
+    assert len(answer.json()["fields"]) == 1
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """Run the async tests on asyncio."""
