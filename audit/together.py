@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
 
-LARGEST = 32
+LARGEST = 64
 """How many are served at once; who comes later is in the next group.
 
 One group of everybody would take as long to serve, and all would wait for its end together."""
