@@ -29,7 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-from deploy.report import Row, at_least, at_most, rows_to_json
+from deploy.report import Row, at_least, at_most
 from models.calibration import expected_calibration_error, fall_at_coverage, promised_fall
 from models.evaluation import IntArray
 from models.evaluation_set import read_rows
@@ -44,6 +44,7 @@ from tests.bench.encoded import encoded
 from tests.bench.federate import federate
 from tests.bench.learning_tasks import load_task
 from tests.bench.personal import shown
+from tests.bench.printed import print_rows
 from tests.bench.private_learning import setting_at
 
 COVERAGE, AIM, EPSILON, FOLDS, DRAWS = 0.8, 1 / 3, 2.0, 5, 500
@@ -328,12 +329,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     asked = parser.parse_args()
     rows = shown(_rows(asked.data))
-    if asked.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<78} {row.value!s:>8} {row.unit:<90} {row.aim:<10} {held}")
+    print_rows(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

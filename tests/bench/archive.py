@@ -27,8 +27,9 @@ from audit.retention import Retention
 from audit.retention_policy import load_retention
 from audit.sealing import Sealing
 from audit.verify import verify_log
-from deploy.report import Row, at_most, rows_to_json
+from deploy.report import Row, at_most
 from tests.bench.evidence import KEY, LARGE_GROUP, decision, milliseconds, peak_mib
+from tests.bench.printed import print_rows
 
 HUNDRED_THOUSAND = 100_000
 LATER = 1_800_000_000.0 + 400 * 86_400 + 1_000_000
@@ -144,12 +145,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=HUNDRED_THOUSAND, help="entries of the log")
     options = parser.parse_args()
     rows = measure(options.size)
-    if options.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<62} {row.value!s:>10} {row.unit:<6} {row.aim:<10} {held}")
+    print_rows(rows, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ import httpx
 from client_node.redaction import Redactor
 from client_node.service import open_node
 from client_node.turn import Turn
-from deploy.report import Row, at_most, rows_to_json
+from deploy.report import Row, at_most
 from policies.vocabulary import Purpose, Use
 from tests.bench.inference import TURNS
+from tests.bench.printed import print_rows
 from tests.client_node.conftest import World
 
 PASSAGES, REPEATS = 1_000, 60
@@ -83,12 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     rows = measure()
-    if parser.parse_args().json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<45} {row.value!s:>12} {row.unit:<6} {row.aim:<12} {held}")
+    print_rows(rows, as_json=parser.parse_args().json)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from client_node.errors import TurnEmpty, TurnInvalid
 from client_node.redaction import Redactor
 from client_node.turn import Turn, receive
 from client_node.unread import wordless
-from deploy.report import Row, at_most, rows_to_json
+from deploy.report import Row, at_most
 from models.evaluation_set import read_rows
 from policies.redacted import Unread
 from policies.vocabulary import SubjectId
+from tests.bench.printed import print_rows
 
 MOST = 0.001
 SETS: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -81,13 +82,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     asked = parser.parse_args()
-    rows = measure(asked.data)
-    if asked.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<70} {row.value!s:>9} {row.aim:<9} {held}")
+    print_rows(measure(asked.data), as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from deploy.report import Row, at_most, rows_to_json
+from deploy.report import Row, at_most
 from models.conversation import STANDARD, Course, Moment, RiskCurve, follow
 from models.encoder import Encoder
 from models.head_fitting import logistic_curve
@@ -33,6 +33,7 @@ from models.heads import softmax
 from models.label_sets import label_sets
 from models.pretrained import public_head
 from policies.redacted import RedactedText
+from tests.bench.printed import print_rows
 
 BAD = 2.0
 FALSE_ALARMS = 0.05
@@ -263,12 +264,7 @@ def main() -> None:
         rows = measure(asked.data)
     except OSError as error:
         raise SystemExit(f"conversation: {error.filename} cannot be read") from error
-    if asked.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<60} {row.value!s:>8} {row.unit:<8} {row.aim:<8} {held}")
+    print_rows(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ from audit.log import Draft, EvidenceLog
 from audit.signing import SigningKey
 from audit.tree import verify_inclusion
 from audit.verify import verify_log
-from deploy.report import Row, at_least, at_most, rows_to_json
+from deploy.report import Row, at_least, at_most
 from policies.canonical import canonical
+from tests.bench.printed import print_rows
 
 MILLION = 1_000_000
 GROUP, LARGE_GROUP = 100, 1000
@@ -189,12 +190,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=MILLION, help="entries of the large log")
     options = parser.parse_args()
     rows = measure(options.size)
-    if options.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<62} {row.value!s:>10} {row.unit:<6} {row.aim:<10} {held}")
+    print_rows(rows, as_json=options.json)
 
 
 if __name__ == "__main__":

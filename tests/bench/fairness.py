@@ -15,7 +15,7 @@ import numpy as np
 
 from coordinator.errors import ReleaseRejected
 from coordinator.standard import Standard
-from deploy.report import Row, rows_to_json
+from deploy.report import Row
 from models.errors import ModelError
 from models.evaluation_set import EvaluationSet, grouped, places_of, read_rows
 from models.fairness import gap_doubts, group_gaps
@@ -26,6 +26,7 @@ from models.pretrained import load_adapter
 from models.release import Release, public_release
 from models.train_base import features_of
 from policies.vocabulary import Digest
+from tests.bench.printed import print_rows
 
 EKMAN = label_sets()["ekman"]
 SAME = {"shame": "sadness", "guilt": "sadness"}
@@ -123,12 +124,7 @@ def main() -> None:
         rows = measure(read_isear(asked.data / "text" / "isear.csv.gz"))
     except ModelError as error:
         raise SystemExit(f"fairness: {error}") from error
-    if asked.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<66} {row.value!s:>8} {row.unit:<24} {row.aim:<6} {held}")
+    print_rows(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

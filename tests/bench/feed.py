@@ -39,12 +39,13 @@ from client_node.standing_keeper import StandingKeeper
 from client_node.trust_client import TrustClient
 from client_node.vault import Vault
 from consent.remote import call
-from deploy.report import Row, at_least, at_most, rows_to_json
+from deploy.report import Row, at_least, at_most
 from models.conversation import STANDARD
 from policies.decision import UseRequest
 from policies.engine import PolicyEngine
 from policies.errors import Refused
 from policies.vocabulary import Action, Digest, NodeId, Purpose, SubjectId
+from tests.bench.printed import print_rows
 
 NODES, PROCESSES, WITHDRAWALS = 100, 2, 6
 PAUSE_S, POLL_S, LONGEST_S = 3.0, 2.0, 30.0
@@ -301,12 +302,7 @@ def main() -> None:
         work(Path(chosen.worker[0]), int(chosen.worker[1]))
         return
     rows = measure()
-    if chosen.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<45} {row.value!s:>12} {row.unit:<6} {row.aim:<12} {held}")
+    print_rows(rows, as_json=chosen.json)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,12 @@ from audit.log import EvidenceLog
 from audit.long_lived import long_lived
 from audit.signing import SigningKey, seal
 from client_node.standing_cache import KIND, StandingCache
-from deploy.report import Row, at_least, at_most, rows_to_json
+from deploy.report import Row, at_least, at_most
 from policies.clock import Clock
 from policies.engine import PolicyEngine
 from policies.standing import governance_to_dict, standing_to_dict
 from policies.vocabulary import SubjectId
+from tests.bench.printed import print_rows
 from tests.policies.cases import GOVERNANCE, HANDOVER, INFER, NODE, NOW, STANDING, Situation
 from tests.policies.random_cases import random_cases
 from tests.policies.twin import Twin
@@ -197,12 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gate")
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     rows = measure()
-    if parser.parse_args().json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<45} {row.value!s:>12} {row.unit:<6} {row.aim:<12} {held}")
+    print_rows(rows, as_json=parser.parse_args().json)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ import torch
 from transformers import RobertaConfig, RobertaModel
 
 from client_node.redaction import Redactor
-from deploy.report import Row, at_least, at_most, rows_to_json
+from deploy.report import Row, at_least, at_most
 from models.encoder import Encoder
 from policies.redacted import RedactedText
+from tests.bench.printed import print_rows
 
 TURNS = (
     "I've been waiting forty minutes and nobody can tell me where my order is.",
@@ -140,12 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.inference")
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     rows = measure()
-    if parser.parse_args().json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<45} {row.value!s:>12} {row.unit:<6} {row.aim:<12} {held}")
+    print_rows(rows, as_json=parser.parse_args().json)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.report import Row, at_least, at_most, rows_to_json
+from deploy.report import Row, at_least, at_most
 from models.errors import TrainingInvalid
 from models.message_guard import MessageGuard
 from models.train_message_guard import is_tuning, service_messages
 from policies.messages import FoundBy
+from tests.bench.printed import print_rows
 
 RECALL, FALSE_ALARMS = 0.85, 0.01
 SHOPS, SERVICE = "manipulation/dark_patterns.csv.gz", "manipulation/service_messages.csv.gz"
@@ -122,12 +123,7 @@ def main() -> None:
         rows = measure(asked.data)
     except TrainingInvalid as error:
         raise SystemExit(str(error)) from error
-    if asked.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<55} {row.value!s:>8} {row.unit:<3} {row.aim:<8} {held}")
+    print_rows(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

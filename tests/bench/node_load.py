@@ -29,10 +29,11 @@ import httpx
 
 from client_node.redaction import Redactor
 from client_node.service import open_node
-from deploy.report import Row, at_most, rows_to_json
+from deploy.report import Row, at_most
 from models.encoder import Encoder
 from policies.vocabulary import Purpose
 from tests.bench.inference import TURNS
+from tests.bench.printed import print_rows
 from tests.client_node.conftest import API_KEY, World
 from tests.client_node.test_alerts import served
 
@@ -165,12 +166,7 @@ def main() -> None:
         print(json.dumps(asyncio.run(drive(options.drive, options.seconds)).to_dict()))
         return
     rows = measure(options.seconds if options.minutes is None else 60.0 * options.minutes)
-    if options.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<45} {row.value!s:>12} {row.unit:<9} {row.aim:<12} {held}")
+    print_rows(rows, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from deploy.report import Row, at_most, rows_to_json
+from deploy.report import Row, at_most
 from models.calibration import expected_calibration_error
 from models.evaluation import IntArray, macro_f1
 from models.heads import softmax
 from models.personal import Personal, difference_interval, personal_head, tables_of
 from tests.bench.federate import FloatArray, federate
 from tests.bench.learning_tasks import TASKS, Task, load_task
+from tests.bench.printed import print_rows
 from tests.bench.private_learning import setting_at
 
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -164,12 +165,7 @@ def main() -> None:
             measure(load_task(name, asked.data), draws=asked.draws, epsilons=asked.epsilons)
         )
     ]
-    if asked.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<78} {row.value!s:>8} {row.unit:<36} {row.aim:<10} {held}")
+    print_rows(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from opacus import GradSampleModule
 from scipy import stats
 from torch.nn import functional
 
-from deploy.report import Row, at_least, rows_to_json
+from deploy.report import Row, at_least
 from models.accounting import count_curve, epsilon, round_curve
 from models.bags import Bags
 from models.central import fit_central
@@ -40,6 +40,7 @@ from models.private_counts import balanced, noisy_counts, shifted
 from policies.parts import Basis
 from tests.bench.federate import DELTA, MAX_TURNS, FloatArray, Setting, federate, table_noise
 from tests.bench.learning_tasks import TASKS, Task, load_task
+from tests.bench.printed import print_rows
 
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0)
 _LOW = Setting(
@@ -283,12 +284,7 @@ def main() -> None:
             local=asked.local,
         )
     draw_chart(rows, asked.out / "private-learning.svg")
-    if asked.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<75} {row.value!s:>10} {row.unit:<10} {row.aim:<10} {held}")
+    print_rows(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

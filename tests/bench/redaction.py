@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from client_node.redaction import Redactor
-from deploy.report import Row, at_least, rows_to_json
+from deploy.report import Row, at_least
 from models.personal_sentences import Sentence, customers, templates
+from tests.bench.printed import print_rows
 
 AIM = 0.9
 CUSTOMERS, TEMPLATES = "pii/multidogo_customer.csv.gz", "pii/presidio_synth.csv.gz"
@@ -64,13 +65,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=shared / "data", help="folder with pii/")
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     asked = parser.parse_args()
-    rows = measure(asked.data)
-    if asked.json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<45} {row.value!s:>12} {row.aim:<12} {held}")
+    print_rows(measure(asked.data), as_json=asked.json)
 
 
 if __name__ == "__main__":

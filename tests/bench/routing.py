@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from client_node.uses.queue_simulation import Call, Policy, later_starts, made_calls, play
 from client_node.uses.routing import Agent
-from deploy.report import Row, at_most, rows_to_json
+from deploy.report import Row, at_most
+from tests.bench.printed import print_rows
 
 CALLS, ORDINARY = 100_000, 20
 SKILLS = ("bills", "parcels")
@@ -76,12 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows")
     rows = measure()
-    if parser.parse_args().json:
-        print(rows_to_json(rows))
-        return
-    for row in rows:
-        held = {None: "", True: "held", False: "MISSED"}[row.held]
-        print(f"{row.name:<45} {row.value!s:>12} {row.unit:<6} {row.aim:<12} {held}")
+    print_rows(rows, as_json=parser.parse_args().json)
 
 
 if __name__ == "__main__":
