@@ -18,8 +18,8 @@ from audit.hold_book import HoldBook
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from consent.bell import Bell
-from consent.capture import check_captured
-from consent.errors import Conflict, NotFound, RequestInvalid
+from consent.errors import Conflict, NotFound
+from consent.grant_checks import GrantChecks
 from consent.ledger import Ledger
 from consent.officer import Officer
 from consent.recorder import Person, Recorder, row_of
@@ -27,6 +27,7 @@ from consent.records import (
     Act,
     Erased,
     Granted,
+    Invalidated,
     Objected,
     Record,
     Requested,
@@ -35,16 +36,18 @@ from consent.records import (
     Withdrawn,
     standing_of,
 )
-from consent.states import ConsentState, check_step, states_of
+from consent.states import ConsentState, check_step, states_of, uninformed
 from consent.tables import NodeRow
 from consent.tokens import token_hash
 from policies.canonical import digest
 from policies.clock import Clock
-from policies.vocabulary import AgeBand, Modality, NodeId, Purpose, SubjectId
+from policies.vocabulary import Modality, NodeId, Purpose, SubjectId
 
 __all__ = ["Acts", "Person"]
-MOST_GUARDIAN_DAYS = 365
-"""How long a guardian's yes lasts at most: a child grows up."""
+ITSELF = "trust-service"
+NOT_INFORMED = "not-informed"
+"""By whom, and with what finding, an earlier consent without information is invalidated."""
+_AT_ONCE = 1000
 
 
 class Acts:
@@ -61,7 +64,7 @@ class Acts:
         clock: Clock,
         recorder: Recorder,
         holds: HoldBook,
-        takes_uncaptured: Callable[[float], bool],
+        checks: GrantChecks,
     ) -> None:
         self._ledger = ledger
         self._log = log
@@ -71,7 +74,7 @@ class Acts:
         self._clock = clock
         self._recorder = recorder
         self._holds = holds
-        self._takes_uncaptured = takes_uncaptured
+        self._checks = checks
         self._lock = threading.Lock()
         self._doomed: set[SubjectId] = set()
 
@@ -132,7 +135,7 @@ class Acts:
             EvidenceUnavailable, LedgerUnavailable: Nothing was granted.
         """
         with self._lock:
-            self._check_grants(node.company, wanted)  # 1
+            self._checks.check(node.company, wanted)  # 1
             return self._recorder.write(
                 [
                     (Person(company=node.company, subject=who, node=NodeId(node.node)), granted)
@@ -143,7 +146,7 @@ class Acts:
     def await_confirmation(self, node: NodeRow, who: SubjectId, yes: Unconfirmed) -> dict[str, Any]:
         """Record a yes that counts when its token comes back; errors as in `grant`."""
         with self._lock:
-            self._check_grants(node.company, [(who, yes.granted)])  # 1
+            self._checks.check(node.company, [(who, yes.granted)])  # 1
             person = Person(company=node.company, subject=who, node=NodeId(node.node))
             return self._recorder.write([(person, yes)])[0]
 
@@ -157,80 +160,15 @@ class Acts:
             EvidenceUnavailable, LedgerUnavailable: Nothing happened.
         """
         with self._lock:
-            self._check_not_erased([person.subject])  # 1
+            self._checks.check_not_erased([person.subject])  # 1
             records = self._ledger.records_of([person.subject]).get(person.subject, [])
             check(records)
             yes = [a.granted if isinstance(a, Unconfirmed) else a for a in acts]
             granted = [(person.subject, one) for one in yes if isinstance(one, Granted)]
-            self._check_grants(person.company, granted)
+            self._checks.check(person.company, granted)
             for act in acts:
                 check_step(records, act, now=self._clock())
             return self._recorder.write([(person, act) for act in acts])
-
-    def _check_grants(self, company: str, wanted: Sequence[tuple[SubjectId, Granted]]) -> None:
-        for version in {granted.notice_version for _, granted in wanted}:
-            self._officer.notice(version)
-        subjects = [subject for subject, _ in wanted]
-        if set(self._ledger.owners(subjects).values()) - {company}:
-            raise Conflict("a pseudonym belongs to another company: it cannot be used here")
-        self._check_not_erased(subjects)
-        self._check_not_objected(wanted)
-        for subject, granted in wanted:
-            check_captured(granted.act, granted.shown, granted.capture)
-            self._check_proven(granted)
-            self._check_shown(granted)
-            _check_apart(granted)
-            _check_guardian(subject, granted)
-        self._check_proof_is_new(company, wanted)
-
-    def _check_proven(self, granted: Granted) -> None:
-        """Return if there is proof (GDPR 7(1)), or the time to do without it is not over."""
-        proven = granted.capture is not None or granted.confirms is not None
-        if not proven and not self._takes_uncaptured(self._clock()):
-            raise RequestInvalid(
-                "a consent comes with its channel and the proof of its capture (GDPR 7(1)): send "
-                "`shown` and `capture`; the setting uncaptured_until gives time to change over",
-                field="capture",
-            )
-
-    def _check_shown(self, granted: Granted) -> None:
-        if granted.shown is None:
-            return
-        layer = granted.shown.layer
-        texts = self._officer.notice(granted.notice_version).text_digests(layer)
-        if texts.get(granted.shown.language) != granted.shown.text_digest:
-            raise RequestInvalid(
-                f"notice {granted.notice_version} has no {layer} text in that language with that "
-                f"digest: show one of {' '.join(texts) or 'none'}, and send the digest of what was "
-                "shown"
-            )
-
-    def _check_proof_is_new(
-        self, company: str, wanted: Sequence[tuple[SubjectId, Granted]]
-    ) -> None:
-        """Return if no proof was used before: a yes of yesterday, brought again, is no yes."""
-        proofs = [
-            (granted.capture.evidence, purpose.value)
-            for _, granted in wanted
-            if granted.capture is not None and granted.confirms is None
-            for purpose in granted.purposes
-        ]
-        used = self._ledger.captured(company, sorted({evidence for evidence, _ in proofs}))
-        if used & set(proofs) or len(set(proofs)) < len(proofs):
-            raise Conflict("this proof of capture was used before: a new consent is a new act")
-
-    def _check_not_objected(self, wanted: Sequence[tuple[SubjectId, Granted]]) -> None:
-        """Return if nobody objected to what they would agree to: that closes it for good."""
-        records = self._ledger.records_of([subject for subject, _ in wanted])
-        for subject, granted in wanted:
-            acts = [record.act for record in records.get(subject, [])]
-            if any(granted.purposes & act.purposes for act in acts if isinstance(act, Objected)):
-                raise Conflict("a person objected to one of these purposes: that stays so")
-
-    def _check_not_erased(self, subjects: Sequence[SubjectId]) -> None:
-        for records in self._ledger.records_of(subjects).values():
-            if any(isinstance(record.act, Erased) for record in records):
-                raise Conflict("a pseudonym was erased: it stays so, and cannot be used again")
 
     def withdraw(
         self, person: Person, purpose: Purpose | None, *, once: tuple[str, str] | None = None
@@ -254,7 +192,7 @@ class Acts:
                 return self._recorder.again(found, once)
             if isinstance(act, Erased):
                 return self._erase(person, once)
-            self._check_not_erased([person.subject])  # 1
+            self._checks.check_not_erased([person.subject])  # 1
             return self._recorder.write([(person, act)], once=once)[0]
 
     def _check_same(self, found: Record, person: Person, act: Act) -> None:
@@ -280,7 +218,7 @@ class Acts:
         if isinstance(act, Requested):
             self._officer.notice(act.notice_version)
         with self._lock:
-            self._check_not_erased([person.subject])  # 1
+            self._checks.check_not_erased([person.subject])  # 1
             records = self._ledger.records_of([person.subject]).get(person.subject, [])
             check_step(records, act, now=self._clock())
             return self._recorder.write([(person, act)])[0]
@@ -296,12 +234,33 @@ class Acts:
 
     def _act(self, person: Person, act: Act) -> dict[str, Any]:
         with self._lock:
-            self._check_not_erased([person.subject])  # 1
+            self._checks.check_not_erased([person.subject])  # 1
             return self._recorder.write([(person, act)])[0]
 
     def wake(self, company: str) -> None:
         """Let the company's nodes ask at once: something waits for them."""
         self._bell.ring(company)
+
+    def invalidate_uninformed(self) -> int:
+        """Invalidate the consents that earlier versions took of people who were not told.
+
+        A yes is refused now where its person was not told first (GDPR 4(11)); of those that were
+        recorded before, each is found invalid here, logged and told to the nodes, which destroy
+        what they keep for it. Return of how many people.
+
+        Raises:
+            EvidenceUnavailable, LedgerUnavailable: The next start goes on where this one ended.
+        """
+        with self._lock:
+            found: list[tuple[Person, Act]] = []
+            for subject, records in self._ledger.records_of(self._ledger.uninformed()).items():
+                if purposes := uninformed(records):
+                    person = Person(company=records[0].company, subject=subject, node=None)
+                    finding = Invalidated(purposes=purposes, by=ITSELF, finding=NOT_INFORMED)
+                    found.append((person, finding))
+            for first in range(0, len(found), _AT_ONCE):
+                self._recorder.write(found[first : first + _AT_ONCE])
+        return len(found)
 
     # -- erasure ------------------------------------------------------------------------
 
@@ -313,7 +272,7 @@ class Acts:
         The log entry of an erasure carries no pseudonym. From 2 on the gate is closed; what
         fails at 3 is made good at the next erasure or start.
         """
-        self._check_not_erased([person.subject])
+        self._checks.check_not_erased([person.subject])
         self._check_not_held(person)  # 0
         record = self._recorder.new_record(person, Erased(), self._clock(), once=once)
         receipt = self._recorder.document(record, None, once=once)
@@ -337,7 +296,7 @@ class Acts:
             ErasureHeld: A hold does: the erasure is done when it is lifted.
         """
         try:
-            self._holds.refuse_erasure(person.subject, by="trust-service")
+            self._holds.refuse_erasure(person.subject, by=ITSELF)
         except ErasureHeld:
             records = self._ledger.records_of([person.subject]).get(person.subject, [])
             standing = standing_of(records, subject=person.subject, as_of=int(self._clock()))
@@ -381,32 +340,3 @@ class Acts:
         self._doomed.clear()
         fields: dict[str, Value] = {"reason": "erasure", "purpose": None, "count": count}
         self._log.append(Event(kind=EventKind.KEYS_DESTROYED, at=self._clock(), fields=fields))
-
-
-def _check_apart(granted: Granted) -> None:
-    """Return if recording is not asked in one breath with analysing (ePrivacy 5(1)).
-
-    Raises:
-        RequestInvalid: It is: each needs an act of its own.
-    """
-    if Purpose.RECORDING in granted.purposes and len(granted.purposes) > 1:
-        raise RequestInvalid("recording is a consent of its own: send it apart, with its own act")
-
-
-def _check_guardian(subject: SubjectId, granted: Granted) -> None:
-    """Return if a minor's yes is said by a verified guardian, and nobody else's by one.
-
-    Raises:
-        RequestInvalid: It is not.
-    """
-    guardian, minor = granted.guardian, granted.age is AgeBand.MINOR
-    if guardian is None:
-        if minor:
-            raise RequestInvalid("a minor's consent is given by a verified guardian (GDPR 8)")
-        return
-    if not minor:
-        raise RequestInvalid("a guardian says yes for a minor alone")
-    if guardian.subject == subject:
-        raise RequestInvalid("nobody is their own guardian")
-    if granted.valid_days > MOST_GUARDIAN_DAYS:
-        raise RequestInvalid(f"a guardian's consent lasts {MOST_GUARDIAN_DAYS} days at most")

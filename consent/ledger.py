@@ -31,6 +31,7 @@ from policies.vocabulary import NodeId, SubjectId
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _IN_ONE_QUERY = 500  # SQLite bounds the variables of a statement
+_UNINFORMED = '"informed": false'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +191,16 @@ class Ledger:
         """Return everybody whom a company has recorded."""
         with self._session() as session:
             query = select(LedgerRow.subject).where(LedgerRow.company == company).distinct()
+            return [SubjectId(subject or "") for subject in session.exec(query)]
+
+    def uninformed(self) -> list[SubjectId]:
+        """Return everyone of whom an earlier version took a yes without having told them."""
+        with self._session() as session:
+            query = (
+                select(LedgerRow.subject)
+                .where(LedgerRow.kind == "grant", col(LedgerRow.body).contains(_UNINFORMED))
+                .distinct()
+            )
             return [SubjectId(subject or "") for subject in session.exec(query)]
 
     def erased(self) -> list[SubjectId]:

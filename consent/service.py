@@ -47,6 +47,7 @@ from consent.from_settings import (
     signing_key,
     verify_keys,
 )
+from consent.grant_checks import GrantChecks
 from consent.ledger import Ledger
 from consent.live_system import live_of
 from consent.officer import Assessed, Officer
@@ -104,6 +105,7 @@ class TrustService:
             self._open_witness(opening)
             self.acts.finish_erasures()
             self.finish_held_erasures()
+            self.acts.invalidate_uninformed()
             self._log_start(opening)
             self._stores = opening.pop_all()
 
@@ -203,7 +205,12 @@ class TrustService:
             clock=self._clock,
             recorder=recorder,
             holds=self.holds,
-            takes_uncaptured=self.settings.takes_uncaptured,
+            checks=GrantChecks(
+                ledger=self.ledger,
+                officer=self.officer,
+                clock=self._clock,
+                takes_uncaptured=self.settings.takes_uncaptured,
+            ),
         )
         self.answers = Answers(
             acts=self.acts, ledger=self.ledger, officer=self.officer, clock=self._clock

@@ -36,6 +36,7 @@ from consent.records import (
     Unconfirmed,
     Withdrawn,
     is_explicit,
+    purposes_ended,
 )
 from policies.vocabulary import Modality, Purpose
 
@@ -220,6 +221,25 @@ def purposes_of(act: Act) -> frozenset[Purpose]:
             return act.purposes
         case _:
             return frozenset()
+
+
+def uninformed(records: Iterable[Record]) -> frozenset[Purpose]:
+    """Return the purposes of one person to which the last yes, not ended since, was uninformed.
+
+    The order in which the records are handed over does not matter.
+    """
+    found: set[tuple[Purpose, Modality]] = set()
+    for record in sorted(records, key=lambda record: record.sequence):
+        match record.act:
+            case Granted() as granted if is_explicit(granted):
+                agreed = {(p, m) for p in granted.purposes for m in granted.modalities}
+                found = found - agreed if granted.informed else found | agreed
+            case Erased():
+                return frozenset()
+            case ending:
+                ended = purposes_ended(ending)
+                found = {cell for cell in found if cell[0] not in ended}
+    return frozenset(purpose for purpose, _ in found)
 
 
 def _walk(records: Iterable[Record], purpose: Purpose, modality: Modality) -> Cell:

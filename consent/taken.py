@@ -36,6 +36,10 @@ NAMELESS = (
     "It names the company by its id alone, without address and contact: ask for them "
     "(GDPR 13(1)(a))."
 )
+UNINFORMED = (
+    "It says that the notice was not shown first: such a yes is no valid consent (GDPR 4(11)), and "
+    "nothing may rest on it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,7 @@ class Holds:
             f"The log is signed by the key {self.log_key}.",
             "It does not say what you chose later: each later choice has its own receipt.",
             *([] if named else [NAMELESS]),
+            *([UNINFORMED] if _is_uninformed(self.receipt) else []),
         ]
 
 
@@ -95,6 +100,11 @@ def verify_taken(data: bytes, key: LogKeys) -> Holds:
         receipt_digest=found,
         receipt=taken["receipt"],
     )
+
+
+def _is_uninformed(receipt: dict[str, Any]) -> bool:
+    """Return whether it is of a yes that an earlier version took without information."""
+    return receipt.get("dpv:hasNotice", {}).get("undertone:shownFirst") is False
 
 
 def _parts(data: bytes) -> dict[str, Any]:

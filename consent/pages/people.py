@@ -64,6 +64,7 @@ _TONES = {
     ConsentState.REFUSED: "bad",
     ConsentState.WITHDRAWN: "bad",
     ConsentState.REVOKED: "bad",
+    ConsentState.INVALIDATED: "bad",
 }
 
 

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from audit.serve import Listener, serve_all
 from audit.signing import SigningKey
 from consent.api import create_app
 from consent.privacy_centre.frame import HERE
+from consent.recorder import Person
+from consent.wire import GrantIn
+from policies.vocabulary import SubjectId
 from tests.browser import chromium
-from tests.consent.conftest import World
+from tests.consent.conftest import World, a_grant
 from tests.consent.test_confirming import invited, waiting
 
 # FastAPI silences this by a filter that is not safe among threads, and these serve in one.
@@ -237,6 +241,20 @@ def test_receipt_is_checked_in_the_browser(world: World, url: str, context: Any)
         page.locator("#key").fill(made["key"])
         said = [_checked(page, given)[0] for given in made["taken"].values()]
         assert all(one.startswith("The receipt holds.") for one in said), "an earlier shape"
+
+
+def test_receipt_of_an_uninformed_yes_says_so_in_the_browser(
+    world: World, url: str, context: Any
+) -> None:
+    """What an earlier version took of somebody who was not told holds, and is named no consent."""
+    _, told = GrantIn.model_validate(a_grant("bob")).granted()
+    person = Person(company="acme", subject=SubjectId("bob"), node=None)
+    untold = world.service.acts._recorder.write([(person, replace(told, informed=False))])[0]
+    page = context.new_page()
+    page.goto(f"{url}/check")
+    words = json.loads(page.locator("#known").text_content())["words"]
+    assert words["check_uninformed"] in _checked(page, untold)[0]
+    assert words["check_uninformed"] not in _checked(page, world.grant("alice").json())[0]
 
 
 BREAKS = {

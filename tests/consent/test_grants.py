@@ -12,7 +12,7 @@ import pytest
 from audit.errors import ProofInvalid
 from audit.events import EventKind
 from audit.receipt import verify_receipt
-from tests.consent.conftest import proof
+from tests.consent.conftest import a_grant, proof
 
 
 def test_grant_gives_a_receipt_that_verifies_offline(world: Any) -> None:
@@ -94,6 +94,22 @@ def test_grant_that_lacks_what_consent_needs_is_refused(
 def test_grant_under_an_unpublished_notice_is_refused(world: Any) -> None:
     """Consent names a notice that people could have seen."""
     assert world.grant("alice", notice_version=2).status_code == 404
+    assert world.feed()["standings"] == []
+
+
+def test_yes_of_somebody_who_was_not_told_is_refused(world: Any) -> None:
+    """Alone, in a bulk or to be confirmed: one line with the law and the remedy, and no record."""
+    untold = a_grant("alice", informed=False)
+    held = {"grant": a_grant("alice", informed=False), "confirm_hours": 1}
+    for path, body in (
+        ("/v1/grants", untold),
+        ("/v1/grants", {"grants": [*world_grants(2), untold]}),
+        ("/v1/unconfirmed-consents", held),
+    ):
+        answer = world.as_node("north", "POST", path, body)
+        assert answer.status_code == 422, answer.text
+        assert "informed or it is none (GDPR 4(11)): show the notice first" in answer.text
+        assert "alice" not in answer.text
     assert world.feed()["standings"] == []
 
 

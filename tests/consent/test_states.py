@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from audit.staff import Staff, StaffRole
 from consent.api import create_app
 from consent.errors import Conflict
 from consent.notice import Notice
+from consent.recorder import Person
 from consent.records import (
     DAY_S,
     Act,
@@ -42,6 +44,7 @@ from consent.states import (
     state_of,
     validity,
 )
+from consent.taken import UNINFORMED, verify_taken
 from policies.vocabulary import AgeBand, Modality, Purpose, Role, SubjectId
 
 ALICE = SubjectId("alice")
@@ -335,3 +338,36 @@ def test_what_was_shown_is_recorded_and_must_be_the_notice(world: Any) -> None:
         answer = world.grant("bob", shown=shown | wrong, capture={"evidence": "2" * 64})
         assert answer.status_code == 422
     assert [s["subject"] for s in world.feed()["standings"]] == ["alice"]
+
+
+def test_earlier_consent_without_information_is_invalidated_at_the_start(world: Any) -> None:
+    """What a version before took of the untold is found invalid once, logged, and told to nodes.
+
+    Whoever was told afterwards, and said yes again, keeps what they said.
+    """
+    people = {"alice": [False], "bob": [True, False], "carol": [False, True], "dave": [True]}
+    for subject, told in people.items():
+        for informed in told:
+            yes = replace(a_yes(), informed=informed)
+            person = Person(company="acme", subject=SubjectId(subject), node=None)
+            taken = world.service.acts._recorder.write([(person, yes)])[0]
+            if not informed:
+                key = world.service.key.verify_key
+                assert UNINFORMED in verify_taken(json.dumps(taken).encode(), key).sentences()
+    before = world.feed()["sequence"]
+    world.reopen()
+    found = {who: states(world, who)["service"]["text"]["state"] for who in people}
+    assert found == {
+        "alice": "dpv:ConsentInvalidated",
+        "bob": "dpv:ConsentInvalidated",
+        "carol": "dpv:RenewedConsentGiven",
+        "dave": "dpv:ConsentGiven",
+    }
+    page = world.feed(after=before)
+    assert page["withdrawn"] == [{"subject": s, "purpose": "service"} for s in ("alice", "bob")]
+    assert [s["grants"] for s in page["standings"]] == [[], []]
+    log = world.service.log
+    steps = [e.event.fields.get("step") for e in log.entries(0, log.size)]
+    assert steps.count("invalidation") == 2
+    world.reopen()
+    assert world.feed()["sequence"] == page["sequence"]

@@ -111,7 +111,7 @@ async function checkPlace(leaf, index, path, note) {
   need(sn === 0n && same(hash, note.root), "place");
 }
 
-/** Check a file's bytes; `keys` are {vkey, first, last} in sizes, `origin` the log's or null. */
+/** Check a file's bytes and return its receipt; `keys` are {vkey, first, last} in sizes, `origin` the log's or null. */
 async function checkReceipt(bytes, keys, origin, passed) {
   let taken, proof, note, entry;
   need(bytes.length <= MOST_BYTES, "file");
@@ -146,6 +146,7 @@ async function checkReceipt(bytes, keys, origin, passed) {
     need(hash === receipt["undertone:manageTokenDigest"], "token");
   }
   passed("token");
+  return receipt;
 }
 
 // --- the page -----------------------------------------------------------------------------------
@@ -176,8 +177,10 @@ async function check() {
   const passed = (step) => { done.push(step); mark(step, "good"); };
   try {
     if (!globalThis.crypto?.subtle) throw new CannotCheck();
-    await checkReceipt(new Uint8Array(await file.files[0].arrayBuffer()), ...known(), passed);
-    said.textContent = `${words.check_holds} ${words.check_meaning}`;
+    const receipt = await checkReceipt(new Uint8Array(await file.files[0].arrayBuffer()), ...known(), passed);
+    const uninformed = receipt["dpv:hasNotice"]?.["undertone:shownFirst"] === false;
+    const more = uninformed ? ` ${words.check_uninformed}` : "";
+    said.textContent = `${words.check_holds} ${words.check_meaning}${more}`;
   } catch (error) {
     if (error instanceof CannotCheck) { said.textContent = words.check_cannot; return; }
     mark(error instanceof Fails ? error.message : STEPS[done.length], "bad");
