@@ -17,10 +17,9 @@ from typing import Any
 import cedarpy
 
 from policies.errors import PolicyInvalid
+from policies.parsed import ACTIONS
 from policies.rulebook import RuleBook
-from policies.vocabulary import Action, RuleId, Use
-
-ACTIONS = tuple(sorted({*(a.value for a in Action), *(u.value for u in Use)}))
+from policies.vocabulary import RuleId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Whether rules may tell people apart whom `policies.question.alike` makes one.
+"""Whether rules may tell people apart whom `policies.likeness.alike` makes one.
 
 A batch is decided once for all people of whom the shipped rules say the same. A rule of an
 organisation may weigh what that leaves out: another time, another purpose, one person by name.

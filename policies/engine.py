@@ -10,9 +10,11 @@ nobody to protect. So a use is allowed only where all of this holds:
 4. Cedar says Allow, and names the permission.
 
 What does not change from turn to turn is asked once (`policies.lasting`): Cedar is then asked
-about the other rules alone, and must say Allow to those as well.
+about the other rules alone, and must say Allow to those as well. What was said of a person in this
+second is said of everybody whom the rules cannot tell from them (`policies.likeness`).
 
-Only this module and `policies.analysis`, which opens nothing, know cedarpy.
+Only this module, `policies.parsed` and `policies.analysis`, neither of which opens anything, know
+cedarpy.
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ from typing import Any, NamedTuple
 import cedarpy
 
 from policies import catalogue
-from policies.apart import tells_apart
 from policies.canonical import digest
 from policies.decision import Decision, UseRequest
-from policies.errors import PolicyInvalid, PolicyUnavailable
-from policies.lasting import Part, lasting, speaks_of
+from policies.errors import PolicyUnavailable
+from policies.lasting import Part
+from policies.likeness import Answer, ThisSecond, alike, likeness
+from policies.parsed import NOTHING_FLEETING_FORBIDS, parse
 from policies.question import (
     Occasion,
-    alike,
     asked_entities,
     asks,
     concerns_a_model,
@@ -45,7 +47,7 @@ from policies.question import (
 )
 from policies.rulebook import RuleBook
 from policies.standing import Governance, Standing
-from policies.vocabulary import Action, DecisionId, Digest, RuleId, SubjectId, Use
+from policies.vocabulary import DecisionId, Digest, RuleId, SubjectId
 
 PREPARED_KEPT = 2048
 """How many people's prepared facts, each on one occasion, stay in memory: every turn asks again."""
@@ -54,20 +56,6 @@ SAID_KEPT = 16
 """How many different requests' lasting answers stay with one person's prepared facts."""
 
 NO_STANDING_DIGEST = digest(None)
-
-ACTIONS = frozenset({*(a.value for a in Action), *(u.value for u in Use)})
-
-
-_NOTHING_FLEETING_FORBIDS = RuleId("nothing-fleeting-forbids")
-"""Permits whatever the fleeting rules do not forbid, so that their silence is no leave."""
-
-
-class Rules(NamedTuple):
-    """The rules that speak of one action: all, those that may change their answer, the others."""
-
-    all: Any
-    fleeting: Any
-    lasting: Part
 
 
 class Said(NamedTuple):
@@ -96,8 +84,8 @@ class PolicyEngine:
         """
         self.policy_digest: Digest = book.digest
         self._clocks = book.clocks
-        self._schema, self._rules, self.rule_ids = _prepare(book)
-        self._tells_apart = tells_apart(_rows_of(_own(book)))
+        self._schema, self._rules, self.rule_ids, self._tells_apart = parse(book)
+        self._this_second = ThisSecond()
         self._prepared = lru_cache(maxsize=PREPARED_KEPT)(self._prepare_people)
 
     @classmethod
@@ -212,8 +200,31 @@ class PolicyEngine:
         if asks(request):
             facts = self._prepare(asked_entities(occasion, standing, governance, self._clocks))
             return *_conclude(self._ask(asked, facts)), standing.encoded.digest
+        answer = self._answer_alike(occasion, standing, governance, asked)
+        return *answer, standing.encoded.digest
+
+    def _answer_alike(
+        self,
+        occasion: Occasion,
+        standing: Standing,
+        governance: Governance,
+        asked: dict[str, Any],
+    ) -> Answer:
+        """Answer about a person as about anybody alike in this second, where the rules cannot tell.
+
+        What a rule broke over is asked again each time.
+        """
+        like = None
+        if not self._tells_apart:
+            like = likeness(occasion, standing, governance, asked)
+            if (before := self._this_second.find(like)) is not None:
+                return before
         case = self._prepared(occasion, standing.timeless, governance.timeless)
-        return *_conclude(self._ask_again(asked, case)), standing.encoded.digest
+        said = self._ask_again(asked, case)
+        answer = _conclude(said)
+        if like is not None and not said.broke:
+            self._this_second.keep(like, asked["context"]["now"], answer)
+        return answer
 
     def _answer_release(
         self,
@@ -272,64 +283,6 @@ class PolicyEngine:
             raise _unanswered(error) from error
 
 
-def _prepare(book: RuleBook) -> tuple[Any, dict[str, Rules], frozenset[RuleId]]:
-    """Return the parsed schema, the rules that speak of each action, and their ids, all checked."""
-    try:
-        schema = cedarpy.Schema.from_str(book.schema)
-        parsed = json.loads(cedarpy.policies_to_json_str(book.policies))
-        complaints = [str(e) for e in cedarpy.validate_policies(book.policies, schema).errors]
-    except ValueError as error:
-        raise PolicyInvalid(f"the rules do not parse: {error}") from error
-    rules = parsed["staticPolicies"]
-    named = [row.get("annotations", {}).get("id") for row in rules.values()]
-    if parsed["templates"]:
-        complaints.append("a template is no rule: fill it in")
-    if not all(named) or len(set(named)) < len(named):
-        complaints.append("each rule needs an @id of its own")
-    if complaints:
-        raise PolicyInvalid(f"the rules are not sound: {'; '.join(complaints)}")
-    by_action = {action: _rules_of(action, rules) for action in ACTIONS}
-    return schema, by_action, frozenset(RuleId(name) for name in named)
-
-
-def _rules_of(action: str, rows: dict[str, Any]) -> Rules:
-    """Return the rules whose scope holds the action; the rest cannot apply to it."""
-    kept = {name: row for name, row in rows.items() if speaks_of(action, row["action"])}
-    part = lasting(kept)
-    fleeting = {n: row for n, row in kept.items() if row["annotations"]["id"] not in part.rules}
-    return Rules(_policy_set(kept), _policy_set(fleeting | _SILENCE), part)
-
-
-def _own(book: RuleBook) -> str:
-    """Return the rules of a book that do not come with this version, as one text."""
-    shipped = RuleBook.shipped().files
-    return "\n".join(
-        text
-        for name, text in sorted(book.files.items())
-        if name.endswith(".cedar") and shipped.get(name) != text
-    )
-
-
-def _rows_of(text: str) -> dict[str, Any]:
-    rows: dict[str, Any] = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
-    return rows
-
-
-def _policy_set(rows: dict[str, Any]) -> Any:
-    text = json.dumps({"staticPolicies": rows, "templates": {}, "templateLinks": []})
-    return cedarpy.PolicySet.from_str(cedarpy.policies_from_json_str(text))
-
-
-_SILENCE = {
-    _NOTHING_FLEETING_FORBIDS: {
-        "effect": "permit",
-        **{part: {"op": "All"} for part in ("principal", "action", "resource")},
-        "conditions": [],
-        "annotations": {"id": _NOTHING_FLEETING_FORBIDS},
-    }
-}
-
-
 def _read(result: Any) -> Said:
     """Return what Cedar's answer says: a yes only without any doubt."""
     rules = frozenset(map(RuleId, result.diagnostics.id_annotations_by_reason.values()))
@@ -351,15 +304,15 @@ def _lasting_of(said: Said, part: Part) -> Said | None:
 
 def _together(before: Said, now: Said) -> Said:
     """Return what the lasting rules and the fleeting ones say together."""
-    answered = bool(now.refusing) or _NOTHING_FLEETING_FORBIDS in now.permitting
+    answered = bool(now.refusing) or NOTHING_FLEETING_FORBIDS in now.permitting
     return Said(
         refusing=before.refusing | now.refusing,
-        permitting=before.permitting | (now.permitting - {_NOTHING_FLEETING_FORBIDS}),
+        permitting=before.permitting | (now.permitting - {NOTHING_FLEETING_FORBIDS}),
         broke=now.broke or not answered,
     )
 
 
-def _conclude(said: Said) -> tuple[bool, tuple[RuleId, ...]]:
+def _conclude(said: Said) -> Answer:
     """Return whether the use is allowed, and by which rules."""
     if said.broke:
         return False, tuple(sorted(said.refusing | {catalogue.ENGINE_ERROR}))

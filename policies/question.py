@@ -6,7 +6,6 @@ every comparison is in the rules, where a lawyer can read it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from policies.decision import Facts, UseRequest
@@ -191,35 +190,3 @@ def _stated(facts: Facts) -> dict[str, Any]:
         if value is not None and value is not False:
             stated[name] = value
     return stated
-
-
-def alike(request: UseRequest, standing: Standing, governance: Governance, now: int) -> Standing:
-    """Return a nameless standing that the rules cannot tell from this one.
-
-    Of all grants only the one weighed stays, and times that lie on the same side of `now`
-    become one, so that thousands of people fall into a few cases. (A test decides both ways.)
-    """
-    grant = standing.grant_for(request.purpose, request.modality)
-    fresh = 0 <= now - standing.as_of <= governance.standing_max_age_s
-    return replace(
-        standing,
-        subject=request.subject,
-        as_of=now if fresh else standing.as_of,
-        grants=() if grant is None else (_alike_grant(grant, now),),
-        informed_at=None if standing.informed_at is None else _past(standing.informed_at, now),
-        withdrawn=standing.withdrawn & {request.purpose},
-        objected=standing.objected & {request.purpose},
-        refused=tuple(r for r in standing.refused if asks(request) and r[0] is request.purpose),
-    )
-
-
-def _alike_grant(grant: Grant, now: int) -> Grant:
-    return replace(
-        grant,
-        granted_at=_past(grant.granted_at, now),
-        expires_at=now + 1 if grant.expires_at > now else 0,
-    )
-
-
-def _past(moment: int, now: int) -> int:
-    return 0 if moment <= now else moment

@@ -69,7 +69,7 @@ STORES = frozenset(
 
 DOORS: Mapping[str, frozenset[str]] = {
     # rules and canonical bytes
-    "cedarpy": frozenset({"policies.analysis", "policies.engine"}),
+    "cedarpy": frozenset({"policies.analysis", "policies.engine", "policies.parsed"}),
     "rfc8785": frozenset({"policies.canonical"}),
     # evidence
     "cryptography": frozenset(

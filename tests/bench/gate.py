@@ -2,15 +2,20 @@
 
 Side by side in one run: the engine and the Rego twin over the same random requests, in turns,
 and the whole gate: a person's standing out of the node's verified copy, the decision, and its
-entry durable in the log, under 50 concurrent callers, once as said and once with the facts sealed
-for each person, as a node does. Time goes on, every request is another, and a fresh page of the
-feed vouches for everybody every two seconds, so that what is written of each person is another.
+entry durable in the log, under 50 concurrent callers, once as said, once with the facts sealed
+for each person, as a node does, and once under an organisation's rule that names somebody, so that
+no answer is another person's too. Every person agreed, and was told, at moments of their own, some
+are vulnerable, some agreed to another notice or withdrew something. Time goes on,
+every request is another, and a fresh page of the feed vouches for everybody every two seconds. A
+decision on somebody known is asked in another second than the one before.
 On a machine that does other work too, compare the two languages and not the milliseconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import random
 import statistics
 import tempfile
 import threading
@@ -30,22 +35,31 @@ from client_node.standing_cache import KIND, StandingCache
 from deploy.report import Row, at_least, at_most
 from policies.clock import Clock
 from policies.engine import PolicyEngine
-from policies.standing import governance_to_dict, standing_to_dict
-from policies.vocabulary import SubjectId
+from policies.rulebook import RuleBook
+from policies.standing import Standing, governance_to_dict, standing_to_dict
+from policies.vocabulary import Purpose, SubjectId, Vulnerability
 from tests.bench.printed import print_rows
-from tests.policies.cases import GOVERNANCE, HANDOVER, INFER, NODE, NOW, STANDING, Situation
+from tests.policies.cases import DAY_S, GOVERNANCE, HANDOVER, INFER, NODE, NOW, STANDING, Situation
 from tests.policies.random_cases import random_cases
 from tests.policies.twin import Twin
 
 CASES, TURNS = 400, 5
 CALLERS, USES_EACH, PEOPLE = 50, 240, 500
 FEED_S = 2.0
+BY_NAME = '@id("x-one") forbid (principal, action, resource == Person::"somebody");'
+_OTHER = sorted(set(Purpose) - {INFER.purpose})
 EVERYBODY = [SubjectId(f"p-{number}") for number in range(PEOPLE)]
 
 
 def measure() -> list[Row]:
     """Return the rows of this benchmark."""
-    return [*_decisions(), *_gate("whole gate"), *_gate("whole gate, facts sealed", sealed=True)]
+    named = RuleBook.shipped().tightened("named.cedar", BY_NAME)
+    return [
+        *_decisions(),
+        *_gate("whole gate"),
+        *_gate("whole gate, facts sealed", sealed=True),
+        *_gate("whole gate, a rule by name", aim=False, book=named),
+    ]
 
 
 def _decisions() -> list[Row]:
@@ -55,7 +69,12 @@ def _decisions() -> list[Row]:
     ]
     fresh = list(random_cases(CASES, seed=1))
 
+    seconds = itertools.cycle((NOW, NOW + 1))
+
     def ours(case: Situation) -> None:
+        engine.decide(case.request, case.standing, case.governance, now=next(seconds))
+
+    def ours_at_once(case: Situation) -> None:
         engine.decide(case.request, case.standing, case.governance, now=NOW)
 
     def ours_anew(case: Situation) -> None:
@@ -64,16 +83,20 @@ def _decisions() -> list[Row]:
     def theirs(case: Situation) -> None:
         twin.decide(case.request, case.standing, case.governance, now=NOW)
 
-    again, first, rego = [], [], []
+    again, at_once, first, rego = [], [], [], []
     for _ in range(TURNS):  # in turns, so that a noisy second falls on all of them
         again += _times(ours, known * (CASES // 2))
+        at_once += _times(ours_at_once, known * (CASES // 2))
         fresh_engine = PolicyEngine.load()  # one that has met nobody yet
         first += _times(ours_anew, fresh)
         rego += _times(theirs, fresh[: CASES // 4])
-    again_ms, first_ms, rego_ms = (statistics.median(times) * 1e3 for times in (again, first, rego))
+    again_ms, at_once_ms, first_ms, rego_ms = (
+        statistics.median(times) * 1e3 for times in (again, at_once, first, rego)
+    )
     return [
         at_most("a decision on somebody known, p50", round(again_ms, 3), 0.15, "ms"),
         at_most("a decision on somebody known, p99", round(_p99_ms(again), 3), 1.0, "ms"),
+        Row(name="asked again in one second, p50", value=round(at_once_ms, 3), unit="ms"),
         Row(name="a decision on somebody new, p50", value=round(first_ms, 3), unit="ms"),
         Row(name="a decision on somebody new, p99", value=round(_p99_ms(first), 3), unit="ms"),
         Row(name="the same rules in Rego, p50", value=round(rego_ms, 3), unit="ms"),
@@ -94,7 +117,9 @@ def _times(work: Callable[[Situation], None], cases: Sequence[Situation]) -> lis
     return found
 
 
-def _gate(name: str, *, sealed: bool = False) -> list[Row]:
+def _gate(
+    name: str, *, sealed: bool = False, aim: bool = True, book: RuleBook | None = None
+) -> list[Row]:
     """Measure all callers from a common start to the last answer, and each use of theirs."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
         clock = _moving()
@@ -110,8 +135,9 @@ def _gate(name: str, *, sealed: bool = False) -> list[Row]:
             Path(folder) / "standing.db", node=NODE, key=trust.verify_key, clock=clock
         )
         closing.callback(cache.close)
-        cache.apply(_page(trust, clock, EVERYBODY))
-        gate = Gate(engine=PolicyEngine.load(), log=log, clock=clock, batch_key=bytes(32))
+        cache.apply(_page(trust, clock, _everybody()))
+        engine = PolicyEngine.load() if book is None else PolicyEngine(book)
+        gate = Gate(engine=engine, log=log, clock=clock, batch_key=bytes(32))
         closing.enter_context(_fed(cache, trust, clock))
         closing.enter_context(long_lived())  # as every service is while it serves
         times, whole_s = _call_all(gate, cache)
@@ -119,10 +145,11 @@ def _gate(name: str, *, sealed: bool = False) -> list[Row]:
     if durable < len(times):
         raise RuntimeError(f"{len(times)} uses were permitted, and {durable} are in the log")
     p50, p99 = (round(value, 1) for value in (statistics.median(times) * 1e3, _p99_ms(times)))
+    rate = round(len(times) / whole_s)
     return [
-        at_least(f"{name}, 50 callers", round(len(times) / whole_s), 3_000, "uses/s"),
+        at_least(f"{name}, 50 callers", rate, 3_000 if aim else None, "uses/s"),
         Row(name=f"{name}, a use, p50", value=p50, unit="ms"),
-        at_most(f"{name}, a use, p99", p99, 25, "ms"),
+        at_most(f"{name}, a use, p99", p99, 25 if aim else None, "ms"),
     ]
 
 
@@ -167,7 +194,31 @@ def _fed(cache: StandingCache, trust: SigningKey, clock: Clock) -> Iterator[None
         keeper.join()
 
 
-def _page(trust: SigningKey, clock: Clock, people: Sequence[SubjectId]) -> bytes:
+def _everybody() -> list[Standing]:
+    """Return a crowd of whom each agreed at other moments, and to whom the rules say yes."""
+    dice = random.Random(5)
+    return [
+        replace(
+            STANDING,
+            subject=person,
+            vulnerabilities=frozenset(dice.sample(list(Vulnerability), dice.choice([0, 0, 0, 1]))),
+            informed_at=NOW - dice.randrange(1, 300) * DAY_S,
+            grants=tuple(
+                replace(
+                    grant,
+                    notice_version=dice.choice([3, 3, 4]),
+                    granted_at=NOW - dice.randrange(1, 300 * DAY_S),
+                    expires_at=NOW + dice.randrange(DAY_S, 300 * DAY_S),
+                )
+                for grant in STANDING.grants
+            ),
+            withdrawn=frozenset(dice.sample(_OTHER, dice.choice([0, 0, 1, 2]))),
+        )
+        for person in EVERYBODY
+    ]
+
+
+def _page(trust: SigningKey, clock: Clock, people: Sequence[Standing]) -> bytes:
     """Return a sealed page of the feed with these people's standing."""
     body = {
         "node": NODE,
@@ -175,7 +226,7 @@ def _page(trust: SigningKey, clock: Clock, people: Sequence[SubjectId]) -> bytes
         "sequence": PEOPLE,
         "issued_at": int(clock()),
         "governance": governance_to_dict(GOVERNANCE),
-        "standings": [standing_to_dict(replace(STANDING, subject=person)) for person in people],
+        "standings": [standing_to_dict(person) for person in people],
         "withdrawn": [],
         "challenge": [],
         "more": False,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from policies.analysis import ACTIONS, reach
+from policies.analysis import reach
 from policies.bundle import Bundle, admit, bundle_from_dict, conflicts
 from policies.decision import request_to_dict
 from policies.engine import PolicyEngine
 from policies.errors import PolicyInvalid, PolicyUnavailable
+from policies.parsed import ACTIONS
 from policies.rulebook import RuleBook
 from policies.shadow import Shadow
 from policies.standing import governance_to_dict, standing_to_dict

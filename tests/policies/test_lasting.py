@@ -14,6 +14,7 @@ from policies.engine import Case, PolicyEngine, Said, _conclude, _together
 from policies.errors import PolicyUnavailable
 from policies.lasting import FLEETING, lasting
 from policies.law import LAW
+from policies.likeness import ThisSecond
 from policies.question import asks, concerns_a_model, entities, occasion_of, question
 from policies.rulebook import RuleBook
 from policies.vocabulary import Digest, RuleId
@@ -80,6 +81,7 @@ def test_engine_answers_later_turns_as_if_it_had_never_been_asked(book: str) -> 
     for case in random_cases(40, seed=8):
         for turn, now in _turns(case):
             fresh._prepared.cache_clear()
+            fresh._this_second = ThisSecond()
             expected = _answers(fresh, turn, now)
             assert _answers(remembering, turn, now) == expected
             outcomes.add(None if expected is None else expected[0])
