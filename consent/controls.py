@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from consent.live import Live, figures_of
+from consent.register import UNABLE
 from policies.errors import PolicyInvalid
 from policies.law import LAW
 
@@ -64,9 +65,19 @@ def _rule(name: str, live: Live) -> Control:
 def _oversight(live: Live) -> tuple[bool, str]:
     alone = [p.value for p in live.purposes if not live.overseers(p)]
     if alone:
-        return False, f"nobody is appointed for: {', '.join(alone)}"
+        return False, f"nobody who can act is appointed for: {', '.join(alone)}{_unable(live)}"
     people = sorted({person for p in live.purposes for person in live.overseers(p)})
     return True, f"appointed: {', '.join(people)}"
+
+
+def _unable(live: Live) -> str:
+    """Return in words who is appointed and cannot act, and why."""
+    found = {
+        f"{made['person']} {UNABLE[made['account']]}"
+        for made in live.oversight
+        if made["within_term"] and not made["in_force"]
+    }
+    return f" ({'; '.join(sorted(found))})" if found else ""
 
 
 def _notice(live: Live) -> tuple[bool, str]:

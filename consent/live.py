@@ -24,7 +24,7 @@ class Live:
         policy_digest: The rules that ship and are in force.
         rules: Every rule's page of the catalogue.
         bundles: The organisation's own rules, by name.
-        oversight: Appointments, with whether each is in force.
+        oversight: Appointments, with whether each is in force, and whether who it names can act.
         retention: The retention policy.
         coordinator: The coordinator whose cards are taken; empty where none is named.
         releases: Cards that the coordinator's log vouches for, oldest first.

@@ -11,7 +11,8 @@ or a reason why there is none.
 **Lifting the stop switch** takes two people: one proposes, another confirms; a proposal lapses.
 
 **Oversight** (AI Act 14, 26(2)): a named person, for a purpose, from and until, with the
-statement of their competence as a digest of the document that says it.
+statement of their competence as a digest of the document that says it. The name is of an account
+that can act, now and as long as the appointment is to hold (`check_overseer`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
+from audit.staff import StaffRole
 from consent.errors import Conflict, EvidenceMissing, RequestInvalid
 from policies.law import LAW
 from policies.vocabulary import Purpose
@@ -220,6 +223,35 @@ class Appointment:
     def holds(self, now: float) -> bool:
         """Return whether it is in force."""
         return self.since <= now < self.until and self.ended_at is None
+
+
+OVERSEERS = (StaffRole.OFFICER, StaffRole.DPO, StaffRole.OPERATOR)
+"""The roles that can stop every use at once, as oversight must be able to (AI Act 14(4)(e))."""
+ABLE = "active"
+UNABLE: Mapping[str, str] = MappingProxyType(
+    {
+        "none": "has no account here",
+        "invited": "has not begun with the account",
+        "disabled": "has an account that is closed",
+        "no-role": "has no role that can stop a use",
+    }
+)
+"""Why an account cannot oversee, by how it stands (`audit.portal.accounts`)."""
+
+
+def check_overseer(account: str) -> None:
+    """Return if who has this account can oversee; `account` says how it stands.
+
+    Raises:
+        RequestInvalid: They cannot act: no account, or none that can stop a use.
+    """
+    if account != ABLE:
+        raise RequestInvalid(
+            f"who oversees must be able to stop a use (AI Act 14(4)), and the person named "
+            f"{UNABLE[account]}: `undertone-trust staff list` has who is officer, dpo or operator; "
+            "who comes by the identity provider signs in once before",
+            field="person",
+        )
 
 
 def appointment_of(steps: Iterable[Entry]) -> Appointment:

@@ -8,7 +8,7 @@ while a lifting by two is confirmed (`confirmed`).
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from audit.events import Event, EventKind, Value
@@ -16,6 +16,7 @@ from audit.log import EvidenceLog
 from consent.errors import NotFound
 from consent.ledger import Ledger
 from consent.register import (
+    ABLE,
     LIFT_S,
     Appointment,
     Breach,
@@ -25,6 +26,7 @@ from consent.register import (
     after_breach,
     appointment_of,
     breach_of,
+    check_overseer,
     check_second,
 )
 from consent.register_store import RegisterStore
@@ -36,12 +38,20 @@ class RegisterDesk:
     """The one writer of the registers; thread-safe."""
 
     def __init__(
-        self, *, ledger: Ledger, log: EvidenceLog, clock: Clock, randomness: Randomness
+        self,
+        *,
+        ledger: Ledger,
+        log: EvidenceLog,
+        clock: Clock,
+        randomness: Randomness,
+        account_of: Callable[[str], str],
     ) -> None:
+        """Prepare; `account_of` says how the account of a name stands (`consent.register`)."""
         self._store = RegisterStore(ledger)
         self._log = log
         self._clock = clock
         self._randomness = randomness
+        self._account_of = account_of
         self._lock = threading.Lock()
 
     # -- breaches -----------------------------------------------------------------------
@@ -130,10 +140,15 @@ class RegisterDesk:
     # -- oversight ----------------------------------------------------------------------
 
     def appoint(self, details: Mapping[str, Any], *, by: str) -> Appointment:
-        """Appoint a named person to oversee a purpose."""
+        """Appoint a named person, who can act, to oversee a purpose.
+
+        Raises:
+            RequestInvalid: A particular is missing or wrong, or that person could not stop a use.
+        """
         with self._lock:
             step = self._step(Register.OVERSIGHT, self._new_id(), "appointed", by, details)
             found = after_appointment(None, step)  # 1
+            check_overseer(self._account_of(found.person))
             self._record(step)
             return found
 
@@ -154,7 +169,11 @@ class RegisterDesk:
         return [self.appointment_state(made) for made in found]
 
     def appointment_state(self, made: Appointment) -> dict[str, Any]:
-        """Return an appointment as JSON values."""
+        """Return an appointment as JSON values.
+
+        It is in force within its term, while who is appointed can act; `account` says whether.
+        """
+        within, account = made.holds(self._clock()), self._account_of(made.person)
         return {
             "appointment": made.appointment,
             "person": made.person,
@@ -162,7 +181,9 @@ class RegisterDesk:
             "since": made.since,
             "until": made.until,
             "competence": made.competence,
-            "in_force": made.holds(self._clock()),
+            "account": account,
+            "within_term": within,
+            "in_force": within and account == ABLE,
         }
 
     # -- what has a desk of its own -------------------------------------------------------

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from consent.register import UNABLE
+
 DAY_S = 86_400
 
 State = Mapping[str, Any]
@@ -30,7 +32,7 @@ def reminders(
     found = [
         *(_of_request(state) for state in requests if not state["paused"]),
         *(_of_breach(state) for state in breaches if _waits(state)),
-        *(_of_appointment(made, now) for made in appointments if made["in_force"]),
+        *(_of_appointment(made, now) for made in appointments if made["within_term"]),
         *(_of_document(one) for one in documents if _stale(one)),
     ]
     due = [row for row in found if row["days_left"] <= within_days]
@@ -53,6 +55,9 @@ def _of_breach(state: State) -> dict[str, Any]:
 
 
 def _of_appointment(made: State, now: float) -> dict[str, Any]:
+    if not made["in_force"]:
+        why = f"who oversees {made['purpose']} {UNABLE[made['account']]}: appoint another"
+        return _row("oversight", made["appointment"], why, 0, overdue=True)
     days = int((made["until"] - now) // DAY_S)
     why = f"oversight of {made['purpose']} ends"
     return _row("oversight", made["appointment"], why, days, overdue=False)

@@ -52,6 +52,7 @@ from consent.ledger import Ledger
 from consent.live_system import live_of
 from consent.officer import Assessed, Officer
 from consent.recorder import Recorder
+from consent.register import OVERSEERS
 from consent.register_desk import RegisterDesk
 from consent.release_cards import ReleaseCards
 from consent.rights_desk import RightsDesk
@@ -168,7 +169,11 @@ class TrustService:
         """Put together what the organisation answers for: nodes, registers, decrees, documents."""
         self.enrolment = Enrolment(ledger=self.ledger, log=self.log, clock=self._clock)
         self.registers = RegisterDesk(
-            ledger=self.ledger, log=self.log, clock=self._clock, randomness=randomness
+            ledger=self.ledger,
+            log=self.log,
+            clock=self._clock,
+            randomness=randomness,
+            account_of=lambda name: self.access.accounts.how_stands(name, *OVERSEERS),
         )
         self.officer = Officer(
             ledger=self.ledger,

@@ -137,7 +137,7 @@ def instructions_gaps(live: Live) -> list[str]:
     if live.release() is None:
         lacking.append("no release's card has reached this service (settings, coordinator)")
     if alone := [p.value for p in live.purposes if not live.overseers(p)]:
-        lacking.append(f"nobody oversees: {', '.join(alone)}")
+        lacking.append(f"nobody who can act oversees: {', '.join(alone)}")
     return lacking
 
 

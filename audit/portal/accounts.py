@@ -187,6 +187,18 @@ class Accounts:
         rows = (row for row in self._ledger.accounts() if state_of(row) == "active")
         return any(wanted & set(row.roles.split()) for row in rows)
 
+    def how_stands(self, name: str, *roles: StaffRole) -> str:
+        """Return `active` where an account can act in one of these roles, else why it cannot.
+
+        `none` (no account of that name), `invited` (its owner has not begun), `disabled`, or
+        `no-role` (none of these roles is in force).
+        """
+        row = self._ledger.account(name)
+        if row is None:
+            return "none"
+        may = {role.value for role in roles} & set(row.roles.split())
+        return state_of(row) if may or state_of(row) != "active" else "no-role"
+
     # -- what the owner does with the one-time token -----------------------------------
 
     def choose_password(self, name: str, token: str, password: str) -> Enrolment:

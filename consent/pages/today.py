@@ -23,7 +23,7 @@ from audit.portal.site import OVERSEERS, TRUST_AREAS
 from audit.staff import Staff, StaffRole, only
 from consent.errors import RequestInvalid
 from consent.notice import StopReason
-from consent.register import LIFT_S, Register
+from consent.register import LIFT_S, UNABLE, Register
 from consent.service import TrustService
 
 _DESK = frozenset({StaffRole.OFFICER, StaffRole.DPO})
@@ -117,6 +117,7 @@ def tasks_of(service: TrustService) -> Iterator[Task]:
     yield from _breaches(service)
     yield from _requests(service)
     yield from _documents(service)
+    yield from _oversight(service)
     yield from _nodes(service)
     yield from _budgets(service)
     yield from _accounts(service)
@@ -188,6 +189,19 @@ def _documents(service: TrustService) -> Iterator[Task]:
             urgency=Urgency.SOON if approval["approvals"] else Urgency.WAITS,
             roles=_DESK,
         )
+
+
+def _oversight(service: TrustService) -> Iterator[Task]:
+    for made in service.registers.appointments():
+        if made["within_term"] and not made["in_force"]:
+            yield Task(
+                title=f"{made['person']} cannot oversee {made['purpose']}",
+                words=f"Who is appointed {UNABLE[made['account']]}. Appoint another with "
+                "`undertone-trust oversight appoint`.",
+                href="/documents/instructions",
+                urgency=Urgency.SOON,
+                roles=_DESK,
+            )
 
 
 def _nodes(service: TrustService) -> Iterator[Task]:

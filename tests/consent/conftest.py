@@ -16,7 +16,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from audit.portal.tables import AccountRow
 from audit.signing import SigningKey, seal, sign_request, unseal
+from audit.staff import StaffRole
 from consent.api import create_app
 from consent.service import TrustService
 from consent.settings import TrustSettings
@@ -85,6 +87,12 @@ class World:
         body = {"node": node, "key": str(self.keys[node].verify_key), "company": company}
         headers = {"Authorization": f"Bearer {ADMIN}"}
         return self.send("POST", "/v1/nodes", json.dumps(body).encode(), headers)
+
+    def hire(self, name: str, *roles: StaffRole) -> None:
+        """Let somebody have an account that is in use, as if its owner had begun."""
+        held = " ".join(sorted(roles))
+        row = AccountRow(name=name, roles=held, active=True, made_at=self.clock.now)
+        self.service.access.ledger.put(row)
 
     def decree(self, kind: str, key: SigningKey | None = None, **body: Any) -> httpx.Response:
         """Send an envelope sealed by the officer (or by somebody else)."""

@@ -75,7 +75,8 @@ def desk(world: World, name: str = "dora", *roles: StaffRole) -> TestClient:
 
 
 def appoint(world: World, *purposes: str, until: float = START + 1e6) -> None:
-    """Appoint somebody to oversee these purposes."""
+    """Appoint an operator to oversee these purposes."""
+    world.hire("olga", StaffRole.OPERATOR)
     for purpose in purposes:
         said = {"person": "olga", "purpose": purpose, "since": START, "until": until}
         answer = desk(world).post("/v1/desk/oversight", json=said | {"competence": DIGEST})
@@ -242,6 +243,20 @@ def test_an_approval_goes_stale_and_says_where(governed: World) -> None:
     lapsed = read(governed, "dpia")
     assert not lapsed["approval"]["approved"]
     assert any("oversight does not hold" in why for why in lapsed["missing"])
+
+
+def test_an_assessment_does_not_rest_on_an_overseer_who_cannot_act(governed: World) -> None:
+    """Once the overseer's account is closed, documents say who cannot act and why; all go stale."""
+    approve_by_two(governed)
+    governed.service.access.accounts.disable("olga", by="otto")
+    seen = read(governed, "dpia")
+    assert not seen["approval"]["approved"]
+    said = "oversight does not hold: nobody who can act is appointed for: service, training"
+    assert any(said in why for why in seen["missing"])
+    assert any("olga has an account that is closed" in why for why in seen["missing"])
+    page = desk(governed).get("/v1/desk/documents/dpia?format=markdown").text
+    assert "olga has an account that is closed" in page
+    assert read(governed, "instructions")["document"]["human_oversight"] == []
 
 
 def test_an_approval_of_what_the_system_is_again_holds(governed: World) -> None:

@@ -137,6 +137,7 @@ def test_oversight_is_in_force_from_until_and_not_after_its_end(world: World) ->
         "competence": DIGEST,
     }
     route = "/v1/desk/oversight"
+    world.hire("olga", StaffRole.OPERATOR)
     assert desk(world).post(route, json=said | {"until": START}).status_code == 422
     made = desk(world).post(route, json=said).json()
     assert made["in_force"]
@@ -147,6 +148,54 @@ def test_oversight_is_in_force_from_until_and_not_after_its_end(world: World) ->
     world.clock.now += 1001
     states = {row["appointment"]: row for row in desk(world).get(route).json()}
     assert not states[later["appointment"]]["in_force"]
+
+
+def test_who_oversees_can_act_or_is_not_appointed(world: World) -> None:
+    """No account, none begun, a closed one, one that can stop nothing: refused, each with why."""
+    world.hire("olga", StaffRole.OPERATOR)
+    world.hire("dana", StaffRole.DATA_SCIENTIST)
+    world.hire("otto", StaffRole.OFFICER)
+    accounts = world.service.access.accounts
+    accounts.disable("otto", by="olga")
+    accounts.add("ines", [StaffRole.OPERATOR], by="olga")
+    said = {"purpose": "service", "since": START, "until": START + 1000, "competence": DIGEST}
+    route = "/v1/desk/oversight"
+    whys = {
+        "nobody-here": "has no account here",
+        "Olga": "has no account here",
+        "ines": "has not begun",
+        "otto": "an account that is closed",
+        "dana": "no role that can stop",
+    }
+    for person, why in whys.items():
+        answer = desk(world).post(route, json=said | {"person": person})
+        assert answer.status_code == 422, person
+        assert why in answer.json()["detail"]
+        assert person not in answer.text
+    assert desk(world).get(route).json() == []
+    assert desk(world).post(route, json=said | {"person": "olga"}).status_code == 201
+
+
+def test_oversight_ends_with_the_account_and_says_so(world: World) -> None:
+    """Closed, the account ends what its owner oversees; opened again it is in force again."""
+    world.hire("olga", StaffRole.OPERATOR)
+    said = {"purpose": "service", "since": START, "until": START + 1000, "competence": DIGEST}
+    route = "/v1/desk/oversight"
+    assert desk(world).post(route, json=said | {"person": "olga"}).status_code == 201
+    accounts = world.service.access.accounts
+
+    def standing() -> tuple[bool, bool, str]:
+        [made] = desk(world).get(route).json()
+        return made["in_force"], made["within_term"], made["account"]
+
+    assert standing() == (True, True, "active")
+    accounts.disable("olga", by="otto")
+    assert standing() == (False, True, "disabled")
+    page = desk(world).get("/", follow_redirects=True)
+    assert "olga cannot oversee service" in page.text
+    accounts.enable("olga", by="otto")
+    assert standing() == (True, True, "active")
+    assert "cannot oversee" not in desk(world).get("/", follow_redirects=True).text
 
 
 def test_the_registers_are_closed_to_other_roles(world: World) -> None:

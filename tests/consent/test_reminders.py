@@ -59,8 +59,12 @@ def test_a_request_is_due_within_its_days_and_then_overdue(world: World, desk: T
     assert due(desk, 366) == [("request", -1, True)], "the other's clock stands still"
 
 
-def test_breaches_and_appointments_are_due_too(desk: TestClient) -> None:
-    """A breach untold, an appointment about to end: each with why; a closed breach is not."""
+def test_breaches_and_appointments_are_due_too(world: World, desk: TestClient) -> None:
+    """A breach untold, an appointment about to end: each with why; a closed breach is not.
+
+    An overseer whose account is closed is overdue at once.
+    """
+    world.hire("olga", StaffRole.OPERATOR)
     said = {"known_at": START, "part": "controller", "risk": "likely", "digest": DIGEST}
     breach = desk.post("/v1/desk/breaches", json=said).json()["breach"]
     made = {"person": "olga", "purpose": "service", "since": START, "until": START + 5 * DAY_S}
@@ -70,6 +74,10 @@ def test_breaches_and_appointments_are_due_too(desk: TestClient) -> None:
     desk.post(f"{told}/told", json={"who": "authority", "digest": DIGEST})
     assert desk.post(f"{told}/closing").status_code == 201
     assert due(desk, 7) == [("oversight", 5, False)]
+    world.service.access.accounts.disable("olga", by="otto")
+    [row] = desk.get(f"{ROUTE}?within_days=0").json()
+    assert row["overdue"]
+    assert "an account that is closed: appoint another" in row["why"]
 
 
 def test_who_saw_what_is_due_is_in_the_log_and_nobody_else(world: World, desk: TestClient) -> None:
