@@ -8,6 +8,7 @@ from __future__ import annotations
 from audit.log import EvidenceLog
 from audit.portal.access import Access
 from audit.portal.accounts import BOOTSTRAP
+from audit.portal.cookies import Cookies
 from audit.signing import SigningKey
 from audit.staff import Staff, StaffRole
 from coordinator.errors import ApprovalForeign
@@ -15,6 +16,7 @@ from coordinator.settings import CoordinatorSettings
 from policies.clock import Clock
 
 BOOTSTRAP_ROLES = frozenset({StaffRole.OPERATOR, StaffRole.DATA_SCIENTIST})
+COOKIES = Cookies(site="coordinator")
 EVERYBODY = tuple(StaffRole)
 PLANNERS = (StaffRole.DATA_SCIENTIST,)
 OPERATORS = (StaffRole.OPERATOR,)
@@ -43,6 +45,7 @@ def open_access(
         bootstrap_token=admin_token,
         bootstrap_roles=BOOTSTRAP_ROLES,
         settings=settings.portal,
+        cookies=COOKIES,
     )
 
 

@@ -19,6 +19,7 @@ from audit.events import EventKind
 from audit.http import address_of
 from audit.log import EvidenceLog
 from audit.portal.accounts import BOOTSTRAP, Accounts
+from audit.portal.cookies import Cookies
 from audit.portal.diary import UNKNOWN, Diary
 from audit.portal.ledger import StaffLedger
 from audit.portal.passwords import Passwords
@@ -35,7 +36,7 @@ from audit.staff import Staff, StaffRole
 from audit.wrong_attempts import WrongAttempts
 from policies.clock import Clock
 
-SESSION_COOKIE = "__Host-undertone-session"
+SESSION_COOKIE = Cookies().session
 _WRONG = "name, password and code do not belong together"
 
 
@@ -65,6 +66,7 @@ class Access:
         settings: PortalSettings | None = None,
         randomness: Randomness = secrets.token_bytes,
         passwords: Callable[[], Passwords] = Passwords,
+        cookies: Cookies | None = None,
     ) -> None:
         """Open or make the accounts.
 
@@ -73,6 +75,7 @@ class Access:
         """
         settings = settings or PortalSettings()
         self._clock = clock
+        self.cookies = cookies or Cookies()
         self._bootstrap_token = bootstrap_token
         self._bootstrap_roles = bootstrap_roles
         self._device_key = key.derive("staff-devices")
@@ -130,7 +133,7 @@ class Access:
             if scheme.lower() != "bearer":
                 raise NotSignedIn("send a bearer token, or sign in")
             return self._bearer(given, address_of(request))
-        session = request.cookies.get(SESSION_COOKIE)
+        session = request.cookies.get(self.cookies.session)
         if session is None:
             raise NotSignedIn("this is for staff: sign in first, or send an admin or bearer token")
         return self.sessions.find(session)

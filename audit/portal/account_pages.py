@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from audit.errors import PasswordRefused, SignInRefused, TooManyAttempts
 from audit.http import address_of
-from audit.portal.access import SESSION_COOKIE, Access, Attempt
+from audit.portal.access import Access, Attempt
 from audit.portal.frame import form_of, page, refused
 from audit.portal.moments import moment, zone_of
 from audit.staff import Staff, StaffRole, only
@@ -50,7 +50,7 @@ def account_pages(access: Access) -> APIRouter:
         except (SignInRefused, TooManyAttempts, PasswordRefused) as error:
             return refused(page(request, "password.html", wrong=str(error)), error, status=422)
         answer = page(request, "signed_out.html", provider=None)
-        answer.delete_cookie(SESSION_COOKIE, secure=True, httponly=True, samesite="lax")
+        answer.delete_cookie(access.cookies.session, secure=True, httponly=True, samesite="lax")
         return answer
 
     return router
@@ -63,7 +63,7 @@ def _change(access: Access, attempt: Attempt, new: str) -> None:
 
 
 def _sessions(request: Request, access: Access, staff: Staff) -> list[dict[str, Any]]:
-    here = request.cookies.get(SESSION_COOKIE, "")
+    here = request.cookies.get(access.cookies.session, "")
     zone = zone_of(request)
     return [
         session | {name: moment(session[name], zone) for name in ("since", "seen")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from fastapi import FastAPI, Request
@@ -21,7 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.errors import FormInvalid, NotSignedIn, RequestForged, TooManyAttempts
 from audit.http import problem, tell_wait
-from audit.portal.access import SESSION_COOKIE, Access
+from audit.portal.access import Access
+from audit.portal.cookies import Cookies
 from audit.portal.listing import Listing, as_csv, chosen, with_query
 from audit.portal.moments import zone_name
 from audit.portal.secrets import keyed, same
@@ -30,7 +31,6 @@ from audit.portal.staff_api import staff_routes
 from audit.portal.views import is_local
 from audit.staff import SAFE_METHODS
 
-VISIT_COOKIE = "__Host-undertone-visit"
 SIGN_IN = "/sign-in"
 _HERE = Path(__file__).parent
 _HEADERS = {
@@ -45,7 +45,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-_BARE = Site()
+_BARE, _TRUST = Site(), Cookies()
 _PLACES = frozenset({"after", "before", "format", "table"})
 """Names in an address that say where in a table one is, and not which table."""
 _STATIC = {"portal.css": "text/css", "portal.js": "text/javascript", "tour.js": "text/javascript"}
@@ -68,6 +68,7 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
     from audit.portal.view_pages import view_pages  # noqa: PLC0415 (likewise)
 
     site = site or Site()
+    app.state.cookies = access.cookies
     app.state.admit, app.state.note, app.state.site = access.admit, access.note, site
     app.state.templates, app.state.views = _environment(site), access.views.of
     app.include_router(staff_routes(access))
@@ -96,7 +97,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     site = getattr(request.app.state, "site", _BARE)
     staff = getattr(request.state, "staff", None)
     context = {
-        "csrf": csrf_of(request.cookies),
+        "csrf": csrf_of(request.cookies, cookies_of(request)),
         "service": request.app.title,
         "staff": staff,
         "menu": site.menu(staff, request.url.path),
@@ -139,9 +140,14 @@ def _as_view(request: Request) -> str:
     return f"{request.url.path}?{urlencode(filters)}" if filters else request.url.path
 
 
-def csrf_of(cookies: Mapping[str, str]) -> str:
+def cookies_of(request: Request) -> Cookies:
+    """Return what this site's cookies are called."""
+    return cast("Cookies", getattr(request.app.state, "cookies", _TRUST))
+
+
+def csrf_of(cookies: Mapping[str, str], names: Cookies = _TRUST) -> str:
     """Return the token of this browser's forms: bound to its session, before that its visit."""
-    own = cookies.get(SESSION_COOKIE) or cookies.get(VISIT_COOKIE)
+    own = cookies.get(names.session) or cookies.get(names.visit)
     return keyed(own.encode(), "form") if own else ""
 
 
@@ -152,7 +158,7 @@ async def form_of(request: Request) -> dict[str, str]:
         RequestForged: The browser has no cookie of ours: the page was never opened.
         FormInvalid: More fields than any form of ours has.
     """
-    if not csrf_of(request.cookies):
+    if not csrf_of(request.cookies, cookies_of(request)):
         raise RequestForged("open the page first: the form needs the cookie that comes with it")
     try:
         return _fields(await request.body())
@@ -196,7 +202,7 @@ class _OwnForms:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        expected = csrf_of(cookie_parser(headers.get("cookie", "")))
+        expected = csrf_of(cookie_parser(headers.get("cookie", "")), cookies_of(Request(scope)))
         if "authorization" in headers or not expected:
             await self._app(scope, receive, send)
             return

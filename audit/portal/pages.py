@@ -18,14 +18,13 @@ from audit.errors import (
     TooManyAttempts,
 )
 from audit.http import address_of
-from audit.portal.access import SESSION_COOKIE, Access, Attempt
-from audit.portal.frame import SIGN_IN, VISIT_COOKIE, form_of, local_path, page, refused
+from audit.portal.access import Access, Attempt
+from audit.portal.frame import SIGN_IN, cookies_of, form_of, local_path, page, refused
 from audit.portal.moments import ZONE_COOKIE, zones
 from audit.portal.provider_sign_in import METHOD, ProviderSignIn, Returned
 from audit.portal.tables import AccountRow
 from audit.staff import Staff, StaffRole, only
 
-DEVICE_COOKIE = "__Host-undertone-device"
 PROVIDER = f"{SIGN_IN}/provider"
 _Brought = Annotated[str, Query(max_length=2048)]
 _YEAR_S = 365 * 86_400
@@ -55,7 +54,7 @@ def _add_sign_in(router: APIRouter, access: Access) -> None:
             password=form.get("password", ""),
             code=form.get("code", ""),
             address=address_of(request),
-            device=request.cookies.get(DEVICE_COOKIE, ""),
+            device=request.cookies.get(access.cookies.device, ""),
         )
         going = local_path(form.get("next", ""))
         try:
@@ -66,7 +65,7 @@ def _add_sign_in(router: APIRouter, access: Access) -> None:
         answer = await run_in_threadpool(
             lambda: _let_in(request, access, account, method="password-and-code", going=going)
         )
-        _set(answer, DEVICE_COOKIE, access.device_of(account.name), max_age_s=_YEAR_S)
+        _set(answer, access.cookies.device, access.device_of(account.name), max_age_s=_YEAR_S)
         return answer
 
 
@@ -79,7 +78,7 @@ def _add_provider(router: APIRouter, access: Access) -> None:
         )
         answer = RedirectResponse(where, status_code=303)
         if new:
-            _set(answer, VISIT_COOKIE, visit)
+            _set(answer, access.cookies.visit, visit)
         return answer
 
     @router.get(f"{PROVIDER}/return")
@@ -106,12 +105,12 @@ def _let_in(
     request: Request, access: Access, account: AccountRow, *, method: str, going: str
 ) -> Response:
     """Open a session and send the browser on; no id from before a sign-in lives on after it."""
-    before = request.cookies.get(SESSION_COOKIE)
+    before = request.cookies.get(access.cookies.session)
     if before is not None:
         access.sessions.end(before)
     answer = RedirectResponse(going, status_code=303)
-    _set(answer, SESSION_COOKIE, access.sessions.open(account, method=method))
-    answer.delete_cookie(VISIT_COOKIE, secure=True, httponly=True, samesite="lax")
+    _set(answer, access.cookies.session, access.sessions.open(account, method=method))
+    answer.delete_cookie(access.cookies.visit, secure=True, httponly=True, samesite="lax")
     return answer
 
 
@@ -171,11 +170,13 @@ def _add_account(router: APIRouter, access: Access) -> None:
         if form.get("everywhere"):
             await run_in_threadpool(access.sessions.end_all, staff.name)
         else:
-            await run_in_threadpool(access.sessions.end, request.cookies.get(SESSION_COOKIE, ""))
+            await run_in_threadpool(
+                access.sessions.end, request.cookies.get(access.cookies.session, "")
+            )
         where = await run_in_threadpool(_provider_exit, request, access, staff.name)
         answer = page(request, "signed_out.html", provider=where)
         answer.headers["clear-site-data"] = '"cache", "storage"'
-        answer.delete_cookie(SESSION_COOKIE, secure=True, httponly=True, samesite="lax")
+        answer.delete_cookie(access.cookies.session, secure=True, httponly=True, samesite="lax")
         return answer
 
 
@@ -198,16 +199,17 @@ def _sign_in_page(request: Request, access: Access, **values: Any) -> Response:
 def _visited(request: Request, template: str, **values: Any) -> Response:
     """Draw a page for somebody who is not signed in, with a cookie to bind its form to."""
     visit, new = visit_of(request)
-    request.cookies.setdefault(VISIT_COOKIE, visit)
+    request.cookies.setdefault(cookies_of(request).visit, visit)
     answer = page(request, template, **values)
     if new:
-        _set(answer, VISIT_COOKIE, visit)
+        _set(answer, cookies_of(request).visit, visit)
     return answer
 
 
 def visit_of(request: Request) -> tuple[str, bool]:
     """Return what binds this browser's forms before it signs in, and whether it is new."""
-    known = request.cookies.get(SESSION_COOKIE) or request.cookies.get(VISIT_COOKIE)
+    names = cookies_of(request)
+    known = request.cookies.get(names.session) or request.cookies.get(names.visit)
     return known or secrets.token_urlsafe(32), not known
 
 

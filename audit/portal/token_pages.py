@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from audit.errors import AccountInvalid, SignInRefused, TooManyAttempts
 from audit.http import address_of
-from audit.portal.access import SESSION_COOKIE, Access, Attempt
+from audit.portal.access import Access, Attempt
 from audit.portal.frame import form_of, page, refused
 from audit.portal.provider_sign_in import METHOD
 from audit.staff import Staff, StaffRole, only
@@ -56,7 +56,7 @@ def token_pages(access: Access) -> APIRouter:
 def _make(request: Request, access: Access, staff: Staff, form: dict[str, str]) -> dict[str, Any]:
     """Let the owner prove once more who they are, then make a token."""
     if _is_provided(access, staff):
-        session = request.cookies.get(SESSION_COOKIE, "")
+        session = request.cookies.get(access.cookies.session, "")
         if not access.sessions.is_fresh(session, of=staff.name, method=METHOD):
             raise SignInRefused(_STALE)
     else:

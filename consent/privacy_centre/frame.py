@@ -23,7 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from audit.errors import TooManyAttempts
 from audit.http import address_of
-from audit.portal.frame import csrf_of
+from audit.portal.frame import cookies_of, csrf_of
 from audit.portal.rules_page import preferred
 from audit.portal.throttle import Counted
 from consent.errors import SettingsInvalid
@@ -77,7 +77,7 @@ def customer_page(
         **values: What the template shows.
     """
     context = frame_of(language) | {
-        "csrf": csrf_of(request.cookies),
+        "csrf": csrf_of(request.cookies, cookies_of(request)),
         "here": request.url.path if request.method == "GET" else None,
     }
     drawn = HTMLResponse(

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from schemathesis import openapi
 from starlette.testclient import TestClient
 
-from audit.portal.access import SESSION_COOKIE
 from audit.portal.audience_api import Audience, describe, routes_of
+from audit.portal.cookies import Cookies
 from audit.portal.frame import csrf_of
 from audit.portal.passwords import Passwords
 from audit.staff import StaffRole
 from coordinator.api import create_app
 from coordinator.open_api import AUDIENCES
+from coordinator.staff import COOKIES
 from policies.vocabulary import RunId
 from tests.coordinator.fleet import make_plan
 from tests.coordinator.test_service import TOKEN, Centre, centre
@@ -58,8 +59,8 @@ def _headers(centre: Centre, actor: str) -> dict[str, str]:
         return {}
     access = centre.service.access(TOKEN)
     session = access.sessions.open(access.accounts.known(actor), method="test")
-    csrf = csrf_of({SESSION_COOKIE: session})
-    return {"Cookie": f"{SESSION_COOKIE}={session}", "X-CSRF-Token": csrf}
+    csrf = csrf_of({COOKIES.session: session}, COOKIES)
+    return {"Cookie": f"{COOKIES.session}={session}", "X-CSRF-Token": csrf}
 
 
 def _ask(centre: Centre, http: TestClient, actor: str, method: str, path: str) -> Any:
@@ -175,3 +176,19 @@ def test_staff_read_what_the_centre_has_set_aside(centre: Centre) -> None:
         in page
     )
     assert "nothing is given back" in page
+
+
+def test_the_sites_cookies_are_not_the_trust_services(centre: Centre) -> None:
+    """A cookie knows no port: on one host the two sites keep each their own session."""
+    access, theirs = centre.service.access(TOKEN), Cookies()
+    assert {theirs.session, theirs.visit, theirs.device}.isdisjoint(
+        {COOKIES.session, COOKIES.visit, COOKIES.device}
+    )
+    access.accounts.add("ada", [StaffRole.AUDITOR], by="bootstrap")
+    session = access.sessions.open(access.accounts.known("ada"), method="test")
+    with TestClient(_app(centre), base_url="https://centre.example") as http:
+        answers = [
+            http.get("/account", headers={"Cookie": f"{names.session}={session}"}).status_code
+            for names in (theirs, COOKIES)
+        ]
+    assert answers == [401, 200]

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from starlette.testclient import TestClient
 
-from audit.portal.access import SESSION_COOKIE
 from audit.portal.frame import csrf_of
 from audit.staff import StaffRole
+from coordinator.staff import COOKIES
 from policies.terms import plan_to_dict
 from tests.coordinator.fleet import make_plan
 from tests.coordinator.test_audiences import _app
@@ -38,8 +38,8 @@ def site(centre: Centre) -> Iterator[TestClient]:
 def _as(centre: Centre, http: TestClient, role: StaffRole) -> dict[str, str]:
     access = centre.service.access("")
     session = access.sessions.open(access.accounts.known(role.value), method="test")
-    http.cookies.set(SESSION_COOKIE, session, domain="centre.example")
-    return {"X-CSRF-Token": csrf_of({SESSION_COOKIE: session})}
+    http.cookies.set(COOKIES.session, session, domain="centre.example")
+    return {"X-CSRF-Token": csrf_of({COOKIES.session: session}, COOKIES)}
 
 
 def _run(centre: Centre) -> str:

@@ -11,7 +11,7 @@ import pytest
 from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 
-from audit.portal.access import SESSION_COOKIE, Access
+from audit.portal.access import Access
 from audit.portal.passwords import Passwords
 from consent.api import create_app
 from coordinator.api import create_app as create_centre_app
@@ -75,7 +75,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
 
 def _sign_in(browser: TestClient, access: Access, name: str) -> None:
     session = access.sessions.open(access.accounts.known(name), method="test")
-    browser.cookies.set(SESSION_COOKIE, session, domain="localhost.local")
+    browser.cookies.set(access.cookies.session, session, domain="localhost.local")
 
 
 def test_the_month_has_runs_of_every_end_and_measured_releases(sites: Sites) -> None:

@@ -21,7 +21,7 @@ from jinja2 import Environment
 from starlette.routing import compile_path
 from starlette.testclient import TestClient
 
-from audit.portal.access import SESSION_COOKIE, Access
+from audit.portal.access import Access
 from audit.portal.audience_api import routes_of
 from audit.portal.frame import csrf_of
 from audit.staff import StaffRole
@@ -116,8 +116,8 @@ class Site:
         if role is not None:
             account = self.access.accounts.known(self.staff[role])
             session = self.access.sessions.open(account, method="test")
-            http.cookies.set(SESSION_COOKIE, session, domain="portal.example")
-            csrf = csrf_of({SESSION_COOKIE: session})
+            http.cookies.set(self.access.cookies.session, session, domain="portal.example")
+            csrf = csrf_of({self.access.cookies.session: session}, self.access.cookies)
         return Visitor(site=self, http=http, csrf=csrf)
 
     def routes(self) -> list[Route]:

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from audit.errors import AccountsUnavailable
 from audit.portal.access import SESSION_COOKIE
-from audit.portal.frame import VISIT_COOKIE
+from audit.portal.cookies import Cookies
 from audit.portal.oidc import IdentityProvider
 from audit.portal.settings import PortalSettings, ProviderSettings
 from audit.staff import StaffRole
@@ -207,11 +207,11 @@ def test_an_answer_is_good_once(town: Town) -> None:
     """State and code of an attempt that ended are worth nothing, in the same browser too."""
     browser = town.desk.browser()
     browser.get("/sign-in")
-    visit = browser.cookies[VISIT_COOKIE]
+    visit = browser.cookies[Cookies().visit]
     back = town.at_provider(town.begin(browser))
     assert browser.get(back).status_code == 303
     again = town.desk.browser()
-    again.cookies.set(VISIT_COOKIE, visit, domain="desk.example")
+    again.cookies.set(Cookies().visit, visit, domain="desk.example")
     assert again.get(back).status_code == 401
     assert len(town.provider.forms) == 1, "no code was sent for the second"
 
