@@ -182,13 +182,14 @@ class Acts:
                 name again is answered as it was, and recorded once.
 
         Raises:
-            Conflict: A purpose of someone who was erased, or a name that is another record's.
+            Conflict: A purpose of someone who was erased, or a name that is another record's, or
+                whose receipt had another salt.
             EvidenceUnavailable, LedgerUnavailable, KeystoreUnavailable: Try again.
         """
         act: Act = Erased() if purpose is None else Withdrawn(purpose=purpose)
         with self._lock:
             if once is not None and (found := self._ledger.recorded(once[0])) is not None:
-                self._check_same(found[0], person, act)
+                self._check_same(found.record, person, act)
                 return self._recorder.again(found, once)
             if isinstance(act, Erased):
                 return self._erase(person, once)
@@ -283,7 +284,8 @@ class Acts:
         }
         event = Event(kind=EventKind.WITHDRAWAL_RECORDED, at=record.at, fields=fields)
         index = self._log.append(event)  # 1
-        self._ledger.erase(row_of(record, index, None))  # 2
+        kept = None if once is None else receipt
+        self._ledger.erase(row_of(record, index, None, kept))  # 2
         self._doomed.add(person.subject)
         self._bell.ring(person.company)
         self._destroy_doomed_keys()  # 3

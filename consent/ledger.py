@@ -35,6 +35,15 @@ _UNINFORMED = '"informed": false'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A record with its entry in the log, and its receipt without salt where one is kept."""
+
+    record: Record
+    log_index: int
+    receipt: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """The people of a company whose standing changed, up to and with `sequence`.
 
@@ -180,12 +189,15 @@ class Ledger:
                 found |= {SubjectId(s or ""): c or "" for s, c in session.exec(query)}
         return found
 
-    def recorded(self, record_id: str) -> tuple[Record, int] | None:
-        """Return the record of that name and its entry in the log, or None."""
+    def recorded(self, record_id: str) -> Recorded | None:
+        """Return the record of that name, or None."""
         query = select(LedgerRow).where(LedgerRow.record_id == record_id)
         with self._session() as session:
             row = session.exec(query).first()
-        return None if row is None or row.subject is None else (_record(row), row.log_index)
+        if row is None or row.subject is None:
+            return None
+        kept = None if row.receipt is None else json.loads(row.receipt)
+        return Recorded(record=_record(row), log_index=row.log_index, receipt=kept)
 
     def people(self, company: str) -> list[SubjectId]:
         """Return everybody whom a company has recorded."""

@@ -50,6 +50,7 @@ CONTEXT = {
     "pd": "https://w3id.org/dpv/pd#",
     "undertone": "urn:undertone:consent#",
 }
+SALT = "undertone:salt"
 RIGHTS = (
     "eu-gdpr:A7-3", "eu-gdpr:A15", "eu-gdpr:A16", "eu-gdpr:A17", "eu-gdpr:A18",
     "eu-gdpr:A20", "eu-gdpr:A21", "eu-gdpr:A22", "eu-gdpr:A77",
@@ -110,7 +111,7 @@ def receipt_of(
         "@type": "dpv:ConsentReceipt",
         "dct:conformsTo": SCHEMA_VERSION,
         "undertone:schema": SCHEMA,
-        "undertone:salt": salt,
+        SALT: salt,
         "dct:identifier": f"receipt-{record.record_id}",
         "dct:isPartOf": {"@type": "dpv:ConsentRecord", "dct:identifier": record.record_id},
         "dpv:hasDataSubject": record.subject,

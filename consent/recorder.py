@@ -21,9 +21,10 @@ from typing import Any
 from audit.events import Event, EventKind, Value
 from audit.log import Draft, EvidenceLog
 from consent.bell import Bell
-from consent.ledger import Ledger
+from consent.errors import Conflict
+from consent.ledger import Ledger, Recorded
 from consent.officer import Officer
-from consent.receipt import receipt_of
+from consent.receipt import SALT, receipt_of
 from consent.records import (
     Act,
     Deferred,
@@ -104,16 +105,31 @@ class Recorder:
             for record, token in zip(records, tokens, strict=True)
         ]
         indices = self._log.append_many(list(map(_draft, records, receipts)))  # 2
-        rows = list(map(row_of, records, indices, tokens))
+        kept = receipts if once is not None else [None] * len(receipts)
+        rows = list(map(row_of, records, indices, tokens, kept))
         self._ledger.add(rows, [row for record in records for row in _captured(record)])  # 3
         for company in {record.company for record in records}:
             self._bell.ring(company)  # 4
         return list(map(self.taken, records, receipts, indices, tokens))
 
-    def again(self, found: tuple[Record, int], once: tuple[str, str]) -> dict[str, Any]:
-        """Return what was taken away when this was recorded: the very same receipt."""
-        record, index = found
-        return self.taken(record, self.document(record, None, once=once), index, None)
+    def again(self, found: Recorded, once: tuple[str, str]) -> dict[str, Any]:
+        """Return what was taken away when this was recorded: the very same receipt.
+
+        Raises:
+            Conflict: The salt is another; or an earlier version recorded it, and its receipt
+                would not be the one that was logged.
+        """
+        record = found.record
+        if found.receipt is None:
+            receipt = self.document(record, None, once=once)
+        else:
+            receipt = found.receipt | {SALT: once[1]}
+        if self._log.entry(found.log_index).event.fields["receipt"] != digest(receipt):
+            raise Conflict(
+                f"record {record.record_id} stands in entry {found.log_index} and is in force; its "
+                "receipt is given again for the salt that it was recorded with alone"
+            )
+        return self.taken(record, receipt, found.log_index, None)
 
     def new_record(
         self, person: Person, act: Act, at: float, *, once: tuple[str, str] | None = None
@@ -212,8 +228,10 @@ def _captured(record: Record) -> list[CapturedRow]:
     ]
 
 
-def row_of(record: Record, index: int, token: str | None) -> LedgerRow:
-    """Return the ledger's row of a record."""
+def row_of(
+    record: Record, index: int, token: str | None, receipt: dict[str, Any] | None
+) -> LedgerRow:
+    """Return the ledger's row of a record, with the receipt, but for its salt, to give again."""
     act = act_to_dict(record.act)
     known = record.act.confirm_digest if isinstance(record.act, Unconfirmed) else None
     return LedgerRow(
@@ -226,4 +244,5 @@ def row_of(record: Record, index: int, token: str | None) -> LedgerRow:
         body=json.dumps(act),
         token_hash=known if token is None else token_hash(token),
         log_index=index,
+        receipt=None if receipt is None else json.dumps(receipt | {SALT: ""}),
     )

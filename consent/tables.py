@@ -16,7 +16,10 @@ class Row(SQLModel, registry=registry()):
 
 
 class LedgerRow(Row, table=True):
-    """One act. `token_hash` is the SHA-256 of its token (`consent.recorder`), which is not kept."""
+    """One act. `token_hash` is the SHA-256 of its token (`consent.recorder`), which is not kept.
+
+    `receipt` is that of a record which its sender named and may ask for again, without its salt.
+    """
 
     __tablename__ = "ledger"
 
@@ -30,6 +33,7 @@ class LedgerRow(Row, table=True):
     body: str
     token_hash: str | None = Field(default=None, unique=True)
     log_index: int
+    receipt: str | None = None
 
 
 class CapturedRow(Row, table=True):
