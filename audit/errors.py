@@ -194,6 +194,14 @@ class SignInRefused(NotSignedIn):
     """Reject a name, password and code that do not belong together; never says which."""
 
 
+class SecondFactorMissing(SignInRefused):
+    """Report that an identity provider does not say that it asked for a second factor."""
+
+
+class NotAdmitted(SignInRefused):
+    """Report that an identity provider knows somebody whose roles open nothing here."""
+
+
 class TooManyAttempts(AuditError):  # noqa: N818
     """Report that signing in, or a key, was wrong too often; `retry_after_s` must pass."""
 

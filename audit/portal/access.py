@@ -26,7 +26,7 @@ from audit.portal.passwords import Passwords
 from audit.portal.provider_sign_in import ProviderSignIn
 from audit.portal.second_factor import SecondFactor
 from audit.portal.secrets import Randomness, hash_of, keyed, same
-from audit.portal.session import Sessions, claimed_token
+from audit.portal.session import Proof, Sessions, claimed_token
 from audit.portal.settings import PortalSettings
 from audit.portal.tables import AccountRow
 from audit.portal.throttle import Throttle, for_account, for_address, for_device, for_questions
@@ -209,6 +209,10 @@ class Access:
             self._throttle.forgive([counted for counted in shared if counted not in own])
             return row
         raise SignInRefused(_WRONG)
+
+    def proven(self) -> Proof:
+        """Return how `sign_in` knew somebody just now: two factors, the second good once."""
+        return Proof(amr=frozenset({"pwd", "otp", "mfa"}), at=self._clock())
 
     def device_of(self, name: str) -> str:
         """Return what a browser keeps once this account signed in from it."""

@@ -8,6 +8,7 @@ may do, is `audit.portal.provider_sign_in`.
 from __future__ import annotations
 
 import hmac
+import re
 import ssl
 import threading
 from collections.abc import Mapping
@@ -23,7 +24,12 @@ from joserfc import jwt
 from joserfc.errors import ClaimError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
-from audit.errors import AccountsUnavailable, ProviderUnavailable, SignInRefused
+from audit.errors import (
+    AccountsUnavailable,
+    ProviderUnavailable,
+    SecondFactorMissing,
+    SignInRefused,
+)
 from audit.portal.settings import ProviderSettings
 from policies.clock import Clock
 
@@ -33,6 +39,8 @@ _KEPT_S = 3600.0
 _ASK_AGAIN_S = 30.0
 """The least time between two questions for a key, so that forged tokens hammer nobody."""
 _MOST_CHARACTERS = 16_384
+_AMR = re.compile(r"[a-z]{3,6}")
+"""The shape of the words by which somebody was known (RFC 8176, section 2); no other is kept."""
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -47,12 +55,20 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who the provider says that somebody is; `words` are what its roles claim holds."""
+    """Who the provider says that somebody is; `words` are what its roles claim holds.
+
+    `amr` (RFC 8176) says how they were known there, with `mfa` where the settings take its `acr`
+    for that; `proven_at` when (Unix seconds), None where it does not say. `sid` is the provider's
+    session.
+    """
 
     issuer: str
     subject: str
     name: str
     words: frozenset[str]
+    amr: frozenset[str] = frozenset()
+    proven_at: float | None = None
+    sid: str = ""
 
 
 class IdentityProvider:
@@ -86,6 +102,7 @@ class IdentityProvider:
                 state=handshake.state,
                 nonce=handshake.nonce,
                 code_verifier=handshake.verifier,
+                **self._demanded(),
             )
         return str(address)
 
@@ -94,7 +111,8 @@ class IdentityProvider:
 
         1. the answer comes from this provider (RFC 9207), before the code goes to anybody;
         2. the code is redeemed with the verifier (RFC 7636);
-        3. the identity token is verified (OpenID Connect Core, section 3.1.3.7).
+        3. the identity token is verified (OpenID Connect Core, section 3.1.3.7);
+        4. it says that a second factor was asked, in words that the settings take for that.
 
         Args:
             handshake: The one that this browser began.
@@ -184,17 +202,41 @@ class IdentityProvider:
         said, subject = claims.get("nonce"), claims.get("sub")
         if not isinstance(said, str) or not hmac.compare_digest(said.encode(), nonce.encode()):
             raise SignInRefused("the identity token is of another attempt: begin again")
+        amr = self._proven(claims)  # 4
         if not isinstance(subject, str) or not 0 < len(subject) <= 255:  # noqa: PLR2004 (Core, 2)
             raise SignInRefused("the identity token names nobody")
         name, words = claims.get(self._settings.name_claim), claims.get(self._settings.roles_claim)
-        words = [words] if isinstance(words, str) else words
-        listed = words if isinstance(words, list) else []
+        sid, proven_at = claims.get("sid"), claims.get("auth_time")
         return Identity(
             issuer=self._settings.issuer,
             subject=subject,
             name=name if isinstance(name, str) else "",
-            words=frozenset(word for word in listed if isinstance(word, str)),
+            words=_words(words),
+            amr=amr,
+            proven_at=float(proven_at) if isinstance(proven_at, int) else None,
+            sid=sid if isinstance(sid, str) and len(sid) <= 255 else "",  # noqa: PLR2004 (ours)
         )
+
+    def _demanded(self) -> dict[str, str]:
+        """Ask for what the settings take for a second factor (Core, 3.1.2.1)."""
+        acr = self._settings.second_factor.acr
+        return {"acr_values": " ".join(sorted(acr))} if acr else {}
+
+    def _proven(self, claims: Mapping[str, Any]) -> frozenset[str]:
+        """Return how somebody was known there.
+
+        Raises:
+            SecondFactorMissing: A second factor is demanded, and the token says of none.
+        """
+        demanded, acr = self._settings.second_factor, claims.get("acr")
+        said = _words(claims.get("amr"))
+        by_acr = isinstance(acr, str) and acr in demanded.acr
+        if (demanded.acr or demanded.amr) and not (by_acr or said & demanded.amr):
+            raise SecondFactorMissing(
+                "the identity provider does not say that it asked for a second factor: "
+                "set one up there, or ask your operator"
+            )
+        return frozenset(filter(_AMR.fullmatch, said)) | ({"mfa"} if by_acr else set())
 
     # -- what the provider says of itself ----------------------------------------------
 
@@ -251,6 +293,11 @@ class IdentityProvider:
             trust_env=False,
             follow_redirects=False,
         )
+
+
+def _words(claim: object) -> frozenset[str]:
+    listed = [claim] if isinstance(claim, str) else claim if isinstance(claim, list) else []
+    return frozenset(word for word in listed if isinstance(word, str))
 
 
 def _is_https(address: object) -> bool:

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from audit.errors import (
     AccountUnknown,
+    NotAdmitted,
     PasswordRefused,
     ProviderUnavailable,
     SignInRefused,
@@ -22,9 +23,11 @@ from audit.portal.access import Access, Attempt
 from audit.portal.frame import SIGN_IN, cookies_of, form_of, local_path, page, refused
 from audit.portal.moments import ZONE_COOKIE, zones
 from audit.portal.provider_sign_in import METHOD, ProviderSignIn, Returned
+from audit.portal.session import Proof
 from audit.portal.tables import AccountRow
 from audit.staff import Staff, StaffRole, only
 
+LOCAL = "password-and-code"
 PROVIDER = f"{SIGN_IN}/provider"
 _Brought = Annotated[str, Query(max_length=2048)]
 _YEAR_S = 365 * 86_400
@@ -63,7 +66,9 @@ def _add_sign_in(router: APIRouter, access: Access) -> None:
             again = _sign_in_page(request, access, next=going, wrong=str(error))
             return refused(again, error, status=401)
         answer = await run_in_threadpool(
-            lambda: _let_in(request, access, account, method="password-and-code", going=going)
+            lambda: _let_in(
+                request, access, account, method=LOCAL, going=going, proof=access.proven()
+            )
         )
         _set(answer, access.cookies.device, access.device_of(account.name), max_age_s=_YEAR_S)
         return answer
@@ -88,11 +93,14 @@ def _add_provider(router: APIRouter, access: Access) -> None:
         returned = Returned(state=state, code=code, issuer=iss, address=address_of(request))
         visit, _ = visit_of(request)
         try:
-            account, going = _provider(access).finish(returned, visit=visit)
+            account, going, proof = _provider(access).finish(returned, visit=visit)
+        except NotAdmitted as error:
+            told = {"title": "Not for your roles", "detail": str(error)}
+            return page(request, "problem.html", status=403, way_out=SIGN_IN, **told)
         except (SignInRefused, TooManyAttempts) as error:
             again = _sign_in_page(request, access, next="/", wrong=str(error))
             return refused(again, error, status=401)
-        return _let_in(request, access, account, method=METHOD, going=going)
+        return _let_in(request, access, account, method=METHOD, going=going, proof=proof)
 
 
 def _provider(access: Access) -> ProviderSignIn:
@@ -102,14 +110,20 @@ def _provider(access: Access) -> ProviderSignIn:
 
 
 def _let_in(
-    request: Request, access: Access, account: AccountRow, *, method: str, going: str
+    request: Request,
+    access: Access,
+    account: AccountRow,
+    *,
+    method: str,
+    going: str,
+    proof: Proof,
 ) -> Response:
     """Open a session and send the browser on; no id from before a sign-in lives on after it."""
     before = request.cookies.get(access.cookies.session)
     if before is not None:
         access.sessions.end(before)
     answer = RedirectResponse(going, status_code=303)
-    _set(answer, access.cookies.session, access.sessions.open(account, method=method))
+    _set(answer, access.cookies.session, access.sessions.open(account, method=method, proof=proof))
     answer.delete_cookie(access.cookies.visit, secure=True, httponly=True, samesite="lax")
     return answer
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from audit.errors import AccountInvalid, SignInRefused
+from audit.errors import AccountInvalid, NotAdmitted, SecondFactorMissing, SignInRefused
 from audit.events import EventKind
 from audit.portal.accounts import check_name
 from audit.portal.diary import UNKNOWN, Diary, words
 from audit.portal.ledger import StaffLedger
 from audit.portal.oidc import Handshake, Identity, IdentityProvider
 from audit.portal.secrets import Randomness, hash_of, keyed, new_secret, same
+from audit.portal.session import Proof
 from audit.portal.settings import ProviderSettings
 from audit.portal.tables import AccountRow, HandshakeRow
 from audit.portal.throttle import Throttle, for_address, for_handshakes
@@ -80,14 +81,16 @@ class ProviderSignIn:
         self._ledger.remember_handshake(row, now=now)
         return where
 
-    def finish(self, returned: Returned, *, visit: str) -> tuple[AccountRow, str]:
-        """Return whose attempt it was, and where they were going.
+    def finish(self, returned: Returned, *, visit: str) -> tuple[AccountRow, str, Proof]:
+        """Return whose attempt it was, where they were going, and how the provider knew them.
 
         1. the attempt is counted, and used up whatever comes of it; 2. it is this browser's, and
         not old; 3. the provider says who; 4. the settings say what they may do.
 
         Raises:
-            SignInRefused: It is not, or the provider says nothing that holds, or no role.
+            SignInRefused: It is not, or the provider says nothing that holds.
+            SecondFactorMissing: It does not say that it asked for a second factor.
+            NotAdmitted: Their roles there open nothing here.
             TooManyAttempts: Too many failed before.
             ProviderUnavailable: The provider does not answer.
         """
@@ -105,9 +108,10 @@ class ProviderSignIn:
                 self._diary.write(
                     EventKind.SIGN_IN_BLOCKED, what=block.what, staff=UNKNOWN, wait_s=block.wait_s
                 )
-            raise SignInRefused(str(refused)) from refused
+            raise refused.kind(str(refused)) from refused
         self._throttle.forgive([for_address(returned.address), for_handshakes(returned.address)])
-        return account, going
+        proof = Proof(amr=identity.amr, at=identity.proven_at, provider_sid=identity.sid)
+        return account, going, proof
 
     def leave(self, *, back_to: str) -> str | None:
         """Return where one signs out at the provider too; see `IdentityProvider.leave`."""
@@ -135,6 +139,8 @@ class ProviderSignIn:
             return self._provider.identity(
                 self._handshake(returned.state), code=returned.code, issuer=returned.issuer
             )
+        except SecondFactorMissing as error:
+            raise _Refused("second-factor", str(error), kind=SecondFactorMissing) from error
         except SignInRefused as error:
             raise _Refused("token", str(error)) from error
 
@@ -193,11 +199,20 @@ class ProviderSignIn:
 class _Refused(Exception):  # noqa: N818 (never leaves this module)
     """Carry why a sign-in is refused to where it is logged."""
 
-    def __init__(self, reason: str, message: str, staff: str = UNKNOWN) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        staff: str = UNKNOWN,
+        kind: type[SignInRefused] = SignInRefused,
+    ) -> None:
         super().__init__(message)
-        self.reason, self.staff = reason, staff
+        self.reason, self.staff, self.kind = reason, staff, kind
 
 
 def _without_role(staff: str) -> _Refused:
-    message = "the identity provider gives you no role here: ask your operator"
-    return _Refused("role", message, staff)
+    message = (
+        "you are signed in at the identity provider, and the roles that you have there "
+        "open nothing here: ask your operator"
+    )
+    return _Refused("role", message, staff, NotAdmitted)

@@ -8,6 +8,7 @@ roles and closing are the account's, read at each request.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from audit.errors import AccountInvalid, AccountUnknown, NotSignedIn
@@ -30,6 +31,19 @@ _TOUCH_EVERY_S = 30.0
 _DAY_S = 86_400.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """How somebody was known as they signed in.
+
+    `amr` are words of RFC 8176; `at` is the Unix second, None where a provider does not say, and
+    `provider_sid` what it calls its own session.
+    """
+
+    amr: frozenset[str] = frozenset()
+    at: float | None = None
+    provider_sid: str = ""
+
+
 class Sessions:
     """Opens, finds and ends sessions and tokens."""
 
@@ -48,16 +62,24 @@ class Sessions:
         self._randomness = randomness
         self._settings = settings
 
-    def open(self, account: AccountRow, *, method: str) -> str:
+    def open(self, account: AccountRow, *, method: str, proof: Proof | None = None) -> str:
         """Log a sign-in and return the id of its new session."""
         now, session = self._clock(), new_secret(self._randomness)
+        proof = proof or Proof()
         staff = as_staff(account)
         self._diary.write(
             EventKind.SIGNED_IN, staff=staff.name, method=method, roles=list(words(staff.roles))
         )
         self._ledger.forget_older_sessions(than=now - self._settings.absolute_s)
         row = SessionRow(
-            id_hash=hash_of(session), account=account.name, method=method, made_at=now, seen_at=now
+            id_hash=hash_of(session),
+            account=account.name,
+            method=method,
+            made_at=now,
+            seen_at=now,
+            amr=" ".join(sorted(proof.amr)),
+            proven_at=proof.at,
+            provider_sid=proof.provider_sid,
         )
         self._ledger.put(row)
         return session

@@ -15,6 +15,9 @@ roles_claim = "groups"
 
 [portal.provider.roles]                 # what is not named here gives nothing
 undertone-officers = ["officer"]
+
+[portal.provider.second_factor]         # what says that one was asked; by default amr = ["mfa"]
+acr = ["https://refeds.org/profile/mfa"]
 """
 
 from __future__ import annotations
@@ -29,7 +32,22 @@ from audit.staff import StaffRole
 Algorithm = Literal["RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519"]
 """Signatures that an identity token may have: with a public key, so never `none` or HMAC."""
 
+_Word = Annotated[str, Field(pattern=r"^[!-~]{1,255}$")]
 _Https = Annotated[str, Field(pattern=r"^https://[^\s?#@]+$", max_length=512)]
+
+
+class ProvenBy(BaseModel):
+    """Which words of an identity token say that a second factor was asked: any of these.
+
+    Local accounts all have one, so a provider must say so too. `amr` are words of RFC 8176, `acr`
+    the provider's own, which are asked for as well. Without any of either nothing is checked, and
+    the organisation itself answers for it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    acr: frozenset[_Word] = frozenset()
+    amr: frozenset[_Word] = frozenset({"mfa"})
 
 
 class ProviderSettings(BaseModel):
@@ -51,6 +69,7 @@ class ProviderSettings(BaseModel):
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
     authority: Path | None = None
     clock_skew_s: float = Field(default=60.0, ge=0, le=300)
+    second_factor: ProvenBy = ProvenBy()
 
 
 class PortalSettings(BaseModel):

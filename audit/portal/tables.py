@@ -56,6 +56,9 @@ class SessionRow(Row, table=True):
     method: str
     made_at: float
     seen_at: float
+    amr: str = ""  # how its owner was known, in words of RFC 8176
+    proven_at: float | None = None  # when; None where a provider did not say
+    provider_sid: str = ""  # what the provider calls its own session
 
 
 class TokenRow(Row, table=True):
@@ -91,6 +94,40 @@ class HandshakeRow(Row, table=True):
     visit_hash: str
     going: str
     until: float
+
+
+class SignOnRow(Row, table=True):
+    """One session of ours from which its owner went on to the other site; `told` that it is over.
+
+    `told` is empty, `session`, or `account`: the other site was told that the account is closed.
+    """
+
+    __tablename__ = "staff_sign_on"
+
+    sid: str = Field(primary_key=True)
+    account: str = Field(index=True)
+    session_hash: str = Field(index=True)
+    until: float
+    told: str = ""
+    again_at: float = 0.0
+    tries: int = 0
+
+
+class SignOnCodeRow(Row, table=True):
+    """One authorization code; `used` stays until it is old, so that a second use is seen."""
+
+    __tablename__ = "staff_sign_on_code"
+
+    code_hash: str = Field(primary_key=True)
+    sid: str
+    account: str
+    session_hash: str
+    redirect_uri: str
+    scope: str
+    nonce: str = Field(index=True)
+    challenge: str
+    until: float
+    used: bool = False
 
 
 class ViewRow(Row, table=True):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyotp
 import pytest
@@ -46,6 +46,11 @@ class Desk:
     def kinds(self) -> list[str]:
         """Return the kinds of all events so far."""
         return [entry.event.kind.value for entry in self.log.entries(0, self.log.size)]
+
+    def last(self, kind: str) -> dict[str, Any]:
+        """Return what the newest event of a kind says."""
+        entries = self.log.entries(0, self.log.size)
+        return dict([e.event.fields for e in entries if e.event.kind == kind][-1])
 
     def code(self, name: str) -> str:
         """Return the next code of somebody's app; half a minute goes by."""

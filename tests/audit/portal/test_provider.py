@@ -64,11 +64,11 @@ class Town:
         assert answer.status_code == 303, answer.text
         return browser
 
-    def refused(self) -> str:
+    def refused(self, *, status: int = 401) -> str:
         """Go the whole way, see that it ends without a session, and return the page."""
         browser = self.desk.browser()
         answer = browser.get(self.at_provider(self.begin(browser)))
-        assert answer.status_code == 401, answer.text
+        assert answer.status_code == status, answer.text
         assert SESSION_COOKIE not in browser.cookies
         assert self.desk.kinds()[-1] == "sign-in-refused"
         return str(answer.text)
@@ -86,7 +86,11 @@ def town(tmp_path: Path, make_desk: Callable[..., Desk]) -> Iterator[Town]:
     desks: list[Desk] = []
     with serving(folder, lambda: desks[0].now) as provider:
         desks.append(make_desk(PortalSettings(provider=_settings(folder, provider.issuer))))
-        provider.people[ADA] = {"preferred_username": "Ada@acme.example", "groups": ["officers"]}
+        provider.people[ADA] = {
+            "preferred_username": "Ada@acme.example",
+            "groups": ["officers"],
+            "amr": ["pwd", "mfa"],
+        }
         provider.sign_in_as = ADA
         yield Town(desk=desks[0], provider=provider, authority=folder / "authority.crt")
 
@@ -146,9 +150,74 @@ def test_a_providers_name_opens_no_account_that_is_there(town: Town, name: str) 
 @pytest.mark.parametrize("groups", [["strangers"], [], None, "officers-elsewhere", [["officers"]]])
 def test_a_word_that_the_settings_do_not_name_gives_nothing(town: Town, groups: object) -> None:
     """Deny by default: no role, no account, no session."""
-    town.provider.people[ADA] = {"preferred_username": "ada", "groups": groups}
-    assert "no role" in town.refused()
+    town.provider.people[ADA] |= {"preferred_username": "ada", "groups": groups}
+    assert "open nothing here" in town.refused(status=403)
     assert town.desk.access.accounts.every() == []
+
+
+SILENT: dict[str, dict[str, Any]] = {
+    "says nothing": {"amr": None},
+    "a password alone": {"amr": ["pwd"]},
+    "one factor, whichever": {"amr": ["otp"]},
+    "a word in another word": {"amr": ["mfa-not"]},
+    "a list in a list": {"amr": [["mfa"]]},
+    "a class that nobody named": {"amr": None, "acr": "two-factors"},
+}
+
+
+@pytest.mark.parametrize("silent", SILENT)
+def test_a_provider_must_say_that_it_asked_for_a_second_factor(town: Town, silent: str) -> None:
+    """As every local account has one; whoever comes without is told what to do, and is nobody."""
+    town.provider.claims = SILENT[silent]
+    assert "does not say that it asked for a second factor: set one up" in town.refused()
+    assert town.desk.last("sign-in-refused")["reason"] == "second-factor"
+    assert town.desk.access.accounts.every() == []
+
+
+def test_the_settings_say_what_stands_for_a_second_factor(
+    tmp_path: Path, make_desk: Callable[..., Desk]
+) -> None:
+    """The provider's own class, which is asked for; other words of its then do not count."""
+    folder = tmp_path / "pki"
+    folder.mkdir()
+    desks: list[Desk] = []
+    with serving(folder, lambda: desks[0].now) as provider:
+        said = {"second_factor": {"acr": ["gold", "silver"], "amr": ["hwk"]}}
+        settings = _settings(folder, provider.issuer, **said)
+        desks.append(make_desk(PortalSettings(provider=settings)))
+        town = Town(desk=desks[0], provider=provider, authority=folder / "authority.crt")
+        provider.people[ADA] = {"groups": ["officers"], "acr": "bronze", "amr": ["mfa"]}
+        provider.sign_in_as = ADA
+        address = town.begin(desks[0].browser())
+        assert parse_qs(urlsplit(address).query)["acr_values"] == ["gold silver"]
+        assert "second factor" in town.refused()
+        for claims in ({"acr": "silver", "amr": None}, {"amr": ["pwd", "hwk"]}):
+            provider.claims = claims
+            town.sign_in()
+        rows = desks[0].access.ledger.sessions("person-" + _digest(provider.issuer))
+        assert sorted(row.amr for row in rows) == ["hwk pwd", "mfa"]
+
+
+def test_an_organisation_may_answer_for_the_second_factor_itself(
+    tmp_path: Path, make_desk: Callable[..., Desk]
+) -> None:
+    """With both lists empty nothing is demanded, and nothing is made up: no word is kept."""
+    folder = tmp_path / "pki"
+    folder.mkdir()
+    desks: list[Desk] = []
+    with serving(folder, lambda: desks[0].now) as provider:
+        nothing: dict[str, Any] = {"second_factor": {"acr": [], "amr": []}}
+        settings = _settings(folder, provider.issuer, **nothing)
+        desks.append(make_desk(PortalSettings(provider=settings)))
+        town = Town(desk=desks[0], provider=provider, authority=folder / "authority.crt")
+        provider.people[ADA], provider.sign_in_as = {"groups": ["officers"]}, ADA
+        town.sign_in()
+        (row,) = desks[0].access.ledger.sessions("person-" + _digest(provider.issuer))
+        assert (row.amr, row.proven_at) == ("", None)
+
+
+def _digest(issuer: str) -> str:
+    return hashlib.sha256(f"{issuer}\0{ADA}".encode()).hexdigest()[:20]
 
 
 def test_roles_follow_the_provider(town: Town) -> None:
@@ -157,7 +226,7 @@ def test_roles_follow_the_provider(town: Town) -> None:
     town.provider.people[ADA]["groups"] = ["auditors", "officers"]
     assert "(auditor, officer)" in town.sign_in().get("/account").text
     town.provider.people[ADA]["groups"] = []
-    assert "no role" in town.refused()
+    assert "open nothing here" in town.refused(status=403)
     assert before.get("/account").status_code == 401
 
 

@@ -69,7 +69,8 @@ def test_whom_the_provider_lets_in_makes_a_token_just_after(town: Town) -> None:
 def test_another_persons_fresh_session_proves_nothing(town: Town) -> None:
     """With Ada's token and Bea's session no token comes out in Ada's name."""
     bearer = _make(town.sign_in())[1]
-    town.provider.people["bea"] = {"preferred_username": "bea", "groups": ["officers"]}
+    bea = {"preferred_username": "bea", "groups": ["officers"], "amr": ["mfa"]}
+    town.provider.people["bea"] = bea
     town.provider.sign_in_as = "bea"
     browser = town.sign_in()
     browser.headers["Authorization"] = f"Bearer {bearer}"
