@@ -42,6 +42,7 @@ from audit.errors import (
     SignatureInvalid,
     TooManyAttempts,
 )
+from audit.proxies import shared_by
 from audit.refusals import Kind, Refusals, field_at
 from audit.telemetry import request_span
 from policies.errors import NotBuilt, PolicyUnavailable, Refused, UndertoneError
@@ -135,8 +136,11 @@ def tell_wait(answer: Response, error: Exception) -> None:
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """Return from which address a request or socket comes; none for one of this machine's own."""
-    return connection.client.host if connection.client else ""
+    """Return by which address a request or socket is counted (`audit.proxies`).
+
+    None for one of this machine's own.
+    """
+    return shared_by(connection.client.host) if connection.client else ""
 
 
 class BodyLimit:
@@ -178,12 +182,12 @@ class BodyLimit:
         except TimeoutError:
             detail = f"the body was not whole after {self._limit_s:g} s: send it again, at once"
             _mark(scope, "content-too-slow", "body")
-            await problem(408, "Content too slow", detail)(scope, receive, send)
+            await _close(problem(408, "Content too slow", detail))(scope, receive, send)
             return
         if body is None:
             detail = f"this path takes at most {limit} bytes"
             _mark(scope, "content-too-large", "body")
-            await problem(413, "Content too large", detail)(scope, receive, send)
+            await _close(problem(413, "Content too large", detail))(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
@@ -314,6 +318,12 @@ def _words(name: str) -> str:
     """Return `KeyDestroyed` as `Key destroyed`."""
     spaced = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
     return spaced.capitalize()
+
+
+def _close(answer: Response) -> Response:
+    """Let an answer end its connection, on which the rest of a body would still come."""
+    answer.headers["Connection"] = "close"
+    return answer
 
 
 def _declared_bytes(scope: Scope) -> int:

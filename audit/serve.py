@@ -24,15 +24,17 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from audit.connections import BoundedSocket, TimedHttp, places
 from audit.errors import PortTaken, ServeFailed
 from audit.long_lived import long_lived
 from audit.pki import server_context
+from audit.proxies import BelieveProxies, Networks
+from audit.settings import ProxyHeader
 from policies.clock import Clock
 
 _GRACE_S = 5
 _KEEP_ALIVE_S = 75
 """Longer than clients keep an idle connection, so that none is closed under a request."""
-_HEADER_BYTES = 32 * 1024
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SOCKET_MASK = 0o177  # the Unix socket gets mode 0600
 
@@ -45,6 +47,7 @@ class Listener:
     `leaving` is called once when serving ends, before open requests are waited for: an app with
     streams ends them there, since nothing else would. With `largest_message_bytes` it answers
     WebSocket too, uncompressed (what is said beside a secret must not show in a length).
+    `proxies` are believed whom they speak for, in `proxy_header` (`audit.proxies`).
     """
 
     app: ASGIApp
@@ -55,6 +58,8 @@ class Listener:
     unix_socket: Path | None = None
     leaving: Callable[[], None] = lambda: None
     largest_message_bytes: int | None = None
+    proxies: Networks = ()
+    proxy_header: ProxyHeader = ProxyHeader.X_FORWARDED_FOR
 
 
 def serve(
@@ -65,6 +70,8 @@ def serve(
     certificate: Path | None = None,
     private_key: Path | None = None,
     unix_socket: Path | None = None,
+    proxies: Networks = (),
+    proxy_header: ProxyHeader = ProxyHeader.X_FORWARDED_FOR,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve one app until SIGTERM or SIGINT; see `serve_all`.
@@ -81,6 +88,8 @@ def serve(
         certificate=certificate,
         private_key=private_key,
         unix_socket=unix_socket,
+        proxies=proxies,
+        proxy_header=proxy_header,
     )
     ready = None if on_ready is None else lambda addresses: on_ready(addresses[0])
     serve_all([listener], on_ready=ready)
@@ -112,7 +121,7 @@ def serve_all(
     sockets: list[socket.socket] = []
     try:
         for listener in listeners:
-            sockets.append(_bind(listener))  # noqa: PERF401 (those bound so far are closed below)
+            sockets.append(bounded(_bind(listener), listener.proxies, listeners=len(listeners)))  # noqa: PERF401 (those bound so far are closed below)
         servers = [_server(*pair) for pair in zip(listeners, contexts, strict=True)]
         addresses = [_address(row, bound) for row, bound in zip(listeners, sockets, strict=True)]
         with _stopping(servers), long_lived() if _in_main_thread() else nullcontext():
@@ -193,24 +202,52 @@ def _stopping(servers: Sequence[_Server]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _server(listener: Listener, tls: ssl.SSLContext | None) -> _Server:
+def configured(
+    app: ASGIApp,
+    *,
+    tls: ssl.SSLContext | None,
+    largest_message_bytes: int | None = None,
+    proxies: Networks = (),
+    proxy_header: ProxyHeader = ProxyHeader.X_FORWARDED_FOR,
+) -> uvicorn.Config:
+    """Return how every server of ours serves an app: quietly, and nobody waits for the slow.
+
+    To be run on asyncio's own loop, with a socket from `bounded`.
+    """
     config = uvicorn.Config(
-        listener.app,
+        BelieveProxies(app, proxies=proxies, header=proxy_header),
+        http=TimedHttp,
+        loop="asyncio",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        ws="none" if listener.largest_message_bytes is None else "websockets-sansio",
-        ws_max_size=listener.largest_message_bytes or 0,
+        ws="none" if largest_message_bytes is None else "websockets-sansio",
+        ws_max_size=largest_message_bytes or 0,
         ws_per_message_deflate=False,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
     config.load()
     config.ssl = tls
+    return config
+
+
+def bounded(bound: socket.socket, proxies: Networks = (), *, listeners: int = 1) -> BoundedSocket:
+    """Return a listening socket with as many places as one of so many listeners may have."""
+    return BoundedSocket.over(bound, most=places(listeners), unshared=proxies)
+
+
+def _server(listener: Listener, tls: ssl.SSLContext | None) -> _Server:
+    config = configured(
+        listener.app,
+        tls=tls,
+        largest_message_bytes=listener.largest_message_bytes,
+        proxies=listener.proxies,
+        proxy_header=listener.proxy_header,
+    )
     return _Server(config, leaving=listener.leaving)
 
 

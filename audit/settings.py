@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 
@@ -16,17 +18,36 @@ class Telemetry(StrEnum):
     OTLP = "otlp"  # a collector at `telemetry_url`, by OTLP over HTTP
 
 
+class ProxyHeader(StrEnum):
+    """In which header the proxies say whom they speak for."""
+
+    X_FORWARDED_FOR = "x-forwarded-for"  # what most proxies add to
+    FORWARDED = "forwarded"  # RFC 7239
+
+
+def _not_everybody(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    if network.prefixlen == 0:
+        raise ValueError("name your proxies' own addresses: this would believe everybody")
+    return network
+
+
+_Proxy = Annotated[IPv4Network | IPv6Network, AfterValidator(_not_everybody)]
+
+
 class ServiceSettings(BaseSettings):
     """Stand at the root of every service's settings; each reads its own file.
 
     `telemetry` says where traces go; a node's policy must allow a collector's address like any
-    other that it connects to.
+    other that it connects to. `proxies` are the addresses or networks of the proxies in front,
+    which alone are believed whom they speak for, in `proxy_header` alone (`audit.proxies`).
     """
 
     telemetry: Telemetry = Telemetry.OFF
     telemetry_url: str = Field(
         default="http://127.0.0.1:4318/v1/traces", pattern=r"^https?://[^@\s]+$"
     )
+    proxies: tuple[_Proxy, ...] = ()
+    proxy_header: ProxyHeader = ProxyHeader.X_FORWARDED_FOR
 
     @classmethod
     def settings_customise_sources(

@@ -41,6 +41,8 @@ def serve_node(settings: NodeSettings, loading: Loading, say: Callable[[str], No
                     private_key=settings.private_key,
                     leaving=node.leave,
                     largest_message_bytes=MAX_BODY_BYTES,
+                    proxies=settings.proxies,
+                    proxy_header=settings.proxy_header,
                 ),
                 Listener(app=create_internal_app(node), unix_socket=settings.socket_path),
             ],

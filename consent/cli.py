@@ -86,6 +86,8 @@ def serve(*, settings: Settings, as_json: AsJson = False) -> None:
                 port=loaded.port,
                 certificate=loaded.certificate,
                 private_key=loaded.private_key,
+                proxies=loaded.proxies,
+                proxy_header=loaded.proxy_header,
                 on_ready=lambda address: emit({"serving": address, "key": key}, as_json=as_json),
             )
 

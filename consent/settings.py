@@ -22,6 +22,9 @@ An example; relative paths start at the settings file's folder:
     public_url = "https://choices.example"  # where people reach their pages, for their codes
     auditors = ["auditor.example+0a1b2c3d+AQid="]  # whose cosignatures of our log count too
 
+    proxies = ["10.0.0.7"]                  # whose word on the caller's address is believed;
+    proxy_header = "x-forwarded-for"        # in this header alone (or "forwarded"). Nobody's
+                                            # without it
     coordinator = "coordinator"             # whose cards of releases are taken, as enrolled
 
     [parties.acme]                          # how receipts name a company

@@ -13,9 +13,11 @@ Its own process, and small: `python -m coordinator.gateway --help`.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import re
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -23,8 +25,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import httpx
-import uvicorn
 
+from audit.errors import AuditError
+from audit.serve import serve
 from policies.clock import Clock
 
 Scope = MutableMapping[str, Any]
@@ -32,6 +35,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAXIMUM_BODY_BYTES = 64 * 1024 * 1024
+BODY_S, SLOWEST_BYTES_PER_S = 60.0, 16 * 1024
+"""How long a body may take: so many seconds, and more for what came of it, at that rate."""
 _FLEET = re.compile(r"/v1/fleet/[a-z0-9-]{1,64}")
 """One plain segment: no dots, escapes or second slash that two parsers could read two ways."""
 _WITNESS = re.compile(
@@ -42,10 +47,16 @@ _HOP_BY_HOP = frozenset(
     {b"connection", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
 _PATH_SHOWN = 96
+_EARLY = frozenset({403, 408, 413})
+"""Answers to a body that is not read to its end."""
 
 
 class _BodyTooLarge(Exception):  # noqa: N818
     """Stop reading a body that is over the limit."""
+
+
+class _BodyTooSlow(Exception):  # noqa: N818
+    """Stop waiting for a body that comes drop by drop and would hold a connection to Flower."""
 
 
 class AccessLog:
@@ -78,6 +89,7 @@ class _Call:
     receive: Receive
     send: Send
     limit: int
+    body_s: float
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -85,9 +97,14 @@ class _Call:
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the request's body in pieces, up to the limit."""
-        more = True
+        more, began = True, asyncio.get_running_loop().time()
         while more:
-            message = await self.receive()
+            due = began + self.body_s + self.bytes_in / SLOWEST_BYTES_PER_S
+            try:
+                async with asyncio.timeout_at(due):
+                    message = await self.receive()
+            except TimeoutError:
+                raise _BodyTooSlow from None
             if message["type"] == "http.disconnect":
                 return
             chunk = message.get("body", b"")
@@ -113,7 +130,9 @@ class _Call:
         if not self.started:
             data = text.encode() + b"\n"
             size = str(len(data)).encode()
-            await self.start(status, [(b"content-type", b"text/plain"), (b"content-length", size)])
+            kind = [(b"content-type", b"text/plain"), (b"content-length", size)]
+            early = [(b"connection", b"close")] if status in _EARLY else []
+            await self.start(status, kind + early)
             await self.piece(data, more=False)
 
 
@@ -127,9 +146,10 @@ class Gateway:
         *,
         witness: httpx.AsyncClient,
         limit: int = MAXIMUM_BODY_BYTES,
+        body_s: float = BODY_S,
     ) -> None:
         self._upstream, self._witness = upstream, witness
-        self._log, self._limit = log, limit
+        self._log, self._limit, self._body_s = log, limit, body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call and log it."""
@@ -144,6 +164,7 @@ class Gateway:
             receive=receive,
             send=send,
             limit=self._limit,
+            body_s=self._body_s,
         )
         try:
             await self._route(call)
@@ -176,6 +197,8 @@ class Gateway:
                 await call.piece(b"", more=False)
         except _BodyTooLarge:
             await call.answer(413, f"a body may have {self._limit} bytes")
+        except _BodyTooSlow:
+            await call.answer(408, "the body came too slowly: send it again, at once")
         except httpx.TimeoutException:
             await call.answer(504, "the coordinator did not answer in time")
         except httpx.HTTPError:
@@ -213,18 +236,16 @@ def main() -> None:
         trust_env=False,
     )
     with options.log.open("a", encoding="ascii") as file:
-        uvicorn.run(
-            Gateway(upstream, AccessLog(file, time.time), witness=witness),
-            host=options.host,
-            port=options.port,
-            ssl_certfile=options.certificate,
-            ssl_keyfile=options.private_key,
-            lifespan="off",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=3,
-        )
+        try:
+            serve(
+                Gateway(upstream, AccessLog(file, time.time), witness=witness),
+                host=options.host,
+                port=options.port,
+                certificate=options.certificate,
+                private_key=options.private_key,
+            )
+        except AuditError as error:
+            sys.exit(f"undertone gateway: {error}")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from audit.pki import check_certificate, server_context
+from audit.serve import bounded, configured
 from coordinator.api import create_app, create_courier_app
 from coordinator.errors import SettingsInvalid
 from coordinator.service import CoordinatorService
+from coordinator.settings import CoordinatorSettings
 
 STARTED_S = 15.0
 
@@ -46,7 +48,9 @@ def serve(service: CoordinatorService, *, on_ready: Callable[[], None]) -> None:
     _on_signals(_leave)
     try:
         service.start()
-        main = _server(create_app(service, admin_token=token), tls=_tls(service))
+        main = _server(
+            create_app(service, admin_token=token), tls=_tls(service), settings=service.settings
+        )
         on_ready()
         main.run([people])
     finally:
@@ -67,19 +71,16 @@ def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handle
         signal.signal(number, handler)
 
 
-def _server(app: ASGIApp, *, tls: ssl.SSLContext | None = None) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        ws="none",
-        timeout_graceful_shutdown=5,
-    )
-    config.load()
-    config.ssl = tls
-    return uvicorn.Server(config)
+def _server(
+    app: ASGIApp,
+    *,
+    tls: ssl.SSLContext | None = None,
+    settings: CoordinatorSettings | None = None,
+) -> uvicorn.Server:
+    if settings is None:
+        return uvicorn.Server(configured(app, tls=tls))
+    proxies, header = settings.proxies, settings.proxy_header
+    return uvicorn.Server(configured(app, tls=tls, proxies=proxies, proxy_header=header))
 
 
 def _tls(service: CoordinatorService) -> ssl.SSLContext | None:
@@ -106,7 +107,7 @@ def _listen(service: CoordinatorService) -> tuple[socket.socket, socket.socket]:
             f"cannot listen on {settings.host}:{settings.port} or {settings.socket}: "
             f"{error.strerror}"
         ) from error
-    return people, courier
+    return bounded(people, settings.proxies, listeners=2), bounded(courier, listeners=2)
 
 
 def _read_token(service: CoordinatorService) -> str:

@@ -24,7 +24,8 @@ from audit.pki import create_authority, issue_server
 from audit.serve import Listener, serve, serve_all
 
 
-def _app(name: str) -> FastAPI:
+def named_app(name: str) -> FastAPI:
+    """Return an app that says its name."""
     app = FastAPI()
 
     @app.get("/")
@@ -35,7 +36,7 @@ def _app(name: str) -> FastAPI:
 
 
 @contextmanager
-def _serving(*listeners: Listener) -> Iterator[list[str]]:
+def serving(*listeners: Listener) -> Iterator[list[str]]:
     """Serve in a thread until the block ends."""
     ready, stop, addresses = threading.Event(), threading.Event(), list[str]()
 
@@ -63,10 +64,10 @@ def test_serve_answers_on_tls_and_a_private_socket_without_a_server_header(
     create_authority(tmp_path / "pki")
     certificate = issue_server(tmp_path / "pki", "node")
     tls = Listener(
-        app=_app("tls"), certificate=certificate, private_key=tmp_path / "pki" / "node.key"
+        app=named_app("tls"), certificate=certificate, private_key=tmp_path / "pki" / "node.key"
     )
-    unix = Listener(app=_app("unix"), unix_socket=tmp_path / "node.sock")
-    with _serving(tls, unix) as (address, _):
+    unix = Listener(app=named_app("unix"), unix_socket=tmp_path / "node.sock")
+    with serving(tls, unix) as (address, _):
         context = ssl.create_default_context(cafile=str(tmp_path / "pki" / "authority.crt"))
         answer = httpx.get(address, verify=context, trust_env=False)
         assert (answer.json(), "server" in answer.headers) == ("tls", False)
@@ -75,13 +76,13 @@ def test_serve_answers_on_tls_and_a_private_socket_without_a_server_header(
             assert client.get("http://node/").json() == "unix"
         assert stat.S_IMODE((tmp_path / "node.sock").stat().st_mode) == 0o600
         with pytest.raises(PortTaken):
-            serve(_app("second"), unix_socket=tmp_path / "node.sock")
+            serve(named_app("second"), unix_socket=tmp_path / "node.sock")
     assert not (tmp_path / "node.sock").exists()
 
 
 def test_serve_keeps_a_connection_idle_for_longer_than_clients_do() -> None:
     """Clients drop idle connections after 5 s; were we first, a request would meet a closed one."""
-    with _serving(Listener(app=_app("patient"))) as (address,):
+    with serving(Listener(app=named_app("patient"))) as (address,):
         limits = httpx.Limits(keepalive_expiry=60)
         with httpx.Client(limits=limits, trust_env=False) as client:
             first = _port_of(client, address)
@@ -102,7 +103,7 @@ def test_serve_on_a_taken_port_is_one_clear_error() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         with pytest.raises(PortTaken, match=f"127.0.0.1:{port} is taken: stop"):
-            serve(_app("x"), port=port)
+            serve(named_app("x"), port=port)
 
 
 def test_serve_with_an_expired_certificate_or_half_of_tls_does_not_start(tmp_path: Path) -> None:
@@ -110,9 +111,9 @@ def test_serve_with_an_expired_certificate_or_half_of_tls_does_not_start(tmp_pat
     create_authority(tmp_path, clock=lambda: 1e9)
     certificate = issue_server(tmp_path, "node", clock=lambda: 1e9)
     with pytest.raises(CertificateExpired):
-        serve(_app("x"), certificate=certificate, private_key=tmp_path / "node.key")
+        serve(named_app("x"), certificate=certificate, private_key=tmp_path / "node.key")
     with pytest.raises(ServeFailed, match="both"):
-        serve(_app("x"), certificate=certificate)
+        serve(named_app("x"), certificate=certificate)
 
 
 def test_serve_replaces_a_dead_socket_but_no_file(tmp_path: Path) -> None:
@@ -120,11 +121,11 @@ def test_serve_replaces_a_dead_socket_but_no_file(tmp_path: Path) -> None:
     path = tmp_path / "node.sock"
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as dead:
         dead.bind(str(path))
-    with _serving(Listener(app=_app("x"), unix_socket=path)):
+    with serving(Listener(app=named_app("x"), unix_socket=path)):
         assert path.is_socket()
     path.write_text("precious")
     with pytest.raises(ServeFailed, match="not a socket"):
-        serve(_app("x"), unix_socket=path)
+        serve(named_app("x"), unix_socket=path)
     assert path.read_text() == "precious"
 
 

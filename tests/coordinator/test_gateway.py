@@ -192,6 +192,34 @@ def test_body_beyond_the_limit_is_cut_off(*, streamed: bool) -> None:
     assert (answer.status_code, line["status"]) == (413, 413)
 
 
+def test_body_drop_by_drop_gives_its_place_back() -> None:
+    """Who sends half a body and waits holds no connection to the SuperLink; one that flows does."""
+    said: list[Any] = []
+
+    async def once(pieces: list[bytes], *, body_s: float) -> Any:
+        async def receive() -> Any:
+            if not pieces:
+                return await asyncio.Future()
+            piece = pieces.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": piece != b"last"}
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/fleet/push-object", "headers": []}
+        transport = httpx.MockTransport(Upstream())
+        async with httpx.AsyncClient(transport=transport, base_url="https://link") as client:
+            log = AccessLog(io.StringIO(), lambda: 1.0)
+            gateway = Gateway(client, log, witness=client, body_s=body_s)
+            await gateway(scope, receive, send)
+        return said[0]["status"], dict(said[0]["headers"]).get(b"connection")
+
+    assert asyncio.run(once([b"half"], body_s=0.05)) == (408, b"close")
+    said.clear()
+    flowing = [b"x" * 64 * 1024] * 4 + [b"last"]
+    assert asyncio.run(once(flowing, body_s=0.05)) == (200, None)
+
+
 def test_unreachable_superlink_is_a_clear_answer() -> None:
     """A node learns that the coordinator is away, not why."""
 
