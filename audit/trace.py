@@ -94,6 +94,8 @@ class Proofs(NamedTuple):
     origin: str
     receipt: Callable[[int], str]
     published: Callable[[str], Foreign | None] = lambda _: None
+    elsewhere: str = ""
+    """Where these leaves are a part of a log: why what is not among them is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +352,7 @@ def _terms(seen: _Pass, fields: Mapping[str, Any], proofs: Proofs) -> Iterable[L
     for found in shown:
         yield _shown(LinkKind.TERMS, name, found, proofs, digest=stated, by="coordinator")
     if not shown:
-        why = "no answer to these terms was recorded yet"
+        why = proofs.elsewhere or "no answer to these terms was recorded yet"
         yield Link(what=LinkKind.TERMS, name=name, digest=stated, by="coordinator", not_kept=why)
     why = "it lies in the terms that name it; the operator's signed policy of this node allows it"
     yield Link(

@@ -338,6 +338,7 @@ def node_status(service: NodeService) -> dict[str, Any]:
         "log_size": service.log.size,
         "checkpoint": service.log.checkpoint(),
         "witnesses": service.witnesses.status(),
+        "decisions": service.witnesses.handing_over.status(),
         "training": service.ledger.fault or "ready",
     }
 

@@ -12,6 +12,7 @@ from audit.witnessing import Witnessing
 from client_node.connections import ConnectionPolicy
 from client_node.foundation import Foundation, closing
 from client_node.gateway_client import GatewayClient
+from client_node.handing_over import HandingOver
 from client_node.parts import Parts
 from client_node.settings import NodeSettings, parse_key
 from client_node.trust_client import TrustClient
@@ -89,4 +90,7 @@ def open_witnesses(
         coordinator_log_key=log_key,
         clock=parts.clock,
         period_s=settings.witness_s,
+        handing_over=HandingOver(
+            log=found.log, client=client, clock=parts.clock, period_s=settings.witness_s
+        ),
     )

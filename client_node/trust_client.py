@@ -161,6 +161,22 @@ class TrustClient:
         path = f"/v1/requests/{request}/answers"
         self._send("POST", path, body, timeout_s=BULK_TIMEOUT_S)
 
+    def decisions_reached(self) -> dict[str, int]:
+        """Return where the next page of this node's decisions begins, and the size to prove it at.
+
+        Raises:
+            TrustUnavailable: As in `standing`, or it answered with something else.
+        """
+        return _numbers(self._send("GET", "/v1/branch-decisions"))
+
+    def hand_over_decisions(self, page: Mapping[str, Any]) -> dict[str, int]:
+        """Bring one page (`audit.branch_leaves`); return what `decisions_reached` does after it.
+
+        Raises:
+            TrustUnavailable: As in `standing`; bring it again.
+        """
+        return _numbers(self._send("POST", "/v1/branch-decisions", page))
+
     def witness(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Carry one call to the service's witness; return status and body (`audit.exchange`).
 
@@ -218,6 +234,13 @@ def _detail(answer: httpx.Response) -> str:
     except (ValueError, KeyError, TypeError):
         detail = "no reason was given"
     return f"the trust service refused ({answer.status_code}): {detail}"
+
+
+def _numbers(data: bytes) -> dict[str, int]:
+    value = _object(data)
+    if not all(type(value.get(name)) is int for name in ("start", "size")):
+        raise TrustUnavailable("the trust service's answer does not say how far it has read")
+    return value
 
 
 def _object(data: bytes) -> dict[str, Any]:

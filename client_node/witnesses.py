@@ -6,6 +6,7 @@
                    node saw
 
 A node that is offline misses nothing: one proof from the last cosigned size covers the rest.
+What was cosigned is then handed over, decision by decision (`client_node.handing_over`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from audit.errors import AuditError
 from audit.exchange import Exchange, Peer, each
 from audit.keys import VerifyKey
 from audit.witnessing import Witnessing
+from client_node.handing_over import HandingOver
 from policies.clock import Clock
 
 
@@ -34,8 +36,10 @@ class Witnesses:
         coordinator_log_key: VerifyKey,
         clock: Clock,
         period_s: float,
+        handing_over: HandingOver,
     ) -> None:
         """Join the parts; without a way to the coordinator only the trust service is met."""
+        self.handing_over = handing_over
         self.witnessing = witnessing
         self._exchange = Exchange(witnessing, clock=clock)
         self._trust, self._trust_key = trust, trust_key
@@ -46,7 +50,14 @@ class Witnesses:
         self.fault: AuditError | None = None
 
     def meet_when_due(self) -> None:
-        """Meet the others if it is time; a fault that was found stays in `fault`."""
+        """Meet the others if it is time, and hand over one page of what they cosigned.
+
+        A fault that was found stays in `fault`.
+        """
+        self._meet_when_due()
+        self.handing_over.step()
+
+    def _meet_when_due(self) -> None:
         now = self._clock()
         with self._lock:
             if self._met_at is not None and now < self._met_at + self._period_s:

@@ -15,6 +15,7 @@
     GET  /v1/standing                node         ?after=SEQ&wait_s=N; long poll
     POST /v1/acknowledgements        node
     POST /v1/decisions               node         {request}
+    *    /v1/branch-decisions        node         its own log's decisions, page by page
     POST /v1/remedies                node         {request}: would it be allowed, what would help
     GET  /v1/rules[/{id}], /rules    anyone       the catalogue, in words and sources
     GET  /v1/checkpoint              anyone       the log's signed note, as text
@@ -39,6 +40,7 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
+from audit.branch_leaves import MOST_PAGE_BYTES
 from audit.errors import (
     EntryMissing,
     EventInvalid,
@@ -65,12 +67,14 @@ from audit.witnessing import MAX_BYTES, PREFIX
 from consent import choices_api, wire
 from consent.acts import Person
 from consent.asking_api import asking_router
+from consent.branches_api import PATH, branches_router
 from consent.budgets import budget_sections
 from consent.bundle_api import bundle_router
 from consent.capture import Layer
 from consent.code_api import code_router
 from consent.document_api import document_router
 from consent.errors import (
+    Busy,
     Conflict,
     LedgerUnavailable,
     NotAuthenticated,
@@ -104,6 +108,7 @@ STATUS: dict[type[UndertoneError], int] = {
     EntryMissing: 404,
     RuleUnknown: 404,
     Conflict: 409,
+    Busy: 503,
     LedgerUnavailable: 503,
     EvidenceUnavailable: 503,
     KeystoreError: 503,
@@ -118,7 +123,9 @@ def create_app(service: TrustService) -> FastAPI:
     """Return the application over a service, which stays the caller's to close."""
     app = FastAPI(title="Undertone trust service", docs_url=None, redoc_url=None, openapi_url=None)
     install_frame(app, service.access, site_of(service))
-    app.add_middleware(BodyLimit, limit_bytes=MOST_BODY_BYTES, by_prefix={PREFIX: MAX_BYTES})
+    app.add_middleware(
+        BodyLimit, limit_bytes=MOST_BODY_BYTES, by_prefix={PREFIX: MAX_BYTES, PATH: MOST_PAGE_BYTES}
+    )
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
     install_error_handlers(app, STATUS)
@@ -144,6 +151,7 @@ def create_app(service: TrustService) -> FastAPI:
     lifted = service.finish_held_erasures
     app.include_router(retention_router(service.retention, service.holds, lifted=lifted))
     app.include_router(bundle_router(service, _signed_by_node))
+    app.include_router(branches_router(service, _signed_by_node))
     app.include_router(budget_pages(lambda: _budgets(service)))
     add_pages(app, service)
     add_open_api(app)

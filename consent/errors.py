@@ -9,6 +9,7 @@
         ├── ReceiptInvalid      a receipt that somebody holds is not what was given out
         ├── Conflict            it contradicts what is already recorded
         │   └── EvidenceMissing a request or register entry that cannot be closed yet
+        ├── Busy                enough of this is being done already: later again
         ├── LedgerUnavailable   the ledger cannot be read or written: the act did not happen
         ├── RemoteRefused       (command line) the trust service said no
         └── RemoteUnreachable   (command line) no trust service answers
@@ -55,6 +56,10 @@ class Conflict(ConsentError):  # noqa: N818
 
 class EvidenceMissing(Conflict):
     """Refuse to close what is not shown to be done; the message says what is missing."""
+
+
+class Busy(ConsentError):  # noqa: N818
+    """Report that enough of this is being done already; ask again later."""
 
 
 class LedgerUnavailable(ConsentError):  # noqa: N818

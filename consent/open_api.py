@@ -45,6 +45,8 @@ AUDIENCES: Table = {
     ("GET", "/v1/standing"): Row(audience=Audience.NODE),
     ("POST", "/v1/acknowledgements"): Row(audience=Audience.NODE, bodies=(wire.AcknowledgementIn,)),
     ("POST", "/v1/decisions"): Row(audience=Audience.NODE, bodies=(wire.DecisionIn,)),
+    ("GET", "/v1/branch-decisions"): Row(audience=Audience.NODE),
+    ("POST", "/v1/branch-decisions"): Row(audience=Audience.NODE, bodies=(wire.LeafPageIn,)),
     ("POST", "/v1/remedies"): Row(audience=Audience.NODE, bodies=(wire.DecisionIn,)),
     ("POST", "/v1/withdrawals"): Row(audience=Audience.SUBJECT, bodies=(wire.WithdrawalIn,)),
     ("POST", "/v1/objections"): Row(audience=Audience.SUBJECT, bodies=(wire.ObjectionIn,)),

@@ -19,6 +19,7 @@ from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.log_keys import FOLDER
 from audit.portal.access import Access
+from audit.portal.branch_index import BranchIndex
 from audit.portal.evidence_desk import EvidenceDesk
 from audit.portal.throttle import Throttle
 from audit.refusals import Refusals
@@ -32,6 +33,7 @@ from consent.acts import Acts, Person
 from consent.answers import Answers
 from consent.asking import Asking
 from consent.bell import Bell
+from consent.branches import Branches, enrolled_branches
 from consent.bundles import Bundles, RulesByNode
 from consent.challenge import Challenges, Sample
 from consent.decision_desk import DecisionDesk
@@ -101,7 +103,7 @@ class TrustService:
             self._open_rules(officer_key)
             self._open_governance(officer_key, randomness)
             self._open_people(randomness)
-            self._open_nodes(sample)
+            self._open_nodes(sample, opening)
             self._open_access(opening, admin_token)
             self._open_witness(opening)
             self.acts.finish_erasures()
@@ -239,8 +241,17 @@ class TrustService:
             keys_of=self._keys_of,
         )
 
-    def _open_nodes(self, sample: Sample) -> None:
+    def _open_nodes(self, sample: Sample, opening: ExitStack) -> None:
         """Put together what nodes hear, say and ask."""
+        self.branches = Branches(
+            BranchIndex(self.settings.folder / "branches.db"),
+            witnessed=lambda: self.witnessing.store,
+            nodes=lambda: enrolled_branches(self.ledger, self.settings.coordinator),
+            retention=self.retention.retention.policy,
+            holds=self.holds.in_force,
+            clock=self._clock,
+        )
+        opening.callback(self.branches.index.close)
         challenges = Challenges(
             ledger=self.ledger,
             log=self.log,

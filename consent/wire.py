@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from audit.branch_leaves import MOST_LEAVES
 from audit.refusals import field_at
 from consent.capture import (
     Capture,
@@ -261,6 +262,27 @@ class AcknowledgementIn(Shape):
     erased: tuple[Pseudonym, ...] = ()
     answers: Annotated[tuple[AnswerIn, ...], Field(max_length=1000)] = ()
     budget: BudgetIn | None = None
+
+
+Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$", max_length=90_000)]
+Hash64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+
+
+class ProvenLeafIn(Shape):
+    """One leaf of a node's log with its audit path, in base64."""
+
+    index: Index
+    leaf: Base64
+    proof: Annotated[tuple[Hash64, ...], Field(max_length=63)]
+
+
+class LeafPageIn(Shape):
+    """A node's decisions among the entries from `start` up to `end` (`audit.branch_leaves`)."""
+
+    start: Index
+    end: Index
+    size: Index
+    leaves: Annotated[tuple[ProvenLeafIn, ...], Field(max_length=MOST_LEAVES)]
 
 
 class DecisionIn(Shape):

@@ -29,8 +29,11 @@ from consent.rights import Identity, Right, Way
 from consent.service import TrustService
 from consent.tables import NodeRow
 from consent.wire import AcknowledgementIn, BudgetIn, DecisionIn, NodeIn
+from deploy.portal_logs import BranchLog, open_branch_log
 from deploy.portal_rules import roll_out, shadow_report
+from policies.decision import UseRequest
 from policies.vocabulary import (
+    Action,
     AgeBand,
     Digest,
     Modality,
@@ -38,6 +41,7 @@ from policies.vocabulary import (
     Purpose,
     Role,
     SubjectId,
+    Use,
 )
 
 DAY_S, HOUR_S = 86_400.0, 3_600.0
@@ -90,6 +94,7 @@ class History:
     keys: dict[str, SigningKey] = field(default_factory=dict)
     _random: random.Random = field(init=False)
     _nodes: dict[str, NodeRow] = field(default_factory=dict)
+    _logs: dict[str, BranchLog] = field(default_factory=dict)
     _refused: list[tuple[str, SubjectId, NodeRow]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,6 +114,8 @@ class History:
         self._oversee()
         self.clock.now = self.end
         self._hear()
+        for log in self._logs.values():
+            log.close()
 
     def yes(self, purposes: frozenset[Purpose], number: int) -> Granted:
         """Return the number's yes on the web, with its proof of capture."""
@@ -145,6 +152,10 @@ class History:
             key = self.keys[node] = SigningKey.generate(node)
             wanted = NodeIn(node=node, key=str(key.verify_key), company=company)
             self._nodes[node] = self.service.enrolment.enrol(wanted)
+            folder = self.service.settings.folder.parent / "branches" / node
+            self._logs[node] = open_branch_log(
+                folder, self._nodes[node], key, service=self.service, clock=self.clock
+            )
 
     def _decree(self, kind: str, **body: object) -> None:
         self.clock.now += 1
@@ -169,7 +180,8 @@ class History:
         return found
 
     def _use(self, subjects: list[tuple[SubjectId, NodeRow]]) -> None:
-        """Let the branches ask for uses, some of which nobody agreed to."""
+        """Let the branches decide on uses and ask for some, which not everybody agreed to."""
+        chance = random.Random(self.seed)  # noqa: S311 (a story, no secret)
         for number in range(self.uses):
             self.clock.now += 20 * DAY_S / self.uses
             self.meanwhile()
@@ -184,9 +196,26 @@ class History:
             }
             if number % 83 == 0:
                 request["setting"] = "workplace"
+            self._decide_there(*chance.choice(subjects), chance.choice(_USES))
             said = self.service.decisions.decide(node, DecisionIn(request=request))
             if not said["allowed"]:
                 self._refused.append((str(said["decision_id"]), subject, node))
+
+        self._logs["station"].report()  # its last word: it falls silent before the month is over
+
+    def _decide_there(
+        self, subject: SubjectId, node: NodeRow, asks: tuple[str, str, str | None]
+    ) -> None:
+        """Let a branch decide by its own gate, as nearly all uses are decided."""
+        action, purpose, use = asks
+        asked = UseRequest(
+            node=NodeId(node.node),
+            action=Action(action),
+            purpose=Purpose(purpose),
+            subject=subject,
+            use=None if use is None else Use(use),
+        )
+        self._logs[node.node].decide(asked)
 
     def _change_minds(self, subjects: list[tuple[SubjectId, NodeRow]]) -> None:
         """Let some withdraw, object, or be restricted."""
@@ -263,6 +292,7 @@ class History:
                 by_purpose={Purpose.TRAINING: spent},
                 more_like_the_last=int((8.0 - spent) // 1.5),
             )
+            self._logs[name].report()
             said = AcknowledgementIn(sequence=0, budget=budget)
             self.service.acknowledgements.receive(self._nodes[name], said)
             rules = self.service.bundles.rules_of(NodeId(name))

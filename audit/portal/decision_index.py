@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audit.errors import EvidenceUnavailable
-from audit.events import EventKind
+from audit.events import Event, EventKind
 from audit.log import Entry, EvidenceLog
 from audit.trace import IN_FORCE, OF_A_RUN
 
@@ -33,6 +33,7 @@ _PAUSE_S = 2.0
 _PATIENCE_S = 0.1
 _MARKED = (*IN_FORCE, *OF_A_RUN)
 _MOST_MARKED = 200
+_EVERY = 2**62
 _BY = ("node", "purpose", "action", "allowed")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS decision (
@@ -56,7 +57,7 @@ CREATE INDEX IF NOT EXISTS decision_id ON decision (decision_id);
 
 
 class Found(NamedTuple):
-    """One decision, as the open part of its leaf has it."""
+    """One decision, as the open part of its leaf has it; `log` is its node, empty for our own."""
 
     idx: int
     at: float
@@ -68,18 +69,23 @@ class Found(NamedTuple):
     allowed: bool
     rules: tuple[str, ...]
     batch: bool
+    log: str = ""
 
 
 class Key(NamedTuple):
-    """After which row to go on: its time and place."""
+    """After which row to go on: its time, place and log. Of one second our own stand last."""
 
     at: float
     idx: int
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What to look for; None does not narrow. `among` are places in the log."""
+    """What to look for; None does not narrow. `among` are places in the log.
+
+    `by_branch` is whether a branch decided it, in its own log, or this service.
+    """
 
     node: str | None = None
     purpose: str | None = None
@@ -90,6 +96,7 @@ class Search:
     until: float | None = None
     decision_id: str | None = None
     among: Sequence[int] | None = None
+    by_branch: bool | None = None
 
 
 class DecisionIndex:
@@ -165,7 +172,12 @@ class DecisionIndex:
 
     def find(self, search: Search, *, limit: int, after: Key | None = None) -> list[Found]:
         """Return the newest decisions that fit, at most `limit`, after a row if one is named."""
-        wheres, values = _conditions(search, after)
+        if search.by_branch:
+            return []
+        wheres, values = conditions(search)
+        if after is not None:
+            wheres.append("(KEY.at, KEY.idx) < (?, ?)")
+            values += [after.at, _EVERY if after.log else after.idx]
         source = "decision AS d"
         if search.rule is not None:
             source = "rule AS r CROSS JOIN decision AS d ON d.idx = r.idx"
@@ -177,7 +189,7 @@ class DecisionIndex:
             f"SELECT d.* FROM {source} {where} "  # noqa: S608 (our own words; values are bound)
             f"ORDER BY {by}.at DESC, {by}.idx DESC LIMIT ?"
         )
-        return [_found(row) for row in self._rows(statement, (*values, limit))]
+        return [found_of(row) for row in self._rows(statement, (*values, limit))]
 
     def one(self, decision_id: str) -> Found | None:
         """Return a decision by its id."""
@@ -224,25 +236,8 @@ class DecisionIndex:
 
     def _add(self, entries: Sequence[Entry], upto: int) -> None:
         decisions = [(entry.index, entry.event) for entry in entries if entry.event.kind in _KINDS]
-        rows, rules = [], []
-        for index, event in decisions:
-            fields, named = event.fields, event.fields.get("rules") or []
-            batch = event.kind is EventKind.BATCH_DECISION
-            rows.append(
-                (
-                    index,
-                    event.at,
-                    fields["decision_id"],
-                    fields["node"],
-                    fields["action"],
-                    fields["purpose"],
-                    fields.get("use"),
-                    bool(fields.get("allowed", True)),
-                    json.dumps(named),
-                    batch,
-                )
-            )
-            rules += [(rule, event.at, index) for rule in named]  # type: ignore[union-attr]
+        rows = [row_of(index, event) for index, event in decisions]
+        rules = [(r, event.at, index) for index, event in decisions for r in rules_of(event)]
         marks = [(e.event.kind.value, e.index) for e in entries if e.event.kind in _MARKED]
         cites = [
             (e.event.fields["decision_id"], e.index)
@@ -282,6 +277,28 @@ class DecisionIndex:
             ) from error
 
 
+def rules_of(event: Event) -> list[str]:
+    """Return the rules that a decision's event names; a batch names none."""
+    return list(event.fields.get("rules") or [])  # type: ignore[arg-type]
+
+
+def row_of(index: int, event: Event) -> tuple[Any, ...]:
+    """Return a decision's row, in the order of `Found`."""
+    fields = event.fields
+    return (
+        index,
+        event.at,
+        fields["decision_id"],
+        fields["node"],
+        fields["action"],
+        fields["purpose"],
+        fields.get("use"),
+        bool(fields.get("allowed", True)),
+        json.dumps(rules_of(event)),
+        event.kind is EventKind.BATCH_DECISION,
+    )
+
+
 def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA journal_mode = WAL")
@@ -296,7 +313,8 @@ def _open(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _conditions(search: Search, after: Key | None) -> tuple[list[str], list[Any]]:
+def conditions(search: Search) -> tuple[list[str], list[Any]]:
+    """Return the clauses of a search over rows `d`, and their values; `KEY` is what orders them."""
     named = {
         "d.node = ?": search.node,
         "d.purpose = ?": search.purpose,
@@ -311,13 +329,11 @@ def _conditions(search: Search, after: Key | None) -> tuple[list[str], list[Any]
     if search.among is not None:
         wheres.append("d.idx IN (SELECT value FROM json_each(?))")
         values.append(json.dumps(list(search.among)))
-    if after is not None:
-        wheres.append("(KEY.at, KEY.idx) < (?, ?)")
-        values += [after.at, after.idx]
     return wheres, values
 
 
-def _found(row: tuple[Any, ...]) -> Found:
+def found_of(row: tuple[Any, ...], log: str = "") -> Found:
+    """Return a row of `row_of` as it was found in a log."""
     idx, at, decision, node, action, purpose, use, allowed, rules, batch = row
-    named = tuple(json.loads(rules))
-    return Found(idx, at, decision, node, action, purpose, use, bool(allowed), named, bool(batch))
+    named, yes = tuple(json.loads(rules)), bool(allowed)
+    return Found(idx, at, decision, node, action, purpose, use, yes, named, bool(batch), log)

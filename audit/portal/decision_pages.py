@@ -1,8 +1,9 @@
 """Decisions: searched, and each opened to its rule, statute, evidence, proof and trace.
 
-    GET  /decisions                  ?node=&purpose=&action=&rule=&outcome=&since=&until=&decision=
+    GET  /decisions                  ?by=&node=&purpose=&action=&rule=&outcome=&since=&until=
+                                     &decision=
     POST /decisions                  the same by a person's pseudonym, which stays out of addresses
-    GET  /decisions/{id}             one decision
+    GET  /decisions/{id}             one decision; ?log=NODE where a branch took it
     GET  /decisions/{id}/proof       its `.tlog-proof`, to verify offline
 
 Officer, DPO and auditor at the trust service; the coordinator's decisions are of no person.
@@ -15,14 +16,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 
-from audit.errors import EntryMissing
 from audit.portal.access import Access
 from audit.portal.decision_index import Found, Key, Search
+from audit.portal.decision_sources import BranchSource, Sources, branch_listing, silence
 from audit.portal.evidence_desk import EvidenceDesk
 from audit.portal.frame import form_of, show
 from audit.portal.listing import (
@@ -39,18 +41,23 @@ from audit.portal.listing import (
 from audit.portal.moments import day_bounds, zone_of
 from audit.portal.site import OVERSEERS
 from audit.staff import Staff, StaffRole, only
-from audit.trace import Link, Proofs, trace
+from audit.trace import Link
 from policies.catalogue import CATALOGUE, DUTIES
 from policies.vocabulary import RuleId, SubjectId
 from policies.words import Language, Reader, rule_page, say
 
 READERS = frozenset({StaffRole.DATA_SCIENTIST, StaffRole.OPERATOR}) | OVERSEERS
 _OUTCOMES = {"allowed": True, "refused": False}
-_KEY = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)_([0-9]{1,16})")
+_KEY = re.compile(
+    r"([0-9]{1,12}(?:\.[0-9]{1,9})?)_([0-9]{1,16})(?:_([A-Za-z0-9][A-Za-z0-9._-]{0,63}))?"
+)
 _COLUMNS = ("When", "Outcome", "Action", "Purpose", "Node", "Rules", "Decision", "Entry")
-_EMPTY = (
-    "No decision fits. Here are the decisions that this service made itself; each branch's own "
-    "are in its own log, which this service witnesses and of which it decides a sample again."
+_HERE, _BRANCH = "this service", "a branch"
+_BY = {_HERE: False, _BRANCH: True}
+_EMPTY = "No decision fits. Take a filter away, or look at other days."
+_EMPTY_WITH_BRANCHES = (
+    f"{_EMPTY} Here are the decisions of this service and those that branches took: a branch's "
+    "node hands them over about once a minute, after its log was cosigned here."
 )
 
 
@@ -66,54 +73,63 @@ def decision_pages(
     desk: EvidenceDesk,
     *,
     roles: frozenset[StaffRole] = OVERSEERS,
-    considered: Callable[[str], Considered],
+    considered: Callable[[Found], Considered],
     access: Access | None = None,
+    branches: BranchSource | None = None,
 ) -> APIRouter:
-    """Return the routes over a service's log; `access` counts who looks for whom, if one may."""
+    """Return the routes over a service's log, and over what branches handed over where they do.
+
+    `access` counts who looks for whom, if one may.
+    """
     router = APIRouter(include_in_schema=False, dependencies=[Depends(only(*roles))])
-    by_person = access is not None
+    sources, by_person = Sources(desk=desk, branches=branches), access is not None
     if access is not None:
-        _add_by_person(router, desk, access)
+        _add_by_person(router, sources, access)
 
     @router.get("/decisions")
     def decisions(request: Request) -> Response:
-        return _listed(request, desk, _search(request), by_person=by_person)
+        return _listed(request, sources, _search(request), by_person=by_person)
 
     @router.get("/decisions/{decision}")
     def one(request: Request, decision: str) -> Response:
-        return _shown(request, desk, decision, considered(decision))
+        found = sources.known(decision, _log(request))
+        return _shown(request, sources, found, considered(found))
 
     @router.get("/decisions/{decision}/proof")
-    def proof(decision: str) -> Response:
-        found = _known(desk, decision)
-        name = f"decision-{found.idx}.tlog-proof"
+    def proof(request: Request, decision: str) -> Response:
+        found = sources.known(decision, _log(request))
+        name = f"decision-{found.log or 'here'}-{found.idx}.tlog-proof"
         return PlainTextResponse(
-            desk.witnessing.receipt(found.idx),
+            sources.receipt(found),
             headers={"content-disposition": f'attachment; filename="{name}"'},
         )
 
     return router
 
 
-def _add_by_person(router: APIRouter, desk: EvidenceDesk, access: Access) -> None:
+def _log(request: Request) -> str | None:
+    return request.query_params.get("log") or None
+
+
+def _add_by_person(router: APIRouter, sources: Sources, access: Access) -> None:
     @router.post("/decisions")
     async def of_person(request: Request) -> Response:
         staff: Staff = request.state.staff
         subject = (await form_of(request)).get("subject", "").strip()
         if not subject:
             return RedirectResponse("/decisions", status_code=303)
-        return await run_in_threadpool(_of_person, request, desk, access, staff, subject)
+        return await run_in_threadpool(_of_person, request, sources, access, staff, subject)
 
 
 def _of_person(
-    request: Request, desk: EvidenceDesk, access: Access, staff: Staff, subject: str
+    request: Request, sources: Sources, access: Access, staff: Staff, subject: str
 ) -> Response:
     """Show a person's decisions; who asks for nobody's too often must wait (`Access.look_up`)."""
     access.look_up(staff)
-    places = desk.log.sealed_for(SubjectId(subject))
+    places = sources.desk.log.sealed_for(SubjectId(subject))
     if places:
         access.looked_up(staff)
-    return _listed(request, desk, Search(among=places), by_person=True, of_person=subject)
+    return _listed(request, sources, Search(among=places), by_person=True, of_person=subject)
 
 
 def _search(request: Request) -> Search:
@@ -135,12 +151,13 @@ def _search(request: Request) -> Search:
         since=since,
         until=until,
         decision_id=said("decision"),
+        by_branch=_BY.get(given.get("by", "")),
     )
 
 
 def _listed(
     request: Request,
-    desk: EvidenceDesk,
+    sources: Sources,
     search: Search,
     *,
     by_person: bool,
@@ -148,29 +165,42 @@ def _listed(
 ) -> Response:
     zone, limit = zone_of(request), rows_wanted(request)
     mark = _KEY.fullmatch(request.query_params.get("after", ""))
-    after = None if mark is None else Key(float(mark[1]), int(mark[2]))
-    found = desk.index.find(search, limit=limit + 1, after=after)
+    after = None if mark is None else Key(float(mark[1]), int(mark[2]), mark[3] or "")
+    found = sources.find(search, limit=limit + 1, after=after)
     more = len(found) > limit and not of_person
     last = found[limit - 1] if more else None
+    states, with_branches = sources.states(), sources.branches is not None
     listing = Listing(
         name="decisions",
         caption="Decisions, newest first",
         columns=_COLUMNS,
         rows=[_row(one, zone) for one in found[:limit]],
-        empty=_EMPTY,
-        older="" if last is None else with_query(request, after=f"{last.at!r}_{last.idx}"),
+        empty=_EMPTY_WITH_BRANCHES if with_branches else _EMPTY,
+        older="" if last is None else with_query(request, after=_mark(last)),
         newest="" if after is None else with_query(request, after=None),
     )
     return show(
         request,
         "decisions.html",
-        tables=[listing],
+        tables=[listing, branch_listing(states, zone)] if with_branches else [listing],
         asked=dict(request.query_params),
-        options={name: desk.index.words(name) for name in ("node", "purpose", "action", "rule")},
-        behind=desk.log.size - desk.index.reached(),
+        options={name: sources.words(name) for name in ("node", "purpose", "action", "rule")},
+        deciders=list(_BY) if with_branches else [],
+        silence=silence(states, zone, node=search.node),
+        behind=sources.desk.log.size - sources.desk.index.reached(),
         by_person=by_person,
         of_person=of_person,
     )
+
+
+def _mark(last: Found) -> str:
+    """Return what names a row in an address, to go on after it."""
+    return "_".join([repr(last.at), str(last.idx), *([last.log] if last.log else [])])
+
+
+def _address(one: Found, part: str = "") -> str:
+    log = f"?log={quote(one.log)}" if one.log else ""
+    return f"/decisions/{one.decision_id}{part}{log}"
 
 
 def _row(one: Found, zone: tzinfo) -> tuple[Cell, ...]:
@@ -181,7 +211,7 @@ def _row(one: Found, zone: tzinfo) -> tuple[Cell, ...]:
         plain(one.purpose),
         plain(one.node),
         plain(", ".join(one.rules) or "-"),
-        ident(one.decision_id, href=f"/decisions/{one.decision_id}"),
+        ident(one.decision_id, href=_address(one)),
         number(one.idx),
     )
 
@@ -193,21 +223,13 @@ def outcome(one: Found) -> Cell:
     return badge("allowed", "ok") if one.allowed else badge("refused", "bad")
 
 
-def _known(desk: EvidenceDesk, decision: str) -> Found:
-    found = desk.index.one(decision[:200])
-    if found is None:
-        raise EntryMissing("this log has no such decision: check the id, and ask the log it is in")
-    return found
-
-
-def _shown(request: Request, desk: EvidenceDesk, decision: str, considered: Considered) -> Response:
-    found, zone = _known(desk, decision), zone_of(request)
-    entry = desk.log.entry(found.idx)
-    links = _links(desk, found)
+def _shown(request: Request, sources: Sources, found: Found, considered: Considered) -> Response:
+    zone, opened = zone_of(request), sources.open(found)
+    fields = opened.event.fields
     return show(
         request,
         "decision.html",
-        tables=[_trace(links)],
+        tables=[_trace(opened.links, own=not found.log)],
         crumbs=[("Decisions", "/decisions")],
         one=found,
         outcome=outcome(found),
@@ -218,25 +240,21 @@ def _shown(request: Request, desk: EvidenceDesk, decision: str, considered: Cons
             ("Use", plain(found.use or "-")),
             ("Purpose", plain(found.purpose)),
             ("Node", plain(found.node)),
+            ("Decided by", plain(f"the branch {found.log}" if found.log else _HERE)),
             ("Decision", ident(found.decision_id)),
-            ("Rules in force", ident(str(entry.event.fields["policy_digest"]))),
-            ("What was asked", ident(_text(entry.event.fields.get("request_digest")))),
-            ("Standing then", ident(_text(entry.event.fields.get("standing_digest")))),
+            ("Rules in force", ident(str(fields["policy_digest"]))),
+            ("What was asked", ident(_text(fields.get("request_digest")))),
+            ("Standing then", ident(_text(fields.get("standing_digest")))),
         ],
         rules=[_rule(RuleId(rule)) for rule in found.rules],
         considered=considered,
-        leaf=entry.leaf.decode(),
-        key=str(desk.log.key.verify_key),
+        proof=_address(found, "/proof"),
+        leaf=opened.leaf.decode(),
+        key=opened.key,
     )
 
 
-def _links(desk: EvidenceDesk, found: Found) -> Sequence[Link]:
-    entries = (desk.log.entry(place) for place in desk.index.around(found))
-    leaves = ((entry.index, entry.leaf) for entry in entries)
-    return trace(leaves, found.decision_id, Proofs(desk.log.origin, desk.log.receipt))
-
-
-def _trace(links: Sequence[Link]) -> Listing:
+def _trace(links: Sequence[Link], *, own: bool) -> Listing:
     return Listing(
         name="trace",
         caption="What the decision rests on, each by digest",
@@ -249,7 +267,7 @@ def _trace(links: Sequence[Link]) -> Listing:
                 plain(link.by or "-"),
                 plain("-")
                 if link.index is None
-                else plain(link.index, href=f"/evidence/entries/{link.index}"),
+                else plain(link.index, href=f"/evidence/entries/{link.index}" if own else ""),
                 plain(link.not_kept or f"in the log {link.origin}"),
             )
             for link in links

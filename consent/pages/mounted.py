@@ -6,10 +6,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from audit.portal.decision_index import Found
 from audit.portal.decision_pages import Considered, decision_pages
 from audit.portal.evidence_pages import evidence_pages
 from audit.portal.site import COORDINATOR_AREAS, TRUST_AREAS, Site
 from audit.portal.tour_page import tour_page
+from consent.branches import source_of
 from consent.pages.bundle_page import bundle_page
 from consent.pages.incidents import incident_pages
 from consent.pages.papers import document_pages
@@ -40,7 +42,8 @@ def add_pages(app: FastAPI, service: TrustService) -> None:
         decision_pages(
             service.evidence,
             access=service.access,
-            considered=lambda decision: _considered(service, decision),
+            considered=lambda found: _considered(service, found),
+            branches=source_of(service.branches, service.enrolment),
         ),
         evidence_pages(service.evidence),
         people_pages(service),
@@ -54,10 +57,10 @@ def add_pages(app: FastAPI, service: TrustService) -> None:
         app.include_router(made)
 
 
-def _considered(service: TrustService, decision: str) -> Considered:
+def _considered(service: TrustService, found: Found) -> Considered:
     """Return where a decision's facts can be read: in an open review that names it, alone."""
     for case in service.rights.requests():
-        if case.right is Right.REVIEW and case.about.get("decision") == decision:
+        if case.right is Right.REVIEW and case.about.get("decision") == found.decision_id:
             return Considered(
                 words="A person asked for a review of this decision. The node gave the facts for "
                 "that request under a permit of its own; they are sealed with the request's key, "

@@ -67,6 +67,7 @@ NO_EVIDENCE: Mapping[str, str] = {
     "audit.write_back._run:wal_checkpoint": "a copy of what is durable: made again when opened",
     "audit.portal.decision_index._open:executescript": "an index: read again from the log",
     "audit.portal.decision_index._add:COMMIT": "an index: read again from the log",
+    "audit.portal.branch_index._open:executescript": "an index: handed over again by the branches",
 }
 """What looks like a durable write and keeps nothing, with the reason."""
 

@@ -1,0 +1,92 @@
+"""Made-up branches' own decisions: by a gate each, into a log each, cosigned and handed over.
+
+Gate, log, witness and pages are the product's; only nobody stands behind the counter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit.branch_leaves import make_page
+from audit.events import Event, EventKind, Value
+from audit.gate import Gate
+from audit.keystore import Keystore
+from audit.log import EvidenceLog
+from audit.signing import SigningKey
+from audit.submission import submission_of
+from consent.enrolment import NODE_ORIGIN
+from consent.service import TrustService
+from consent.tables import NodeRow
+from consent.wire import LeafPageIn
+from policies.canonical import digest_bytes
+from policies.clock import Clock
+from policies.decision import UseRequest
+
+
+@dataclass(slots=True, kw_only=True)
+class BranchLog:
+    """One branch's gate and log, beside a trust service; `close` it when the month is over."""
+
+    node: NodeRow
+    service: TrustService
+    clock: Clock
+    log: EvidenceLog
+    keystore: Keystore
+    gate: Gate
+    heard: int = -1
+
+    def decide(self, request: UseRequest) -> None:
+        """Decide a use by this branch's own gate; allowed or not, it is logged."""
+        self._hear()
+        standing = self.service.feed.standing(self.node.company, request.subject)
+        self.gate.open_many([request], standing, self.service.officer.governance())
+
+    def _hear(self) -> None:
+        """Record what was heard from the trust service, where that is something new."""
+        sequence = self.service.ledger.head(self.node.company)
+        if sequence == self.heard:
+            return
+        envelope = self.service.feed.envelope(self.node, after=max(self.heard, 0))
+        fields: dict[str, Value] = {
+            "sequence": sequence,
+            "envelope_digest": digest_bytes(envelope),
+            "approvals": list(self.service.officer.approvals()),
+        }
+        self.log.append(Event(kind=EventKind.STANDING_APPLIED, at=self.clock(), fields=fields))
+        self.heard = sequence
+
+    def report(self) -> None:
+        """Have the log cosigned, then hand over every decision in it, page by page."""
+        witness = self.service.witnessing.witness
+        last = witness.last_size(self.log.origin)
+        witness.add_checkpoint(submission_of(self.log, last), said_at=self.clock())
+        state = self.service.branches.state(self.node)
+        while state["start"] < state["size"]:
+            page = make_page(self.log, state["start"], state["size"])
+            state = self.service.branches.receive(self.node, LeafPageIn.model_validate(page))
+
+    def close(self) -> None:
+        """Close the branch's files."""
+        self.log.close()
+        self.keystore.close()
+
+
+def open_branch_log(
+    folder: Path, node: NodeRow, key: SigningKey, *, service: TrustService, clock: Clock
+) -> BranchLog:
+    """Open a branch's log in a folder of its own, and record its start."""
+    folder.mkdir(parents=True)
+    keystore = Keystore(folder / "keystore", clock=clock)
+    log = EvidenceLog(
+        folder / "log.db", key, origin=NODE_ORIGIN + node.node, clock=clock, keystore=keystore
+    )
+    fields = {
+        "service": "undertone-node",
+        "version": service.version,
+        "policy_digest": service.engine.policy_digest,
+        "node": node.node,
+    }
+    log.append(Event(kind=EventKind.SERVICE_STARTED, at=clock(), fields=fields))
+    gate = Gate(engine=service.engine, log=log, clock=clock, batch_key=key.derive("batches"))
+    return BranchLog(node=node, service=service, clock=clock, log=log, keystore=keystore, gate=gate)
