@@ -70,6 +70,7 @@ def test_an_officer_answers_an_authority_with_proof(place: Place) -> None:
     page.goto(place.url)
     page.get_by_role("link", name="Decisions").click()
     page.get_by_label("Outcome").select_option("refused")
+    page.get_by_label("Decided by").select_option("this service")
     page.get_by_role("button", name="Search").first.click()
     assert "outcome=refused" in page.url
     page.locator("tbody a code").first.click()
