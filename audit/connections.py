@@ -139,6 +139,7 @@ class BoundedSocket(socket.socket):
     _unshared: Networks
     _most: int
     _told_at = -math.inf
+    stalled_ms = 60_000
 
     @classmethod
     def over(
@@ -148,7 +149,7 @@ class BoundedSocket(socket.socket):
         new = cls(fileno=bound.detach())
         new._of, new._most, new._unshared = {}, most, tuple(unshared)
         if new.family != socket.AF_UNIX:
-            new.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
+            new.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, cls.stalled_ms)
         return new
 
     def accept(self) -> tuple[socket.socket, Any]:

@@ -12,9 +12,10 @@ from contextlib import ExitStack, closing
 
 import httpx
 import pytest
+from fastapi import FastAPI, Response
 
 from audit import connections
-from audit.connections import HEAD_BYTES, HEAD_S, TimedHttp
+from audit.connections import HEAD_BYTES, HEAD_S, BoundedSocket, TimedHttp
 from audit.serve import Listener
 from tests.audit.test_serve import named_app, serving
 
@@ -64,6 +65,16 @@ def _refused(stream: socket.socket) -> bool:
         return _until_closed(stream) == b""
     except (ConnectionResetError, BrokenPipeError):
         return True
+
+
+def _is_let_in(address: tuple[str, int]) -> bool:
+    """Ask on a new connection, and say whether an answer begins."""
+    with closing(socket.create_connection(address)) as stream:
+        try:
+            stream.sendall(FIRST_LINES + b"\r\n")
+            return stream.recv(1) != b""
+        except (ConnectionResetError, BrokenPipeError):
+            return False
 
 
 def _drip(stream: socket.socket, drop: bytes, ended: threading.Event) -> None:
@@ -203,6 +214,28 @@ def test_all_addresses_together_take_no_more_than_the_places(address: tuple[str,
             _is_answered(stream)
         with closing(socket.create_connection(address)) as beyond:
             assert _refused(beyond)
+
+
+def test_an_answer_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for much and reads nothing gives the place back."""
+    monkeypatch.setattr(BoundedSocket, "stalled_ms", 500)
+    monkeypatch.setattr("audit.serve.places", lambda _: 2)
+    app = FastAPI()
+
+    @app.get("/")
+    def much() -> Response:
+        return Response(b"a" * 40_000_000)
+
+    with serving(Listener(app=app)) as (url,), closing(socket.socket()) as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        address = ("127.0.0.1", httpx.URL(url).port or 0)
+        stalled.connect(address)
+        stalled.sendall(FIRST_LINES + b"\r\n")
+        with closing(socket.create_connection(address)) as second:
+            assert _refused(second)
+        until = time.monotonic() + 20
+        while not _is_let_in(address):
+            assert time.monotonic() < until, "the place was never given back"
 
 
 def test_as_many_places_as_the_system_has_files(monkeypatch: pytest.MonkeyPatch) -> None:
