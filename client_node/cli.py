@@ -21,7 +21,7 @@ from audit.receipt import checkpoint_in
 from audit.signing import VerifyKey
 from audit.terminal import Bookmark, CommandLine, Known, Sealed, emit, progress_bar
 from audit.verify import read_last, verify_log
-from client_node.access import new_key
+from client_node.access import last_day, new_key
 from client_node.approvals_cli import approvals_app
 from client_node.budget_ledger import BudgetLedger
 from client_node.budget_words import remaining, to_dict
@@ -142,8 +142,14 @@ def verify(
 
 
 @key_app.command("new")
-def key_new(name: Annotated[str, typer.Argument(help="The integration's name.")]) -> None:
-    """Make an API key: the key to stderr, once; the line for the keys file to stdout."""
+def key_new(
+    name: Annotated[str, typer.Argument(help="The integration's name.")],
+    days: Annotated[int, typer.Option(min=1, max=366, help="How long it is good.")] = 90,
+) -> None:
+    """Make an API key: the key to stderr, once; the line for the keys file to stdout.
+
+    Add the line beside the one before; a node that runs takes it at once.
+    """
     key, digest = new_key()
     sys.stderr.write(f"API key for {name}, shown once: {key}\n")
-    typer.echo(f"{name}:sha256:{digest}")
+    typer.echo(f"{name}:sha256:{digest}:{last_day(days, now=time.time())}")
