@@ -120,7 +120,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
             "ledger run", "round terms_digest epsilon_after epsilon delta head reason decision_id"
         ),
         EventKind.STANDING_APPLIED: _shape("sequence envelope_digest", "approvals"),
-        EventKind.KEYS_DESTROYED: _shape("reason purpose count", "sequence"),
+        EventKind.KEYS_DESTROYED: _shape("reason purpose count", "sequence record"),
         EventKind.TURN_SEALED: _shape("turn decision_id", "purpose release read_by"),
         EventKind.LABEL_RECORDED: _shape("turn provenance decision_id"),
         EventKind.TERMS_PUBLISHED: _shape("run round terms_digest", "asks"),

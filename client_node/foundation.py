@@ -21,6 +21,7 @@ from audit.sealing import Sealing
 from audit.signing import SigningKey
 from client_node.budget_ledger import BudgetLedger
 from client_node.conversations import Conversations
+from client_node.destroyed import Destroyed
 from client_node.feed_holds import FeedHolds
 from client_node.owed import Owed
 from client_node.round_answers import RoundAnswers
@@ -61,6 +62,7 @@ class Foundation:
     answers: RoundAnswers
     withdrawals: Withdrawals
     owed: Owed
+    destroyed: Destroyed
 
 
 def open_foundation(
@@ -106,6 +108,7 @@ def open_foundation(
         ),
         answers=closing(opened, RoundAnswers(folder / "rounds.db")),
         owed=closing(opened, Owed(folder / "owed.db")),
+        destroyed=closing(opened, Destroyed(folder / "destroyed.db")),
         withdrawals=closing(
             opened,
             Withdrawals(

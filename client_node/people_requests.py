@@ -27,6 +27,7 @@ from audit.gate import Gate
 from audit.log import EvidenceLog
 from client_node.budget_ledger import BudgetLedger
 from client_node.corrections import Corrections
+from client_node.destroyed import Destroyed
 from client_node.errors import LabelUnknown, LedgerRolledBack, TurnUnknown
 from client_node.labels import Labels
 from client_node.reviews import Outcome, Reviews, Verdict
@@ -70,6 +71,7 @@ class PeopleRequests:
     gate: Gate
     cache: StandingCache
     vault: Vault
+    destroyed: Destroyed
     labels: Labels
     corrections: Corrections
     reviews: Reviews
@@ -148,8 +150,7 @@ class PeopleRequests:
         self.vault.destroy([subject], None, now=self.clock())  # a refusal since made a key
         self.log.forget(subject)
         left = len(self.vault.purposes_of(subject)) + len(self.vault.kept(subject))
-        destroyed = self.log.find(EventKind.KEYS_DESTROYED, limit=1)
-        at = destroyed[0].index if destroyed else None
+        at = self.destroyed.entry_of(subject)
         report: dict[str, Any] = {
             "node": self.node,
             "keys_left": left,

@@ -21,6 +21,7 @@ from audit.events import Event, EventKind
 from audit.hold import Hold
 from audit.log import EvidenceLog
 from client_node.conversations import Conversations
+from client_node.destroyed import Destroyed
 from client_node.errors import TrustUnavailable
 from client_node.owed import Owed
 from client_node.recalibration import Recalibration
@@ -63,6 +64,7 @@ class StandingKeeper:
         conversations: Conversations,
         recalibration: Recalibration,
         owed: Owed,
+        destroyed: Destroyed,
         log: EvidenceLog,
         clock: Clock,
         poll_s: float,
@@ -80,6 +82,7 @@ class StandingKeeper:
             conversations: Whose courses are dropped.
             recalibration: Whose temperature is dropped.
             owed: Keeps what the trust service has not been told yet.
+            destroyed: Keeps by which entry of the log an erased person's keys went.
             log: Gets the events.
             clock: Unix seconds.
             poll_s: Longest wait at the service for news; half of it is rested between polls.
@@ -96,7 +99,7 @@ class StandingKeeper:
         self.withdrawing: GivenHere | None = None
         self.budget: Callable[[], Mapping[str, Any] | None] = lambda: None
         self._adopt, self._hear_holds, self._learned = adopt, hear_holds, learned
-        self._owed = owed
+        self._owed, self.destroyed = owed, destroyed
         self._destroyed = 0
         self._applying = threading.Lock()
         self._stop = threading.Event()
@@ -172,8 +175,11 @@ class StandingKeeper:
         )
         with self._applying:
             self._learned(feed)
-            for one in Purpose if purpose is None else (purpose,):
-                self._destroy_for({subject}, one, feed)
+            purposes = Purpose if purpose is None else (purpose,)
+            entries = [self._destroy_for({subject}, one, feed) for one in purposes]
+            told = [entry for entry in entries if entry is not None]
+            if purpose is None and told:
+                self.destroyed.note({subject}, told[-1])
 
     def _answer_requests(self, feed: Feed) -> None:
         """Answer people's requests; one that fails is asked again with the next page."""
@@ -231,28 +237,37 @@ class StandingKeeper:
             for purpose in [None] if standing.erased else sorted(standing.withdrawn):
                 doomed.setdefault(purpose, set()).add(standing.subject)
         erased = doomed.get(None, set())
+        keyed = {subject for subject in erased if self._vault.purposes_of(subject)}
         for purpose, subjects in doomed.items():
-            self._destroy_for(subjects if purpose is None else subjects - erased, purpose, feed)
+            entry = self._destroy_for(
+                subjects if purpose is None else subjects - erased, purpose, feed
+            )
+            if purpose is None and entry is not None:
+                self.destroyed.note(keyed, entry)
         for subject in erased:
             self._log.forget(subject)
         self._owed.add(erased=erased)
 
-    def _destroy_for(self, subjects: set[SubjectId], purpose: Purpose | None, feed: Feed) -> None:
+    def _destroy_for(
+        self, subjects: set[SubjectId], purpose: Purpose | None, feed: Feed
+    ) -> int | None:
+        """Destroy people's keys; return the entry that says so, None where there were none."""
         if purpose in {None, Purpose.SERVICE}:
             self._conversations.withdraw(subjects, now=self._clock())
         if purpose in {None, Purpose.TRAINING} and subjects:
             self._recalibration.withdraw()
         count = self._vault.destroy(subjects, purpose, now=self._clock()) if subjects else 0
-        if count:
-            self._owed.add(keys_destroyed=count)
-            self._destroyed += count
-            self._record(
-                EventKind.KEYS_DESTROYED,
-                reason="erasure" if purpose is None else "withdrawal",
-                purpose=None if purpose is None else purpose.value,
-                count=count,
-                sequence=feed.sequence,
-            )
+        if not count:
+            return None
+        self._owed.add(keys_destroyed=count)
+        self._destroyed += count
+        return self._record(
+            EventKind.KEYS_DESTROYED,
+            reason="erasure" if purpose is None else "withdrawal",
+            purpose=None if purpose is None else purpose.value,
+            count=count,
+            sequence=feed.sequence,
+        )
 
     def _acknowledge(self, feed: Feed) -> None:
         owing = self._owed.now()
@@ -285,5 +300,5 @@ class StandingKeeper:
             "now": payload["now"],
         }
 
-    def _record(self, kind: EventKind, **fields: Any) -> None:
-        self._log.append(Event(kind=kind, at=self._clock(), fields=fields))
+    def _record(self, kind: EventKind, **fields: Any) -> int:
+        return self._log.append(Event(kind=kind, at=self._clock(), fields=fields))

@@ -2,7 +2,7 @@
 
 `records.db` (vault), `standing.db`, `budget.db`, `releases.db`, `approvals.db`, `reviews.db`,
 `withdrawals.db`, `webhooks.db`, `replays.db`, `things.db`, `calls.db`,
-`owed.db`. No row holds a customer's
+`owed.db`, `destroyed.db`. No row holds a customer's
 words, names or ids: people stand under their pseudonym, and everything about them is sealed bytes,
 or says what they withdrew.
 Not here: keys (`audit.keystore`) and evidence (`audit.log`).
@@ -229,6 +229,15 @@ class OwedRow(Row, table=True):
     number: int | None = Field(default=None, primary_key=True)
     keys_destroyed: int = 0
     erased: str | None = None
+
+
+class DestroyedRow(Row, table=True):
+    """Which entry of our log tells that an erased person's keys are destroyed."""
+
+    __tablename__ = "destroyed"
+
+    subject: str = Field(primary_key=True)
+    entry: int
 
 
 class CallHourRow(Row, table=True):

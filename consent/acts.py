@@ -16,7 +16,7 @@ from audit.errors import ErasureHeld
 from audit.events import Event, EventKind, Value
 from audit.hold_book import HoldBook
 from audit.keystore import Keystore
-from audit.log import EvidenceLog
+from audit.log import Draft, EvidenceLog
 from consent.bell import Bell
 from consent.errors import Conflict, NotFound
 from consent.grant_checks import GrantChecks
@@ -76,7 +76,7 @@ class Acts:
         self._holds = holds
         self._checks = checks
         self._lock = threading.Lock()
-        self._doomed: set[SubjectId] = set()
+        self._doomed: dict[SubjectId, str] = {}  # with the name of each erasure's record
 
     # -- who ----------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class Acts:
         index = self._log.append(event)  # 1
         kept = None if once is None else receipt
         self._ledger.erase(row_of(record, index, None, kept))  # 2
-        self._doomed.add(person.subject)
+        self._doomed[person.subject] = record.record_id
         self._bell.ring(person.company)
         self._destroy_doomed_keys()  # 3
         return self._recorder.taken(record, receipt, index, None)
@@ -328,7 +328,8 @@ class Acts:
     def finish_erasures(self) -> int:
         """Destroy keys that a crash left of the erased; return of how many people."""
         with self._lock:
-            self._doomed |= {who for who in self._ledger.erased() if self._keystore.labels(who)}
+            erased = self._ledger.erased().items()
+            self._doomed |= {who: of for who, of in erased if self._keystore.labels(who)}
             count = len(self._doomed)
             self._destroy_doomed_keys()
         return count
@@ -336,9 +337,23 @@ class Acts:
     def _destroy_doomed_keys(self) -> None:
         if not self._doomed:
             return
-        count = self._keystore.destroy_many(self._doomed)
+        counts = {who: len(self._keystore.labels(who)) for who in self._doomed}
+        self._keystore.destroy_many(self._doomed)
         for subject in self._doomed:
             self._log.forget(subject)
-        self._doomed.clear()
-        fields: dict[str, Value] = {"reason": "erasure", "purpose": None, "count": count}
-        self._log.append(Event(kind=EventKind.KEYS_DESTROYED, at=self._clock(), fields=fields))
+        now = self._clock()
+        self._log.append_many(
+            [_destroyed(record, counts[who], now) for who, record in sorted(self._doomed.items())]
+        )
+        self._doomed.clear()  # not before: what could not be logged is logged the next time
+
+
+def _destroyed(record: str, count: int, at: float) -> Draft:
+    """Return the entry that the keys of one erasure are destroyed, by the name of its record."""
+    fields: dict[str, Value] = {
+        "reason": "erasure",
+        "purpose": None,
+        "count": count,
+        "record": record,
+    }
+    return Draft(event=Event(kind=EventKind.KEYS_DESTROYED, at=at, fields=fields))

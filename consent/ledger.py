@@ -215,11 +215,13 @@ class Ledger:
             )
             return [SubjectId(subject or "") for subject in session.exec(query)]
 
-    def erased(self) -> list[SubjectId]:
-        """Return everyone who was erased."""
+    def erased(self) -> dict[SubjectId, str]:
+        """Return everyone who was erased, each with the name of that record."""
         with self._session() as session:
-            query = select(LedgerRow.subject).where(LedgerRow.kind == "erasure")
-            return [SubjectId(subject or "") for subject in session.exec(query)]
+            query = select(LedgerRow.subject, LedgerRow.record_id).where(
+                LedgerRow.kind == "erasure"
+            )
+            return {SubjectId(subject or ""): record for subject, record in session.exec(query)}
 
     def holder(self, token_hash: str) -> tuple[str, SubjectId] | None:
         """Return company and subject of a manage token's hash, or None."""

@@ -227,7 +227,13 @@ class RightsDesk:
             "extension": None if case.extension is None else case.extension.value,
             "missing": list(missing(case)),
             "evidence": [
-                {"kind": e.kind.value, "at": e.at, "node": e.node, "outcome": e.outcome}
+                {
+                    "kind": e.kind.value,
+                    "at": e.at,
+                    "node": e.node,
+                    "outcome": e.outcome,
+                    "log_index": e.log_index,
+                }
                 for e in case.evidence
             ],
             "decided": case.decided(),

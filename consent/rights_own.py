@@ -11,7 +11,7 @@ from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from consent.acts import Acts, Person
 from consent.ledger import Ledger
-from consent.records import Erased, act_to_dict
+from consent.records import Erased, Record, act_to_dict
 from consent.rights import Case, EvidenceKind, Right
 from consent.rights_answers import Answers
 from consent.rights_steps import Steps
@@ -19,6 +19,7 @@ from policies.canonical import digest
 from policies.vocabulary import Purpose, SubjectId
 
 OWN = "trust-service"
+_FEW = 16
 
 
 class OwnPart:
@@ -79,8 +80,11 @@ class OwnPart:
 
     def is_erased(self, subject: SubjectId) -> bool:
         """Return whether everything of a person was erased."""
+        return self._erasure(subject) is not None
+
+    def _erasure(self, subject: SubjectId) -> Record | None:
         records = self._ledger.records_of([subject]).get(subject, [])
-        return any(isinstance(record.act, Erased) for record in records)
+        return next((record for record in records if isinstance(record.act, Erased)), None)
 
     def _erase(self, case: Case, person: Person) -> Case:
         """Erase at once where that has not happened; destroyed keys are looked for, not taken."""
@@ -91,13 +95,30 @@ class OwnPart:
                 return case  # `state` says why; `resume` goes on once the hold is lifted
             case = self._standing(case, done)
         else:
-            case = self._steps.evidence(case, EvidenceKind.STANDING_RECORDED, by=OWN)
+            case = self._standing(case, {"log_index": self._erased_at(case.subject)[1]})
         if self._keystore.labels(case.subject):
             return case
-        found = self._log.find(EventKind.KEYS_DESTROYED, limit=1)
-        index = found[0].index if found else None
+        index = self._destroyed_at(*self._erased_at(case.subject))
         kind = EvidenceKind.KEYS_DESTROYED
         return self._steps.evidence(case, kind, by=OWN, log_index=index)
+
+    def _erased_at(self, subject: SubjectId) -> tuple[str, int]:
+        """Return the record of a person's erasure, and its entry in the log."""
+        [(record, place)] = self._ledger.places_of(subject).items()
+        return record, place
+
+    def _destroyed_at(self, record: str, erased_at: int) -> int | None:
+        """Return the entry that says that the keys of this erasure are destroyed.
+
+        Entries of earlier versions name no record: the first after the erasure is the one.
+        """
+        limit = _FEW
+        found = self._log.find(EventKind.KEYS_DESTROYED, limit)
+        while len(found) == limit and found[-1].index > erased_at:
+            limit *= _FEW
+            found = self._log.find(EventKind.KEYS_DESTROYED, limit)
+        after = [(e.index, e.event.fields) for e in reversed(found) if e.index > erased_at]
+        return next((at for at, said in after if said.get("record", record) == record), None)
 
     def _standing(self, case: Case, receipt: Mapping[str, Any]) -> Case:
         index = int(receipt["log_index"])

@@ -281,7 +281,6 @@ def _acts(
         said, place = act_to_dict(record.act), places.get(record.record_id)
         purposes = said.get("purposes") or said.get("purpose") or ""
         named = ", ".join(purposes) if isinstance(purposes, list) else str(purposes)
-        entry = plain("-") if place is None else plain(place, href=f"/evidence/entries/{place}")
         rows.append(
             (
                 when(record.at, zone),
@@ -289,7 +288,7 @@ def _acts(
                 plain(named or "-"),
                 plain(record.node or "themselves"),
                 ident(record.record_id),
-                entry,
+                _entry(place),
             )
         )
     return Listing(
@@ -299,6 +298,11 @@ def _acts(
         rows=rows,
         empty="Nothing yet.",
     )
+
+
+def _entry(place: int | None) -> Cell:
+    """Return where in the log something stands, with the way there."""
+    return plain("-") if place is None else plain(place, href=f"/evidence/entries/{place}")
 
 
 def _request_page(request: Request, service: TrustService, staff: Staff, case: Case) -> Response:
@@ -311,9 +315,15 @@ def _request_page(request: Request, service: TrustService, staff: Staff, case: C
     evidence = Listing(
         name="evidence",
         caption="What has been shown",
-        columns=("What", "By", "Outcome", "When"),
+        columns=("What", "By", "Outcome", "When", "Entry"),
         rows=[
-            (plain(e["kind"]), plain(e["node"] or "-"), plain(e["outcome"]), when(e["at"], zone))
+            (
+                plain(e["kind"]),
+                plain(e["node"] or "-"),
+                plain(e["outcome"]),
+                when(e["at"], zone),
+                _entry(e["log_index"]),
+            )
             for e in state["evidence"]
         ],
         empty="Nothing yet. Nodes answer by themselves as soon as the identity is known.",

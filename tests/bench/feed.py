@@ -31,6 +31,7 @@ from audit.pki import create_authority, issue_server
 from audit.signing import SigningKey, VerifyKey, seal, sign_request
 from client_node.connections import ConnectionPolicy
 from client_node.conversations import Conversations
+from client_node.destroyed import Destroyed
 from client_node.owed import Owed
 from client_node.recalibration import Recalibration
 from client_node.releases import Releases
@@ -97,6 +98,7 @@ class Branch:
                 clock=clock,
             ),
             owed=Owed(home / "owed.db"),
+            destroyed=Destroyed(home / "destroyed.db"),
             log=log,
             clock=clock,
             poll_s=POLL_S,

@@ -60,6 +60,9 @@ def test_erasure_without_the_line_leaves_no_key_of_any_purpose(world: Any) -> No
     assert node.vault.purposes_of(world.subject(CUSTOMER)) <= {"evidence"}
     assert node.vault.kept(world.subject(CUSTOMER)) == []
     assert node.cache.standing(world.subject(CUSTOMER)).erased  # type: ignore[union-attr]
+    entry = node.keeper.destroyed.entry_of(world.subject(CUSTOMER))
+    assert entry is not None
+    assert node.log.entry(entry).event.kind is EventKind.KEYS_DESTROYED
 
 
 def test_withdrawals_are_told_in_order_once_when_the_line_is_back(world: Any) -> None:

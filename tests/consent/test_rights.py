@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from audit.drafts import Draft
 from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.staff import Staff, StaffRole
-from consent import rights_page
+from consent import acts, rights_page
 from consent.api import create_app
 from consent.errors import Conflict, EvidenceMissing
 from consent.rights import (
@@ -289,6 +290,39 @@ def test_a_letter_is_begun_only_when_the_identity_is_known(world: Any, desk: Tes
     assert world.standing("alice")["erased"]
     assert [task["right"] for task in world.feed("north")["requests"]] == ["erasure"]
     assert world.feed("rival")["requests"] == [], "another company hears of nobody here"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_erasure_asked_for_again_names_the_entries_of_that_erasure(
+    world: Any, desk: TestClient, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    """However many were erased since, and though an earlier version's entries name no record."""
+    if not named:
+
+        def without_name(_record: str, count: int, at: float) -> Draft:
+            fields = {"reason": "erasure", "purpose": None, "count": count}
+            return Draft(event=Event(kind=EventKind.KEYS_DESTROYED, at=at, fields=fields))
+
+        monkeypatch.setattr(acts, "_destroyed", without_name)
+    places: dict[str, int] = {}
+    for number in range(20):
+        who = f"person-{number}"
+        world.grant(who)
+        gone = {"subject": who, "purpose": None}
+        places[who] = world.as_node("north", "POST", "/v1/withdrawals", gone).json()["log_index"]
+    for who in ("person-0", "person-7", "person-19"):
+        said = {"company": "acme", "subject": who, "right": "erasure"}
+        made = desk.post("/v1/desk/requests", json=said).json()
+        path = f"/v1/desk/requests/{made['request']}"
+        shown = desk.post(f"{path}/identity", json={"method": "document-seen"}).json()["evidence"]
+        assert {e["kind"]: e["log_index"] for e in shown} == {
+            "standing-recorded": places[who],
+            "keys-destroyed": places[who] + 1,
+        }
+        assert (
+            f"/evidence/entries/{places[who] + 1}"
+            in desk.get(f"/people/requests/{made['request']}").text
+        )
 
 
 def test_reminders_name_what_is_late_and_what_it_lacks(world: Any, desk: TestClient) -> None:

@@ -19,7 +19,15 @@ from client_node.service import NodeService
 from consent.api import create_app
 from coordinator.journal import RunState
 from tests.promises.headquarters import Headquarters
-from tests.promises.town import Branch, Fleet, Town, round_of, says, wants_training
+from tests.promises.town import (
+    Branch,
+    Fleet,
+    Town,
+    consents,
+    round_of,
+    says,
+    wants_training,
+)
 
 
 def _asks(town: Town, token: str, right: str, **about: Any) -> dict[str, Any]:
@@ -123,6 +131,45 @@ def test_erasure_is_proven_by_every_branch_or_not_closed(town: Town) -> None:
         (there.settings.folder, second.node_key.verify_key),
     ):
         assert verify_log(folder / "log.db", signer).size > 0
+
+
+@pytest.mark.promise(3)
+def test_erasure_asked_for_again_is_shown_by_its_own_entries(town: Town) -> None:
+    """Whoever was erased before others is answered with the entries of their own erasure."""
+    branch = town.branch("branch-1")
+    node = branch.open()
+    api, desk = branch.api(node), _desk(town)
+
+    def erased(asked: dict[str, Any]) -> tuple[bytes, list[int | None]]:
+        node.keeper.poll()
+        destroyed = _package(town, asked).json()["by"]["branch-1"]["keys_destroyed"]
+        state = desk.get(f"/v1/desk/requests/{asked['request']}").json()
+        own = {e["kind"]: e["log_index"] for e in state["evidence"] if e["node"] is None}
+        return base64.b64decode(destroyed["leaf"]), [
+            own["standing-recorded"],
+            own["keys-destroyed"],
+        ]
+
+    given = {who: consents(api, who) for who in ("anna", "ben", "carol")}
+    node.keeper.poll()
+    for who in given:
+        says(api, who)
+    first = erased(_asks(town, given["anna"]["manage_token"], "erasure"))
+    others = [
+        erased(_asks(town, given[who]["manage_token"], "erasure")) for who in ("ben", "carol")
+    ]
+    log = town.trust.service.log
+    for _, (recorded, destroyed) in (first, *others):
+        assert recorded is not None
+        assert destroyed is not None
+        named = log.entry(recorded).event.fields["record"]
+        assert log.entry(destroyed).event.fields["record"] == named
+    said = {"company": "acme", "subject": branch.subject("anna"), "right": "erasure"}
+    again = desk.post("/v1/desk/requests", json=said).json()
+    path = f"/v1/desk/requests/{again['request']}/identity"
+    assert desk.post(path, json={"method": "document-seen"}).status_code == 201
+    assert erased(again) == first
+    assert first not in others
 
 
 # --- the other rights, each over two branches ---------------------------------------------
