@@ -31,13 +31,14 @@ from client_node.destroyed import Destroyed
 from client_node.errors import LabelUnknown, LedgerRolledBack, TurnUnknown
 from client_node.labels import Labels
 from client_node.reviews import Outcome, Reviews, Verdict
+from client_node.sealed_records import Kept
 from client_node.standing_cache import StandingCache
 from client_node.thing_store import PURPOSE
 from client_node.training import Training
 from client_node.trust_client import TrustClient
 from client_node.uses.context import EVERY
 from client_node.uses.thing_desk import ThingDesk, Where
-from client_node.vault import Kept, Vault
+from client_node.vault import Vault
 from models.accounting import NOTHING_SPENT, epsilon
 from policies.budget import right_percent
 from policies.canonical import digest

@@ -17,14 +17,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, literal_column, tuple_
-from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, col, delete, select
 
 from audit.errors import KeyDestroyed, KeystoreError
 from audit.keystore import Keystore
 from client_node.errors import TurnUnknown, VaultError
-from client_node.tables import SealedRecord, open_store
+from client_node.sealed_records import Kept, SealedRecords
+from client_node.tables import SealedRecord
 from policies.errors import PermitInvalid
 from policies.law import LAW
 from policies.permit import Permit
@@ -44,16 +42,6 @@ class TrainingRecord:
     label: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """That a copy is kept of a turn, and for what; nothing of what is in it."""
-
-    turn: str
-    purpose: str
-    created_at: float
-    provenance: str | None
-
-
 class Vault:
     """Seals, opens and destroys; thread-safe."""
 
@@ -70,10 +58,7 @@ class Vault:
         self._keystore = keystore
         self._lock = threading.RLock()
         self._destroyed_at: dict[tuple[SubjectId, str], float] = {}
-        try:
-            self._engine = open_store(path, [SealedRecord])
-        except (SQLAlchemyError, OSError) as error:
-            raise VaultError(f"records {path.name}: {type(error).__name__}") from error
+        self._records = SealedRecords(path)
 
     def seal(
         self, turn: str, copies: Sequence[tuple[Permit, bytes]], *, subject: SubjectId, now: float
@@ -89,7 +74,7 @@ class Vault:
             for permit, _ in copies:
                 self._check_storing(permit, subject, now=now)
             self._make_keys([(subject, permit.purpose.value) for permit, _ in copies])
-            self._write(
+            self._records.write(
                 [
                     SealedRecord(
                         turn=turn,
@@ -112,7 +97,7 @@ class Vault:
             TurnUnknown: No such copy, or its key was destroyed.
             VaultError: The record was changed, or the disk refuses.
         """
-        record = self._find(turn, permit.purpose)
+        record = self._records.find(turn, permit.purpose)
         subject = SubjectId(record.subject)
         if permit.purpose is Purpose.SERVICE and record.created_at < now - SESSION_S:
             raise TurnUnknown("the turn's session is over: nothing of it is used any more")
@@ -144,11 +129,11 @@ class Vault:
         """
         name = Purpose.SERVICE
         permit.cover(action=Action.INFER, purpose=name, subject=subject, now=now)
+        rows = self._records.newest(subject, before=before, since=now - SESSION_S, limit=limit)
+        items = [(subject, name.value, sealed, _context(turn, name)) for turn, sealed in rows]
         try:
-            rows = self._newest(subject, before=before, since=now - SESSION_S, limit=limit)
-            items = [(subject, name.value, sealed, _context(turn, name)) for turn, sealed in rows]
             opened = self._keystore.open_many(items)
-        except (KeystoreError, SQLAlchemyError) as error:
+        except KeystoreError as error:
             raise VaultError(f"records cannot be opened: {type(error).__name__}") from error
         pairs = zip(rows, opened, strict=True)
         return {turn: copy for (turn, _), copy in pairs if copy is not None}
@@ -163,7 +148,7 @@ class Vault:
         """
         purpose = Purpose.TRAINING
         with self._lock:
-            record = self._find(turn, purpose)
+            record = self._records.find(turn, purpose)
             subject = SubjectId(record.subject)
             permit.cover(action=Action.LABEL, purpose=purpose, subject=subject, now=now)
             if purpose.value not in self.purposes_of(subject):
@@ -171,7 +156,7 @@ class Vault:
             context = _context(turn, purpose) + b"/label"
             record.label = self._sealing(subject, purpose, label.encode(), context)
             record.provenance = provenance.value
-            self._write([record])
+            self._records.write([record])
 
     def own_label(self, turn: str, *, permit: Permit, now: float) -> str | None:
         """Return the label that the customer gave the turn; None where they gave none.
@@ -180,7 +165,7 @@ class Vault:
             PermitInvalid, TurnUnknown, VaultError: As in `open`.
         """
         purpose = Purpose.TRAINING
-        record = self._find(turn, purpose)
+        record = self._records.find(turn, purpose)
         subject = SubjectId(record.subject)
         permit.cover(action=Action.LABEL, purpose=purpose, subject=subject, now=now)
         if record.label is None:
@@ -201,12 +186,12 @@ class Vault:
         """
         purpose = Purpose.SERVICE
         with self._lock:
-            record = self._find(turn, purpose)
+            record = self._records.find(turn, purpose)
             subject = SubjectId(record.subject)
             permit.cover(action=Action.LABEL, purpose=purpose, subject=subject, now=now)
             self._check_fresh(permit, subject)
             record.sealed = self._sealing(subject, purpose, plaintext, _context(turn, purpose))
-            self._write([record])
+            self._records.write([record])
 
     def enclose(
         self, name: str, plaintext: bytes, *, permit: Permit, subject: SubjectId, now: float
@@ -253,21 +238,18 @@ class Vault:
         """
         for purpose in (Purpose.SERVICE, Purpose.TRAINING):
             try:
-                return SubjectId(self._find(turn, purpose).subject)
+                return SubjectId(self._records.find(turn, purpose).subject)
             except TurnUnknown:
                 continue
         raise TurnUnknown("no such turn is kept here: it may have expired or been erased")
 
     def trainable(self) -> frozenset[SubjectId]:
-        """Return the people with at least one labelled training copy."""
-        with self._session() as session:
-            query = (
-                select(SealedRecord.subject)
-                .where(SealedRecord.purpose == Purpose.TRAINING.value)
-                .where(col(SealedRecord.label).is_not(None))
-                .distinct()
-            )
-            return frozenset(SubjectId(subject) for subject in session.exec(query))
+        """Return the people with at least one labelled training copy.
+
+        Raises:
+            VaultError: The disk refuses.
+        """
+        return self._records.trainable()
 
     def open_batch(self, *, permit: Permit, max_turns: int, now: float) -> list[TrainingRecord]:
         """Return each permitted person's newest labelled turns, at most `max_turns` of one.
@@ -279,7 +261,7 @@ class Vault:
             VaultError: A record was changed, or the disk refuses.
         """
         permit.cover(action=Action.TRAIN, purpose=Purpose.TRAINING, subject=None, now=now)
-        rows = self._newest_labelled(permit.subjects, max_turns)
+        rows = self._records.newest_labelled(permit.subjects, max_turns)
         name = Purpose.TRAINING.value
         items = [(SubjectId(r.subject), name, r.sealed, _context(r.turn, name)) for r in rows]
         labels = [
@@ -314,17 +296,11 @@ class Vault:
         aggregate = Purpose.AGGREGATE_REPORTING
         counting.cover(action=Action.COUNT, purpose=aggregate, subject=None, now=now)
         name, people = Purpose.SERVICE.value, reading.subjects & counting.subjects
-        query = (
-            select(SealedRecord)
-            .where(SealedRecord.purpose == name)
-            .where(col(SealedRecord.created_at) >= now - SESSION_S)
-        )
+        rows = self._records.of_session(people, since=now - SESSION_S)
+        items = [(SubjectId(r.subject), name, r.sealed, _context(r.turn, name)) for r in rows]
         try:
-            with self._session() as session:
-                rows = [row for row in session.exec(query) if row.subject in people]
-            items = [(SubjectId(r.subject), name, r.sealed, _context(r.turn, name)) for r in rows]
             opened = self._keystore.open_many(items)
-        except (KeystoreError, SQLAlchemyError) as error:
+        except KeystoreError as error:
             raise VaultError(f"records cannot be opened: {type(error).__name__}") from error
         found: dict[SubjectId, list[bytes]] = {}
         for row, copy in zip(rows, opened, strict=True):
@@ -338,21 +314,7 @@ class Vault:
         Raises:
             VaultError: The disk refuses.
         """
-        query = select(SealedRecord).where(SealedRecord.subject == subject)
-        try:
-            with self._session() as session:
-                rows = session.exec(query.order_by(col(SealedRecord.created_at))).all()
-        except SQLAlchemyError as error:
-            raise VaultError(f"records cannot be read: {type(error).__name__}") from error
-        return [
-            Kept(
-                turn=row.turn,
-                purpose=row.purpose,
-                created_at=row.created_at,
-                provenance=row.provenance,
-            )
-            for row in rows
-        ]
+        return self._records.kept(subject)
 
     def purposes_of(self, subject: SubjectId) -> frozenset[str]:
         """Return the labels under which the person still has a key."""
@@ -380,58 +342,20 @@ class Vault:
                 count = self._keystore.destroy_many(subjects, label)  # 2
             except KeystoreError as error:
                 raise VaultError(f"keys cannot be destroyed: {type(error).__name__}") from error
-            self._delete(subjects, names)  # 3
+            self._records.delete(subjects, names)  # 3
         return count
 
     def expire(self, purpose: Purpose, *, before: float) -> int:
-        """Delete the copies for a purpose that are older than `before`; return how many."""
-        with self._session() as session:
-            query = (
-                delete(SealedRecord)
-                .where(col(SealedRecord.purpose) == purpose.value)
-                .where(col(SealedRecord.created_at) < before)
-            )
-            count = session.exec(query).rowcount
-            session.commit()
-        return int(count)
+        """Delete the copies for a purpose that are older than `before`; return how many.
+
+        Raises:
+            VaultError: The disk refuses.
+        """
+        return self._records.expire(purpose, before=before)
 
     def close(self) -> None:
         """Close the records; the keystore is its owner's to close."""
-        self._engine.dispose()
-
-    def _session(self) -> Session:
-        return Session(self._engine, expire_on_commit=False)
-
-    def _find(self, turn: str, purpose: Purpose) -> SealedRecord:
-        try:
-            with self._session() as session:
-                record = session.get(SealedRecord, (turn, purpose.value))
-        except SQLAlchemyError as error:
-            raise VaultError(f"records cannot be read: {type(error).__name__}") from error
-        if record is None:
-            raise TurnUnknown(f"no copy of that turn is kept for {purpose.value}")
-        return record
-
-    def _write(self, records: Sequence[SealedRecord]) -> None:
-        try:
-            with self._session() as session:
-                for record in records:
-                    session.merge(record)
-                session.commit()
-        except SQLAlchemyError as error:
-            raise VaultError(f"records cannot be written: {type(error).__name__}") from None
-
-    def _delete(self, subjects: Collection[SubjectId], purposes: Sequence[str]) -> None:
-        try:
-            with self._session() as session:
-                session.exec(
-                    delete(SealedRecord)
-                    .where(col(SealedRecord.subject).in_(subjects))
-                    .where(col(SealedRecord.purpose).in_(purposes))
-                )
-                session.commit()
-        except SQLAlchemyError as error:
-            raise VaultError(f"records cannot be deleted: {type(error).__name__}") from error
+        self._records.close()
 
     def _check_storing(self, permit: Permit, subject: SubjectId, *, now: float) -> None:
         """Refuse a permit that does not cover storing, or is older than a withdrawal."""
@@ -460,48 +384,6 @@ class Vault:
             return self._keystore.seal(subject, str(purpose), plaintext, context=context)
         except KeystoreError as error:
             raise VaultError(f"nothing can be sealed: {type(error).__name__}") from error
-
-    def _newest(
-        self, subject: SubjectId, *, before: str | None, since: float, limit: int
-    ) -> list[tuple[str, bytes]]:
-        """Return turn and service copy, newest first, of one moment the last that came."""
-        created = col(SealedRecord.created_at)
-        came: ColumnElement[int] = literal_column("sealed_record.rowid")
-        theirs = (
-            SealedRecord.subject == subject,
-            SealedRecord.purpose == Purpose.SERVICE.value,
-        )
-        query = select(SealedRecord.turn, SealedRecord.sealed).where(*theirs, created >= since)
-        with self._session() as session:
-            if before is not None:
-                at = select(created, came).where(*theirs, SealedRecord.turn == before)
-                edge = session.exec(at).first()
-                if edge is None:
-                    raise TurnUnknown(
-                        "`before` names no turn of theirs that is kept; it may have expired: "
-                        "ask without it"
-                    )
-                query = query.where(tuple_(created, came) < tuple_(*edge))
-            newest = query.order_by(created.desc(), came.desc()).limit(limit)
-            return [(turn, sealed) for turn, sealed in session.exec(newest)]
-
-    def _newest_labelled(
-        self, subjects: frozenset[SubjectId], max_turns: int
-    ) -> list[SealedRecord]:
-        query = (
-            select(SealedRecord)
-            .where(SealedRecord.purpose == Purpose.TRAINING.value)
-            .where(col(SealedRecord.label).is_not(None))
-            .order_by(col(SealedRecord.subject), col(SealedRecord.created_at).desc())
-        )
-        taken: dict[str, int] = {}
-        rows = []
-        with self._session() as session:
-            for row in session.exec(query):
-                if row.subject in subjects and taken.get(row.subject, 0) < max_turns:
-                    taken[row.subject] = taken.get(row.subject, 0) + 1
-                    rows.append(row)
-        return rows
 
 
 def _context(turn: str, purpose: str) -> bytes:

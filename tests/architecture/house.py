@@ -49,7 +49,7 @@ STORES = frozenset(
         "client_node.approvals",
         "client_node.reviews",
         "client_node.telephone",
-        "client_node.vault",
+        "client_node.sealed_records",
         "client_node.standing_cache",
         "client_node.releases",
         "client_node.round_answers",

@@ -29,7 +29,7 @@ def keep(node: NodeService, customer: str, conversations: list[str]) -> list[str
     subject, at = node.people.subject(customer), int(node.pipeline.clock())
     turns = [f"{customer}-{number:05}" for number in range(len(conversations))]
     copy = {"text": "late", "label": "frustrated", "emotion": "anger", "confidence": 0.9}
-    with Session(node.vault._engine) as session:
+    with Session(node.vault._records._engine) as session:
         for turn, conversation in zip(turns, conversations, strict=True):
             kept = copy | {"conversation": conversation, "read_at": at, "valence": -0.5}
             session.add(

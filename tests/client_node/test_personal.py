@@ -91,7 +91,7 @@ def pleased(world: World, node: NodeService, **more: Any) -> Any:
 
 def sealed_copy(world: World, node: NodeService, turn: str) -> Any:
     """Return what was sealed of a turn for service."""
-    sealed = node.vault._find(turn, Purpose.SERVICE).sealed
+    sealed = node.vault._records.find(turn, Purpose.SERVICE).sealed
     context = _context(turn, Purpose.SERVICE)
     return json.loads(
         node.keystore.open(world.subject(PEOPLE[0]), Purpose.SERVICE, sealed, context=context)

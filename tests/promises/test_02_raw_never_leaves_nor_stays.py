@@ -73,7 +73,7 @@ def test_redacted_copy_is_all_that_is_kept_and_sealed_by_person_and_purpose(town
     turn = says(api, "zeb", TEXT)["turn"]
     kept = {}
     for purpose in (Purpose.SERVICE, Purpose.TRAINING):
-        record = node.vault._find(turn, purpose)
+        record = node.vault._records.find(turn, purpose)
         context = f"undertone/record/{purpose}/{turn}".encode()
         kept[purpose] = node.keystore.open(subject, purpose, record.sealed, context=context)
     copy: dict[str, Any] = json.loads(kept[Purpose.SERVICE])

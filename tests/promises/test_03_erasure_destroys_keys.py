@@ -33,7 +33,7 @@ def restored(
     """Open one copy of a turn out of a backup, as whoever holds both would."""
     vault = Vault(backup / "records.db", keystore)
     try:
-        record = vault._find(turn, purpose)
+        record = vault._records.find(turn, purpose)
         context = f"undertone/record/{purpose}/{turn}".encode()
         return keystore.open(subject, purpose, record.sealed, context=context)
     finally:
