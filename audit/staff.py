@@ -8,13 +8,14 @@ Not here: how somebody proves who they are (`audit.portal.access`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from fastapi import Request
 
-from audit.errors import NotPermitted, NotSignedIn
+from audit.errors import AccountsUnavailable, NotPermitted, NotSignedIn
 
 
 class StaffRole(StrEnum):
@@ -66,6 +67,19 @@ def only(*roles: StaffRole) -> Callable[[Request], Staff]:
 
     admitted.roles = wanted  # type: ignore[attr-defined]
     return admitted
+
+
+def staff_if_any(request: Request) -> Staff | None:
+    """Let a page that is for everybody know the staff whose browser asks for it; never refuse.
+
+    Only a browser's own cookie counts: a token is for what needs one, and is counted when wrong.
+    """
+    admit: Admit = getattr(request.app.state, "admit", _nobody)
+    if "authorization" in request.headers:
+        return None
+    with contextlib.suppress(NotSignedIn, AccountsUnavailable):
+        request.state.staff = admit(request)
+    return getattr(request.state, "staff", None)
 
 
 def _why_not(staff: Staff, wanted: frozenset[StaffRole]) -> str:

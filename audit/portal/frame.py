@@ -48,7 +48,12 @@ _HEADERS = {
 _BARE, _TRUST = Site(), Cookies()
 _PLACES = frozenset({"after", "before", "format", "table"})
 """Names in an address that say where in a table one is, and not which table."""
-_STATIC = {"portal.css": "text/css", "portal.js": "text/javascript", "tour.js": "text/javascript"}
+_STATIC = {
+    "portal.css": "text/css",
+    "portal.js": "text/javascript",
+    "tour.js": "text/javascript",
+    "favicon.svg": "image/svg+xml",
+}
 
 
 def _environment(site: Site) -> Environment:
@@ -82,6 +87,8 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
     app.add_middleware(_SecurityHeaders)
     for name in _STATIC:
         app.get(f"/{name}", include_in_schema=False)(_static(name))
+    # What is no page, such as a picture, names no icon: browsers ask for this one.
+    app.get("/favicon.ico", include_in_schema=False)(_static("favicon.svg"))
 
 
 def _static(name: str) -> Callable[[], FileResponse]:

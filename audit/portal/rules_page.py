@@ -3,17 +3,19 @@
     GET /rules[?language=de]   anyone   every rule and duty, from the same catalogue that decides
 
 Without `language` it is the browser's (RFC 9110, 12.5.4), English where none of its is known.
+Staff who are signed in read it in their own frame, with the menu that leads back.
 """
 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
 from audit.portal.frame import page
+from audit.staff import Staff, staff_if_any
 from policies.words import Language, Reader, rule_pages
 
 _TITLES = {
@@ -28,7 +30,11 @@ def rules_page() -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/rules")
-    def rules(request: Request, language: Language | None = None) -> HTMLResponse:
+    def rules(
+        request: Request,
+        _: Annotated[Staff | None, Depends(staff_if_any)],
+        language: Language | None = None,
+    ) -> HTMLResponse:
         chosen = language or preferred(request.headers.get("accept-language", ""))
         title, rule, permissions, since = _TITLES[chosen]
         numbered = groupby(rule_pages(), key=lambda one: one["number"])
@@ -46,7 +52,7 @@ def rules_page() -> APIRouter:
             sections=sections,
         )
         drawn.headers["content-language"] = chosen.value
-        drawn.headers["vary"] = "Accept-Language"
+        drawn.headers["vary"] = "Accept-Language, Cookie"
         return drawn
 
     return router

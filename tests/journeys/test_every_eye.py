@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from audit.staff import StaffRole
 from tests.journeys.sites import Drawn, Site
 from tests.journeys.window import PHONE, Window, one_of_each, window
 
@@ -132,6 +133,28 @@ def test_no_page_has_a_serious_barrier_or_is_cut_off(sites: dict[str, Site], eye
 def test_no_page_loses_its_contrast_or_its_paper(sites: dict[str, Site], eye: Window) -> None:
     """Dark and with forced colours every word can be read; paper is white and has no menu."""
     _check(eye, sites, OTHERS)
+
+
+def test_a_telephone_shows_the_page_and_its_menu_when_asked(
+    sites: dict[str, Site], eye: Window
+) -> None:
+    """The page begins under one line of a head; one press opens all areas, Escape closes them."""
+    site = sites["trust"]
+    here = next(d for d in site.walked(StaffRole.OFFICER) if d.path == "/decisions")
+    eye.show(site, here, size=PHONE)
+    button = eye.page.get_by_role("button", name="Menu")
+    areas, head = eye.page.get_by_role("navigation", name="Areas"), eye.page.locator("h1")
+    assert not areas.is_visible()
+    assert head.bounding_box()["y"] < PHONE["height"] / 4
+    button.click()
+    assert areas.get_by_role("link", name="Settings").is_visible()
+    assert eye.page.evaluate(WIDER) == []
+    eye.keep("trust-menu-phone")
+    eye.page.keyboard.press("Escape")
+    assert not areas.is_visible()
+    eye.show(site, here)
+    assert areas.is_visible()
+    assert not button.is_visible()
 
 
 def test_a_page_that_shuts_somebody_out_is_seen(sites: dict[str, Site], eye: Window) -> None:

@@ -11,6 +11,7 @@ from tests.journeys.sites import READERS, Drawn, Site
 SITES = ("trust", "centre")
 UNLINKED = {
     "/healthz",
+    "/favicon.ico",
     "/consent/{token}/code.svg",
     "/sign-in/provider",
     "/sign-in/provider/return",

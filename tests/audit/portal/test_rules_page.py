@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from audit.portal.rules_page import preferred, rules_page
 from policies.words import Language, Reader, rule_pages
+from tests.audit.portal.conftest import Desk
 
 
 @pytest.fixture
@@ -57,3 +58,33 @@ def test_language_is_the_best_that_the_browser_knows(header: str, language: Lang
 def test_unknown_language_is_refused(browser: TestClient) -> None:
     """A language that nobody wrote is a clear no, never a page half in English."""
     assert browser.get("/rules", params={"language": "tlh"}).status_code == 422
+
+
+def test_staff_read_the_rules_in_their_frame(desk: Desk) -> None:
+    """Who is signed in keeps name and account; a visitor, an old session and a token get neither.
+
+    In French the frame, whose words are English, says so to whoever has the page read out.
+    """
+    desk.app.include_router(rules_page())
+    browser = desk.sign_in("ada")
+    mine = browser.get("/rules", params={"language": "fr"})
+    assert ">ada</span>" in mine.text
+    assert '<header class="top" lang="en">' in mine.text
+    assert "Cookie" in mine.headers["vary"]
+    assert ">ada</span>" not in desk.browser().get("/rules").text
+    wrong = desk.browser().get("/rules", headers={"Authorization": "Bearer wrong"})
+    assert wrong.status_code == 200
+    desk.now += 40 * 86_400
+    old = browser.get("/rules")
+    assert old.status_code == 200
+    assert ">ada</span>" not in old.text
+
+
+def test_a_browser_finds_an_icon_of_ours(desk: Desk) -> None:
+    """Pages name it, and what is no page has it under the address that browsers try."""
+    browser = desk.browser()
+    assert '<link rel="icon" href="/favicon.svg"' in browser.get("/sign-in").text
+    for path in ("/favicon.svg", "/favicon.ico"):
+        answer = browser.get(path)
+        assert answer.headers["content-type"] == "image/svg+xml"
+        assert answer.text.startswith("<svg")
