@@ -16,7 +16,8 @@
     POST /v1/acknowledgements        node
     POST /v1/decisions               node         {request}
     *    /v1/branch-decisions        node         its own log's decisions, page by page
-    POST /v1/remedies                node         {request}: would it be allowed, what would help
+    POST /v1/remedies                node         {request}: would it be allowed, what would help,
+                                                  in the words of Accept-Language (en, de, fr)
     GET  /v1/rules[/{id}], /rules    anyone       the catalogue, in words and sources
     GET  /v1/checkpoint              anyone       the log's signed note, as text
     GET  /v1/log/{index}             anyone       {index, leaf, receipt}
@@ -59,7 +60,7 @@ from audit.http import (
 from audit.key_api import key_router
 from audit.portal.budget_page import Section, budget_pages
 from audit.portal.frame import install_frame
-from audit.portal.rules_page import rules_page
+from audit.portal.rules_page import preferred, rules_page
 from audit.retention_api import retention_router
 from audit.staff import Staff, StaffRole, only
 from audit.trace_api import trace_router
@@ -314,10 +315,13 @@ def _add_nodes(app: FastAPI, service: TrustService) -> None:
         return await run_in_threadpool(service.decisions.decide, node, said)
 
     @app.post("/v1/remedies")
-    async def remedies(request: Request) -> dict[str, Any]:
+    async def remedies(request: Request, response: Response) -> dict[str, Any]:
         node, body = await _signed_by_node(service, request)
         said = wire.DecisionIn.read(body)
-        return await run_in_threadpool(service.decisions.remedy, node, said)
+        chosen = preferred(request.headers.get("accept-language", ""))
+        response.headers["content-language"] = chosen.value
+        response.headers["vary"] = "Accept-Language"
+        return await run_in_threadpool(service.decisions.remedy, node, said, chosen)
 
 
 def _add_witness(app: FastAPI, service: TrustService) -> None:

@@ -17,6 +17,7 @@ from policies.clock import Clock
 from policies.decision import UseRequest
 from policies.errors import Refused
 from policies.remedy import Situation, remedy, remedy_to_dict
+from policies.words import Language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class DecisionDesk:
             "permit": self.gate.export_permit(permit).decode(),
         }
 
-    def remedy(self, node: NodeRow, said: DecisionIn) -> dict[str, Any]:
+    def remedy(self, node: NodeRow, said: DecisionIn, language: Language) -> dict[str, Any]:
         """Say whether a use would be allowed and what would make it so; nothing is recorded.
 
         Raises:
@@ -78,7 +79,8 @@ class DecisionDesk:
             governance=self.officer.governance(),
             now=int(self.clock()),
         )
-        return remedy_to_dict(remedy(self.bundles.rules_of(request.node).engine, situation))
+        found = remedy(self.bundles.rules_of(request.node).engine, situation)
+        return remedy_to_dict(found, language)
 
 
 def _own(node: NodeRow, said: DecisionIn) -> UseRequest:

@@ -71,7 +71,10 @@ def rules_what_if(
         except ValueError as error:
             raise SettingsInvalid(f"{situation} is not JSON") from error
         found = remedy(PolicyEngine.load(), situation_from_dict(value))
-        emit(remedy_to_dict(found) if as_json else _in_words(found, language), as_json=as_json)
+        emit(
+            remedy_to_dict(found, language) if as_json else _in_words(found, language),
+            as_json=as_json,
+        )
 
 
 def _in_words(found: Remedy, language: Language) -> dict[str, str]:

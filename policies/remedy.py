@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from policies.catalogue import CATALOGUE
 from policies.decision import Decides, Decision, UseRequest, request_from_dict
 from policies.errors import PolicyInvalid
 from policies.standing import (
@@ -21,8 +22,9 @@ from policies.standing import (
     governance_from_dict,
     standing_from_dict,
 )
-from policies.steps import Step
+from policies.steps import Step, say_steps
 from policies.vocabulary import Setting
+from policies.words import Language, Reader, say
 
 YEAR_S = 365 * 86_400
 
@@ -72,14 +74,25 @@ def remedy(engine: Decides, situation: Situation) -> Remedy:
     return Remedy(decision=decision, ways=() if decision.allowed else tuple(ways))
 
 
-def remedy_to_dict(found: Remedy) -> dict[str, Any]:
-    """Return the remedy as JSON values."""
+def remedy_to_dict(found: Remedy, language: Language = Language.ENGLISH) -> dict[str, Any]:
+    """Return the remedy as JSON values: `ways` in words, `steps` the same for programs."""
     return {
         "allowed": found.decision.allowed,
         "rules": list(found.decision.rules),
-        "reasons": list(found.decision.reasons),
-        "ways": [sorted(step.value for step in way) for way in found.ways],
+        "reasons": reasons_in(found.decision, language),
+        "ways": [say_steps(way, language) for way in found.ways],
+        "steps": [sorted(step.name.lower() for step in way) for way in found.ways],
     }
+
+
+def reasons_in(decision: Decision, language: Language) -> list[str]:
+    """Return why, in a language; the words of an organisation's own rule stay its own."""
+    return [
+        say(rule, Reader.OFFICER, language)
+        if rule in CATALOGUE and language is not Language.ENGLISH
+        else reason
+        for rule, reason in zip(decision.rules, decision.reasons, strict=True)
+    ]
 
 
 def situation_from_dict(value: Mapping[str, Any]) -> Situation:

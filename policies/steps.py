@@ -63,8 +63,18 @@ def parse_steps(text: str) -> Words:
 WORDS = parse_steps(STEPS_FILE.read_text("utf-8"))
 
 
+def say_steps(way: Iterable[Step], language: Language) -> list[str]:
+    """Return the steps of one way to a yes in words, in alphabetical order."""
+    words = WORDS[language]
+    return sorted(words[step.name.lower()] for step in way)
+
+
+def say_way(way: Iterable[Step], language: Language) -> str:
+    """Return one way to a yes in one line."""
+    return WORDS[language]["all_of"].join(say_steps(way, language))
+
+
 def say_ways(ways: Iterable[Iterable[Step]], language: Language) -> str:
     """Return each way to a yes in one line; that there is none where there is none."""
     words = WORDS[language]
-    said = (words["all_of"].join(sorted(words[step.name.lower()] for step in way)) for way in ways)
-    return words["one_of"].join(said) or words["no_way"]
+    return words["one_of"].join(say_way(way, language) for way in ways) or words["no_way"]

@@ -2,6 +2,7 @@
 
     GET /rulebook           bundles and their course, each node's rules, what shadows would change
     GET /rulebook/question  ?node=&action=&use=&purpose=&modality=&setting=&age=&consent=
+                            &language=: in that language, or the browser's
 
 The question is put to the rules that the node decides by, over a person who is made up of the
 form's answers. Nothing is recorded, no permit comes of it, and no person is asked about.
@@ -9,20 +10,27 @@ form's answers. Nothing is recorded, no permit comes of it, and no person is ask
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from audit.portal.frame import page, show
 from audit.portal.listing import Cell, Listing, badge, ident, number, plain
+from audit.portal.rules_page import preferred
 from audit.portal.site import OVERSEERS
 from audit.staff import Staff, StaffRole, only
 from consent.errors import RequestInvalid
 from consent.service import TrustService
 from policies.decision import UseRequest
-from policies.remedy import YEAR_S, Situation, remedy, remedy_to_dict
+from policies.remedy import YEAR_S, Situation, remedy
 from policies.standing import Grant, Standing
+from policies.steps import say_way
 from policies.vocabulary import (
     Action,
     AgeBand,
@@ -57,13 +65,19 @@ def rulebook_pages(service: TrustService) -> APIRouter:
         )
 
     @router.get("/question")
-    def question(request: Request, _: _Reader) -> Response:
-        asked = dict(request.query_params)
-        answer = _answer(service, asked) if asked.get("node") else None
-        return page(
+    def question(request: Request, _: _Reader, language: Language | None = None) -> Response:
+        chosen = language or preferred(request.headers.get("accept-language", ""))
+        words, asked = question_words()[chosen], dict(request.query_params)
+        answer = _answer(service, asked, chosen) if asked.get("node") else None
+        drawn = page(
             request,
             "question.html",
-            crumbs=[("Rules", "/rulebook")],
+            lang=chosen.value,
+            languages=[
+                (each.value, f"?{urlencode(asked | {'language': each.value})}") for each in Language
+            ],
+            words=words,
+            crumbs=[(words["rules"], "/rulebook")],
             asked=asked,
             answer=answer,
             options={
@@ -76,12 +90,22 @@ def rulebook_pages(service: TrustService) -> APIRouter:
                 "age": [each.value for each in AgeBand],
             },
         )
+        drawn.headers["content-language"] = chosen.value
+        drawn.headers["vary"] = "Accept-Language"
+        return drawn
 
     return router
 
 
-def _answer(service: TrustService, asked: dict[str, str]) -> dict[str, Any]:
-    """Return what the rules say of a made-up person.
+@cache
+def question_words() -> Mapping[Language, Mapping[str, str]]:
+    """Return what the page of the question says, by language; a test sees that all is there."""
+    text = resources.files("consent.pages").joinpath("question_words.toml").read_text("utf-8")
+    return {Language(name): said for name, said in tomllib.loads(text).items()}
+
+
+def _answer(service: TrustService, asked: dict[str, str], language: Language) -> dict[str, Any]:
+    """Return what the rules say of a made-up person, in a language.
 
     Raises:
         RequestInvalid: A word of the form that is none of ours.
@@ -104,12 +128,13 @@ def _answer(service: TrustService, asked: dict[str, str]) -> dict[str, Any]:
     standing = _made_up(service, wanted, age, asked, now)
     governance = service.officer.governance()
     situation = Situation(request=wanted, standing=standing, governance=governance, now=now)
-    found = remedy_to_dict(remedy(service.bundles.rules_of(wanted.node).engine, situation))
+    found = remedy(service.bundles.rules_of(wanted.node).engine, situation)
     said = [
-        {"rule": rule, "words": say(RuleId(rule), Reader.OFFICER, Language.ENGLISH)}
-        for rule in found["rules"]
+        {"rule": rule, "words": say(RuleId(rule), Reader.OFFICER, language)}
+        for rule in found.decision.rules
     ]
-    return found | {"said": said}
+    ways = [say_way(way, language) for way in found.ways]
+    return {"allowed": found.decision.allowed, "said": said, "ways": ways}
 
 
 def _made_up(

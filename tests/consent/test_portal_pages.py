@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -16,9 +17,12 @@ from audit.portal.frame import csrf_of
 from audit.portal.passwords import Passwords
 from audit.staff import StaffRole
 from consent.api import create_app
+from consent.pages.rulebook import question_words
 from consent.rights import Identity, Right
 from deploy.portal_history import one_time_code
-from policies.vocabulary import SubjectId
+from policies.steps import WORDS
+from policies.vocabulary import RuleId, SubjectId
+from policies.words import Language, Reader, say
 from tests.consent.conftest import World
 
 PASSWORD = "nine calm herons wade"  # noqa: S105 (of tests)
@@ -260,6 +264,26 @@ def test_times_are_in_the_zone_that_the_browser_chose(portal: Portal) -> None:
     assert 'datetime="2027-01-15T08:00:00Z"' in shown
     portal.post("/account/zone", zone="Moon/Crater")
     assert "2027-01-15 08:00:00" in portal.get("/evidence")
+
+
+@pytest.mark.parametrize("language", Language)
+def test_a_question_to_the_rules_is_answered_in_the_chosen_language(
+    portal: Portal, language: Language
+) -> None:
+    """Every word of the page is there in three languages; ways and rules are in the chosen one."""
+    words = question_words()
+    assert {frozenset(said) for said in words.values()} == {frozenset(words[language])}
+    assert all(map(str.strip, words[language].values()))
+    asked = f"/rulebook/question?language={language.value}&node=north&action=infer&purpose=service"
+    page = html.unescape(portal.get(asked))
+    assert f'<html lang="{language.value}"' in page
+    assert WORDS[language]["consent"] in page
+    assert say(RuleId("r04-no-consent"), Reader.OFFICER, language) in page
+    for name in ("title", "lead", "node", "restricted", "ask", "refused", "ways"):
+        assert words[language][name] in page, name
+    assert "node=north" in re.search(r'href="(\?[^"]*language=fr[^"]*)"', page).group(1)  # type: ignore[union-attr]
+    refused = html.unescape(portal.get(f"{asked}&consent=yes&age=minor"))
+    assert words[language]["no_way"] in refused
 
 
 def test_a_question_to_the_rules_is_recorded_nowhere(portal: Portal) -> None:

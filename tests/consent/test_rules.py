@@ -14,7 +14,7 @@ from policies.decision import request_to_dict
 from policies.engine import PolicyEngine
 from policies.standing import governance_to_dict, standing_to_dict
 from policies.steps import WORDS, Step
-from policies.vocabulary import NodeId, Purpose, SubjectId
+from policies.vocabulary import NodeId, Purpose, RuleId, SubjectId
 from policies.words import Language, Reader, rule_pages, say
 from tests.policies.cases import GOVERNANCE, INFER, NOW, STANDING
 
@@ -74,7 +74,12 @@ def test_what_if_says_what_would_help(capsys: pytest.CaptureFixture[str], tmp_pa
         "now": NOW,
     }
     file.write_text(json.dumps(value), encoding="utf-8")
+    status, out, _ = run(capsys, "rules", "what-if", str(file), "--json", "--language", "fr")
+    assert status == 0
+    spoken = json.loads(out)
     status, out, _ = run(capsys, "rules", "what-if", str(file), "--json")
+    assert spoken["steps"] == json.loads(out)["steps"]
+    assert spoken["ways"] != json.loads(out)["ways"]
     assert (status, json.loads(out)["ways"]) == (0, [[Step.CONSENT.value]])
     for torn in (json.dumps(value | {"standing": {}}), "[]", "{"):
         file.write_text(torn, encoding="utf-8")
@@ -119,6 +124,25 @@ def test_remedies_are_served_to_nodes_and_leave_no_trace(world: Any) -> None:
     assert "r03-agent-channel" in found.json()["rules"]
     assert world.service.log.size == size
     assert world.as_node("south", "POST", "/v1/remedies", {"request": asked}).status_code >= 400
+
+
+@pytest.mark.parametrize("language", Language)
+def test_remedies_speak_the_callers_language(world: Any, language: Language) -> None:
+    """Ways and reasons are in the words of Accept-Language; the steps are the same for programs."""
+    world.grant("alice", age="adult", purposes=["training"])
+    asked = request_to_dict(replace(INFER, node=NodeId("north"), subject=SubjectId("alice")))
+    body = json.dumps({"request": asked}).encode()
+    signed = world.signed("north", "POST", "/v1/remedies", body)
+    header = {"Accept-Language": f"{language.value}-XX,{language.value};q=0.9,en;q=0.1"}
+    answer = world.send("POST", "/v1/remedies", body, signed | header)
+    found = answer.json()
+    assert answer.headers["content-language"] == language.value
+    assert answer.headers["vary"] == "Accept-Language"
+    assert found["steps"] == [["consent"]]
+    assert found["ways"] == [[WORDS[language]["consent"]]]
+    if language is not Language.ENGLISH:
+        said = [say(RuleId(rule), Reader.OFFICER, language) for rule in found["rules"]]
+        assert found["reasons"] == said
 
 
 def test_rules_are_served_to_anyone(empty: Any) -> None:
