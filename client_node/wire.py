@@ -178,7 +178,7 @@ class AskedIn(Shape):
 
     purposes: Annotated[frozenset[Purpose], Field(min_length=1)]
     modalities: Annotated[frozenset[Modality], Field(min_length=1)]
-    notice_version: Annotated[int, Field(ge=1)]
+    notice_version: Annotated[int, Field(ge=1, lt=2**53)]
 
 
 class AgreedTo(AskedIn):
@@ -299,7 +299,7 @@ class ProofIn(Shape):
 
     customer: Id
     run: Id
-    round: Annotated[int, Field(ge=1)]
+    round: Annotated[int, Field(ge=1, lt=2**53)]
     kind: RoundKind = RoundKind.TRAIN
 
 

@@ -40,7 +40,7 @@ class RequestIn(Shape):
     subject: Pseudonym
     purposes: Purposes
     modalities: Annotated[frozenset[Modality], Field(min_length=1)]
-    notice_version: Annotated[int, Field(ge=1)]
+    notice_version: Annotated[int, Field(ge=1, lt=2**53)]
 
     def requested(self, invitation: Invitation | None = None) -> Requested:
         """Return it as an act."""

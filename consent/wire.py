@@ -133,7 +133,7 @@ class GrantIn(Shape):
     subject: Pseudonym
     purposes: Annotated[frozenset[Purpose], Field(min_length=1)]
     modalities: Annotated[frozenset[Modality], Field(min_length=1)]
-    notice_version: Annotated[int, Field(ge=1)]
+    notice_version: Annotated[int, Field(ge=1, lt=2**53)]
     act: Sign
     role: Role = Role.CUSTOMER
     age: AgeBand = AgeBand.UNKNOWN
