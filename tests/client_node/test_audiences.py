@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from fastapi.routing import iter_route_contexts
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import openapi
 
 from tests.client_node.conftest import Api, World
+from tests.fuzzing import BY_DAY_AND_NIGHT
 
 OPEN = ("/healthz", "/openapi.json", "/asyncapi.json", "/panel")
 """What needs no key: health, the description, and the panel's page, which holds nothing itself."""
@@ -34,8 +36,9 @@ def test_every_route_of_a_node_but_health_needs_a_key(world: World) -> None:
     assert judged > 50
 
 
-def test_no_generated_request_breaks_a_node(world: World) -> None:
-    """A few generated requests to each route, by key: answered or refused, never broken."""
+@pytest.mark.parametrize("examples", BY_DAY_AND_NIGHT)
+def test_no_generated_request_breaks_a_node(world: World, examples: int) -> None:
+    """Generated requests to each route, by key: answered or refused, never broken."""
     api, answered = world.api(world.open()), 0
     for result in openapi.from_dict(api.app.openapi()).get_all_operations():
         operation = result.ok()  # type: ignore[union-attr]  # a broken description raises
@@ -43,7 +46,7 @@ def test_no_generated_request_breaks_a_node(world: World) -> None:
             continue  # answers until one leaves
 
         @settings(
-            max_examples=3,
+            max_examples=examples,
             derandomize=True,
             deadline=None,
             database=None,

@@ -24,6 +24,7 @@ from coordinator.staff import COOKIES
 from policies.vocabulary import RunId
 from tests.coordinator.fleet import make_plan
 from tests.coordinator.test_service import TOKEN, Centre, centre
+from tests.fuzzing import BY_DAY_AND_NIGHT
 
 __all__ = ["centre"]
 
@@ -129,8 +130,9 @@ def test_nobody_approves_in_anothers_name(centre: Centre) -> None:
         assert http.post(path, json=said, headers=token).status_code == 404
 
 
-def test_no_generated_request_breaks_the_coordinator(centre: Centre) -> None:
-    """A few generated requests to each route, as nobody and with the admin token: no 5xx."""
+@pytest.mark.parametrize("examples", BY_DAY_AND_NIGHT)
+def test_no_generated_request_breaks_the_coordinator(centre: Centre, examples: int) -> None:
+    """Generated requests to each route, as nobody and with the admin token: no 5xx."""
     app = create_app(centre.service, admin_token=TOKEN)
     http = TestClient(app, base_url="https://centre", follow_redirects=False)
     answered = 0
@@ -138,7 +140,7 @@ def test_no_generated_request_breaks_the_coordinator(centre: Centre) -> None:
         operation = result.ok()  # type: ignore[union-attr]  # a broken description raises
 
         @settings(
-            max_examples=3,
+            max_examples=examples,
             derandomize=True,
             deadline=None,
             database=None,
