@@ -72,6 +72,7 @@ class EventKind(StrEnum):
     SIGNED_OUT = "signed-out"
     SIGN_IN_REFUSED = "sign-in-refused"
     SIGN_IN_BLOCKED = "sign-in-blocked"
+    SIGN_ON = "sign-on"
     STAFF_CHANGED = "staff-changed"
     STAFF_ACTED = "staff-acted"
     INPUT_REFUSED = "input-refused"
@@ -165,6 +166,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.SIGNED_OUT: _shape("staff everywhere"),
         EventKind.SIGN_IN_REFUSED: _shape("staff method reason"),
         EventKind.SIGN_IN_BLOCKED: _shape("what staff wait_s"),
+        EventKind.SIGN_ON: _shape("staff client step", "reason roles acr"),
         EventKind.STAFF_CHANGED: _shape("staff change by", "roles token until"),
         EventKind.STAFF_ACTED: _shape("staff act allowed"),
         EventKind.INPUT_REFUSED: _shape("reason field count"),

@@ -41,6 +41,7 @@ NO_AI_ACT_LOG = frozenset(
         EventKind.SIGNED_OUT,
         EventKind.SIGN_IN_REFUSED,
         EventKind.SIGN_IN_BLOCKED,
+        EventKind.SIGN_ON,
         EventKind.STAFF_CHANGED,
         EventKind.INPUT_REFUSED,
         EventKind.RETENTION_APPLIED,

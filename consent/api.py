@@ -61,6 +61,7 @@ from audit.key_api import key_router
 from audit.portal.budget_page import Section, budget_pages
 from audit.portal.frame import install_frame
 from audit.portal.rules_page import preferred, rules_page
+from audit.portal.sign_on_pages import sign_on_pages
 from audit.retention_api import retention_router
 from audit.staff import Staff, StaffRole, only
 from audit.trace_api import trace_router
@@ -124,6 +125,7 @@ def create_app(service: TrustService) -> FastAPI:
     """Return the application over a service, which stays the caller's to close."""
     app = FastAPI(title="Undertone trust service", docs_url=None, redoc_url=None, openapi_url=None)
     install_frame(app, service.access, site_of(service))
+    app.include_router(sign_on_pages(service.access))
     app.add_middleware(
         BodyLimit, limit_bytes=MOST_BODY_BYTES, by_prefix={PREFIX: MAX_BYTES, PATH: MOST_PAGE_BYTES}
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI
 
-from audit.portal.audience_api import FRAME, Audience, Row, Table, describe
+from audit.portal.audience_api import FRAME, SIGN_ON, Audience, Row, Table, describe
 from audit.staff import Staff, StaffRole, only
 from audit.witnessing import PREFIX
 from consent import asking_api, bundle_api, choices_api, document_api, rights_api, wire
@@ -16,6 +16,7 @@ _WITNESS = PREFIX + "/{rest:path}"
 
 AUDIENCES: Table = {
     **FRAME,
+    **SIGN_ON,
     ("GET", "/my"): Row(audience=Audience.ANYONE),
     ("POST", "/my"): Row(audience=Audience.ANYONE),
     **{

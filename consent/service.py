@@ -322,6 +322,7 @@ class TrustService:
             settings=self.settings.portal,
         )
         opening.callback(self.access.close)
+        self.access.start()
         self.link_throttle = Throttle(
             self.access.ledger, key=self.key.derive("link-throttle"), clock=self._clock
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.pki import create_authority, issue_server
-from audit.portal.settings import PortalSettings
+from audit.portal.settings import PortalSettings, SingleSignOnSettings
 from audit.private_files import create_private
 from audit.serve import Listener, serve_all
 from audit.signing import SigningKey
@@ -27,7 +27,7 @@ from consent.service import TrustService
 from consent.settings import Declared, TrustSettings
 from coordinator.api import create_app as create_centre_app
 from deploy.portal_centre import NAME as COORDINATOR
-from deploy.portal_centre import Centre, make_centre
+from deploy.portal_centre import SECRET, Centre, make_centre
 from deploy.portal_history import PASSWORD, PEOPLE, History, MovedClock
 from policies.vocabulary import Purpose
 
@@ -49,6 +49,7 @@ def main() -> None:
             people=options.people,
             uses=options.uses,
             other_url=centre_url,
+            own_url=trust_url,
         )
         stack.callback(history.service.close)
         app = create_app(history.service)
@@ -71,16 +72,27 @@ def play(history: History, centre: Centre) -> None:
 
 
 def make_history(
-    folder: Path, *, end: float, people: int, uses: int, other_url: str | None
+    folder: Path,
+    *,
+    end: float,
+    people: int,
+    uses: int,
+    other_url: str | None,
+    own_url: str = f"https://localhost:{TRUST_PORT}",
 ) -> History:
-    """Return a trust service in a folder and the month to be played at it."""
+    """Return a trust service in a folder and the month to be played at it.
+
+    With `other_url` whoever is signed in at `own_url` is so there.
+    """
     pki = folder / "pki"
     create_authority(pki)
     issue_server(pki, "portal")
     officer, trust = SigningKey.generate("officer"), SigningKey.generate("trust")
     officer.save(folder / "officer.key")
     trust.save(folder / "trust.key")
-    create_private(folder / "admin.token", secrets.token_urlsafe(32).encode())
+    for name in ("admin.token", SECRET):
+        create_private(folder / name, secrets.token_urlsafe(32).encode())
+    on = None if other_url is None else _single_sign_on(folder, own_url, other_url)
     settings = TrustSettings(
         folder=folder / "trust",
         signing_key=folder / "trust.key",
@@ -88,11 +100,23 @@ def make_history(
         admin_token_file=folder / "admin.token",
         coordinator=COORDINATOR,
         declared=Declared(purposes=(Purpose.SERVICE, Purpose.HANDOVER, Purpose.TRAINING)),
-        portal=PortalSettings(other_url=other_url),
+        portal=PortalSettings(other_url=other_url, single_sign_on=on),
     )
     clock = MovedClock(now=end - 40 * 86_400)
     service = TrustService(settings, clock=clock)
     return History(service=service, clock=clock, officer=officer, end=end, people=people, uses=uses)
+
+
+def _single_sign_on(folder: Path, own_url: str, other_url: str) -> SingleSignOnSettings:
+    back = f"{other_url}/sign-in/provider"
+    return SingleSignOnSettings(
+        issuer=own_url,
+        client_id=COORDINATOR,
+        client_secret_file=folder / SECRET,
+        redirect_uri=f"{back}/return",
+        logout_uri=f"{back}/logout",
+        authority=folder / "pki" / "authority.crt",
+    )
 
 
 def _go_on(folder: Path, history: History, centre: Centre, urls: tuple[str, str]) -> None:
@@ -100,7 +124,7 @@ def _go_on(folder: Path, history: History, centre: Centre, urls: tuple[str, str]
     history.clock.follow = time.time
     centre.line.serve(folder / "pki" / "authority.crt")
     centre.service.start()
-    _tell(history, centre, urls)
+    _tell(history, urls)
 
 
 def _listener(folder: Path, app: Any, port: int) -> Listener:
@@ -120,16 +144,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tell(history: History, centre: Centre, urls: tuple[str, str]) -> None:
+def _tell(history: History, urls: tuple[str, str]) -> None:
     trust, coordinator = urls
     print(f"trust service   {trust}/   begin with {trust}/tour")
     print(f"coordinator     {coordinator}/   (both certificates are made up, too)")
-    print(f"sign in         at each site with the password {PASSWORD!r}")
+    print(f"sign in         once, for both, with the password {PASSWORD!r}")
     print("                and one of these codes, each of which works once:")
     for name, roles in PEOPLE.items():
         print(f"  {name:6} {', '.join(roles)}")
-        print(f"    trust service  {' '.join(history.codes[name][:_CODES])}")
-        print(f"    coordinator    {' '.join(centre.codes[name][:_CODES])}")
+        print(f"    {' '.join(history.codes[name][:_CODES])}")
     print("stop            Ctrl-C", flush=True)
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import httpx
 
-from audit.portal.settings import PortalSettings
+from audit.portal.settings import PortalSettings, ProviderSettings
 from audit.signing import SigningKey
+from audit.staff import StaffRole
 from consent.wire import NodeIn
 from coordinator.courier import CourierQueue
 from coordinator.governance_keeper import TrustClient
@@ -26,10 +27,11 @@ from coordinator.plan import preview
 from coordinator.service import Accountant, CoordinatorService
 from coordinator.settings import CoordinatorSettings
 from deploy.portal_branches import ENCODER, FEATURES, LABELS, Branches, made_up_set, make_branch
-from deploy.portal_history import DAY_S, DAYS, History, open_accounts
+from deploy.portal_history import DAY_S, DAYS, History
 from policies.vocabulary import NodeId, RunId
 
 NAME = "coordinator"
+SECRET = "sign-on.secret"  # noqa: S105 (a file's name)
 _PATIENCE_S = 60.0
 _MECHANISM = {
     "clip": 1.0,
@@ -75,7 +77,6 @@ class Centre:
     branches: Branches
     line: Line
     token: str
-    codes: dict[str, list[str]] = field(default_factory=dict)
     _due: Iterator[tuple[float, Callable[[], None]]] = field(init=False)
     _next: tuple[float, Callable[[], None]] | None = field(init=False)
 
@@ -116,8 +117,8 @@ class Centre:
         yield 24.0, self._publish
 
     def _found(self) -> None:
-        """Appoint the staff, and register the branches."""
-        self.codes = open_accounts(self.service.access(self.token), self.history.clock)
+        """Register the branches; the staff are the trust service's."""
+        self.service.access(self.token)
         self.service.fleet.start()
         ours = self.service.log.key.verify_key
         for number, (name, key) in enumerate(self.history.keys.items(), 1):
@@ -213,7 +214,7 @@ def make_centre(
         evaluation_set=folder / "judges.set",
         most_calibration_error=0.3,
         most_gap=0.4,
-        portal=PortalSettings(other_url=url),
+        portal=PortalSettings(other_url=url, provider=_provider(folder, url, port)),
     )
     line = Line(trust)
     client = TrustClient(
@@ -230,6 +231,21 @@ def make_centre(
     )
     token = settings.admin_token_file.read_text(encoding="ascii").strip()
     return Centre(history=history, service=service, branches=made[0], line=line, token=token)
+
+
+def _provider(folder: Path, url: str, port: int) -> ProviderSettings:
+    """Take the trust service's word for who somebody is, and their roles as they are there."""
+    return ProviderSettings(
+        issuer=url,
+        client_id=NAME,
+        client_secret_file=folder / SECRET,
+        redirect_uri=f"https://localhost:{port}/sign-in/provider/return",
+        roles_claim="roles",
+        roles={role.value: frozenset({role}) for role in StaffRole},
+        authority=folder / "pki" / "authority.crt",
+        at_once=True,
+        again_s=900,
+    )
 
 
 def _at(exchange: int, act: Callable[[], None]) -> Callable[[], None]:

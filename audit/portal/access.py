@@ -19,6 +19,7 @@ from audit.events import EventKind
 from audit.http import address_of
 from audit.log import EvidenceLog
 from audit.portal.accounts import BOOTSTRAP, Accounts
+from audit.portal.back_channel import BackChannel
 from audit.portal.cookies import Cookies
 from audit.portal.diary import UNKNOWN, Diary
 from audit.portal.ledger import StaffLedger
@@ -28,6 +29,8 @@ from audit.portal.second_factor import SecondFactor
 from audit.portal.secrets import Randomness, hash_of, keyed, same
 from audit.portal.session import Proof, Sessions, claimed_token
 from audit.portal.settings import PortalSettings
+from audit.portal.sign_on import SignOn
+from audit.portal.sign_ons import SignOns
 from audit.portal.tables import AccountRow
 from audit.portal.throttle import Throttle, for_account, for_address, for_device, for_questions
 from audit.portal.views import Views
@@ -94,6 +97,13 @@ class Access:
             second_factor=self._second_factor,
             issuer=key.name,
         )
+        self.sessions = Sessions(
+            ledger=self.ledger,
+            diary=self._diary,
+            clock=clock,
+            randomness=randomness,
+            settings=settings,
+        )
         self.provider: ProviderSignIn | None = None
         if settings.provider is not None:
             self.provider = ProviderSignIn(
@@ -104,18 +114,33 @@ class Access:
                 clock=clock,
                 randomness=randomness,
                 key=key.derive("staff-handshakes"),
+                sessions=self.sessions,
             )
-        self.sessions = Sessions(
-            ledger=self.ledger,
-            diary=self._diary,
-            clock=clock,
-            randomness=randomness,
-            settings=settings,
-        )
+        self.sign_on: SignOn | None = None
+        self._back_channel: BackChannel | None = None
+        if settings.single_sign_on is not None:
+            self.sign_on = SignOn(
+                settings.single_sign_on,
+                folder=folder,
+                sessions=self.sessions,
+                store=SignOns(self.ledger),
+                diary=self._diary,
+                clock=clock,
+                randomness=randomness,
+                secret=key.derive("staff-sign-on"),
+            )
+            self._back_channel = BackChannel(self.sign_on)
         self.views = Views(self.ledger, clock=clock, randomness=randomness)
+
+    def start(self) -> None:
+        """Begin to tell the other site who is signed out here, if it takes our word."""
+        if self._back_channel is not None:
+            self._back_channel.start()
 
     def close(self) -> None:
         """Release the store."""
+        if self._back_channel is not None:
+            self._back_channel.close()
         self.ledger.close()
 
     # -- who is asking ------------------------------------------------------------------

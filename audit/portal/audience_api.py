@@ -53,6 +53,7 @@ FRAME: Table = {
     ("GET", "/sign-in/provider/return"): Row(audience=Audience.ANYONE),
     ("GET", "/welcome"): Row(audience=Audience.ANYONE),
     ("POST", "/sign-in"): Row(audience=Audience.HOLDER),
+    ("POST", "/sign-in/provider/logout"): Row(audience=Audience.SEALED),
     ("POST", "/welcome"): Row(audience=Audience.HOLDER),
     ("POST", "/welcome/code"): Row(audience=Audience.HOLDER),
     ("POST", "/v1/activation"): Row(audience=Audience.HOLDER),
@@ -60,6 +61,15 @@ FRAME: Table = {
     ("POST", "/v1/tokens"): Row(audience=Audience.HOLDER),
 }
 """The frame's own routes."""
+
+SIGN_ON: Table = {
+    ("GET", "/.well-known/openid-configuration"): Row(audience=Audience.ANYONE),
+    ("GET", "/sign-on"): Row(audience=Audience.ANYONE),
+    ("GET", "/sign-on/keys"): Row(audience=Audience.ANYONE),
+    ("GET", "/sign-on/leave"): Row(audience=Audience.ANYONE),
+    ("POST", "/sign-on/token"): Row(audience=Audience.HOLDER),
+}
+"""The routes of single sign-on, where a service signs staff in at the other site."""
 
 
 def routes_of(app: FastAPI) -> Iterator[tuple[str, str, frozenset[StaffRole]]]:

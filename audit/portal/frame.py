@@ -74,6 +74,7 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
 
     site = site or Site()
     app.state.cookies = access.cookies
+    app.state.at_once = access.provider is not None and access.provider.at_once
     app.state.admit, app.state.note, app.state.site = access.admit, access.note, site
     app.state.templates, app.state.views = _environment(site), access.views.of
     app.include_router(staff_routes(access))
@@ -188,7 +189,8 @@ def _to_sign_in(request: Request, error: Exception) -> Response:
     wants_page = "text/html" in request.headers.get("accept", "")
     if request.method in SAFE_METHODS and wants_page:
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(f"{SIGN_IN}?next={quote(asked)}", status_code=303)
+        way = f"{SIGN_IN}/provider" if request.app.state.at_once else SIGN_IN
+        return RedirectResponse(f"{way}?next={quote(asked)}", status_code=303)
     return problem(401, "Not signed in", str(error))
 
 

@@ -196,6 +196,16 @@ class StaffLedger:
         with self.writing() as session:
             session.exec(delete(SessionRow).where(col(SessionRow.account) == name))
 
+    def end_provided(self, name: str, sid: str) -> None:
+        """Forget what an account has of one session at its provider; without it all, and tokens."""
+        own = col(SessionRow.account) == name
+        with self.writing() as session:
+            if sid:
+                session.exec(delete(SessionRow).where(own, col(SessionRow.provider_sid) == sid))
+            else:
+                session.exec(delete(SessionRow).where(own))
+                session.exec(delete(TokenRow).where(col(TokenRow.account) == name))
+
     def forget_older_sessions(self, *, than: float) -> None:
         """Forget sessions that were made before a time."""
         with self.writing() as session:

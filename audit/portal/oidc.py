@@ -13,6 +13,7 @@ import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -20,6 +21,7 @@ import httpx2
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import OAuth2Client
 from authlib.oidc.core import CodeIDToken
+from authlib.oidc.core.claims import JWTClaims
 from joserfc import jwt
 from joserfc.errors import ClaimError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
@@ -30,6 +32,7 @@ from audit.errors import (
     SecondFactorMissing,
     SignInRefused,
 )
+from audit.portal.secrets import read_secret
 from audit.portal.settings import ProviderSettings
 from policies.clock import Clock
 
@@ -41,6 +44,7 @@ _ASK_AGAIN_S = 30.0
 _MOST_CHARACTERS = 16_384
 _AMR = re.compile(r"[a-z]{3,6}")
 """The shape of the words by which somebody was known (RFC 8176, section 2); no other is kept."""
+_LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -82,15 +86,15 @@ class IdentityProvider:
         """
         self._settings = settings
         self._clock = clock
-        self._secret = _secret(settings)
-        self._context = _trusting(settings)
+        self._secret = read_secret(settings.client_secret_file)
+        self._context = trusting(settings.authority)
         self._lock = threading.Lock()
         self._metadata: Mapping[str, Any] | None = None
         self._metadata_at = self._keys_at = float("-inf")
         self._keys: KeySet | None = None
 
-    def address_for(self, handshake: Handshake) -> str:
-        """Return where the browser goes to sign in.
+    def address_for(self, handshake: Handshake, *, anew: bool = False) -> str:
+        """Return where the browser goes to sign in; `anew` also if somebody is signed in there.
 
         Raises:
             ProviderUnavailable: The provider does not answer, or not as the standard says.
@@ -103,6 +107,7 @@ class IdentityProvider:
                 nonce=handshake.nonce,
                 code_verifier=handshake.verifier,
                 **self._demanded(),
+                **({"prompt": "login"} if anew else {}),
             )
         return str(address)
 
@@ -126,6 +131,36 @@ class IdentityProvider:
         self._check_issuer(issuer)  # 1
         token = self._redeemed(code, handshake.verifier)  # 2
         return self._verified(token, handshake.nonce)  # 3
+
+    def signed_out(self, given: str) -> tuple[str, str]:
+        """Return whom a logout token signs out: `sub`, and `sid` or nothing for every session.
+
+        OpenID Connect Back-Channel Logout 1.0, section 2.6. A token that comes again ends what is
+        over; without `sid` it is good for the few minutes that it says.
+
+        Raises:
+            SignInRefused: It is not the provider's, for us, now, or not for signing out.
+            ProviderUnavailable: Its keys cannot be asked for.
+        """
+        try:
+            decoded = self._decoded(given[:_MOST_CHARACTERS])
+            claims = JWTClaims(
+                decoded.claims,
+                decoded.header,
+                {name: {"essential": True} for name in ("iat", "exp", "jti", "sub", "events")}
+                | {
+                    "iss": {"essential": True, "value": self._settings.issuer},
+                    "aud": {"essential": True, "value": self._settings.client_id},
+                },
+            )
+            claims.validate(now=int(self._clock()), leeway=int(self._settings.clock_skew_s))
+        except (JoseError, ValueError, TypeError) as error:
+            raise SignInRefused("this is no logout token of our identity provider") from error
+        events, sub, sid = claims["events"], claims["sub"], claims.get("sid", "")
+        meant = isinstance(events, dict) and isinstance(events.get(_LOGOUT), dict)
+        if not meant or "nonce" in claims or not all(isinstance(one, str) for one in (sub, sid)):
+            raise SignInRefused("this token is of another kind than for signing out")
+        return str(sub), str(sid)
 
     def leave(self, *, back_to: str) -> str | None:
         """Return where the browser signs out at the provider too (RP-Initiated Logout 1.0).
@@ -316,23 +351,13 @@ def _silent(error: Exception) -> ProviderUnavailable:
     )
 
 
-def _secret(settings: ProviderSettings) -> str:
-    path = settings.client_secret_file
-    try:
-        secret = path.read_text(encoding="utf-8").strip()
-        private = path.stat().st_mode & 0o077 == 0
-    except (OSError, UnicodeDecodeError) as error:
-        raise AccountsUnavailable(f"client_secret_file {path.name} cannot be read") from error
-    if not secret or not private:
-        raise AccountsUnavailable(
-            f"client_secret_file {path.name}: expected one line in a file of mode 0600"
-        )
-    return secret
+def trusting(authority: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts an authority (PEM), without one the system's.
 
-
-def _trusting(settings: ProviderSettings) -> ssl.SSLContext:
+    Raises:
+        AccountsUnavailable: It is no certificate.
+    """
     try:
-        authority = settings.authority
         return ssl.create_default_context(cafile=None if authority is None else str(authority))
     except (OSError, ssl.SSLError) as error:
-        raise AccountsUnavailable("portal.provider.authority is not a certificate") from error
+        raise AccountsUnavailable("[portal] authority is not a certificate") from error

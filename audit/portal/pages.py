@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -18,12 +18,13 @@ from audit.errors import (
     SignInRefused,
     TooManyAttempts,
 )
-from audit.http import address_of
+from audit.http import address_of, problem
 from audit.portal.access import Access, Attempt
 from audit.portal.frame import SIGN_IN, cookies_of, form_of, local_path, page, refused
 from audit.portal.moments import ZONE_COOKIE, zones
 from audit.portal.provider_sign_in import METHOD, ProviderSignIn, Returned
 from audit.portal.session import Proof
+from audit.portal.sign_on import leads_away
 from audit.portal.tables import AccountRow
 from audit.staff import Staff, StaffRole, only
 
@@ -65,22 +66,25 @@ def _add_sign_in(router: APIRouter, access: Access) -> None:
         except (SignInRefused, TooManyAttempts) as error:
             again = _sign_in_page(request, access, next=going, wrong=str(error))
             return refused(again, error, status=401)
-        answer = await run_in_threadpool(
+        letting = await run_in_threadpool(
             lambda: _let_in(
                 request, access, account, method=LOCAL, going=going, proof=access.proven()
             )
         )
+        answer = _going_on(request, going, letting) if leads_away(going) else letting
         _set(answer, access.cookies.device, access.device_of(account.name), max_age_s=_YEAR_S)
         return answer
 
 
 def _add_provider(router: APIRouter, access: Access) -> None:
     @router.get(PROVIDER)
-    def send(request: Request, next: str = "/") -> Response:  # noqa: A002 (the query's name)
+    def send(request: Request, next: str = "/", anew: bool = False) -> Response:  # noqa: A002, FBT001, FBT002 (the query's)
         visit, new = visit_of(request)
-        where = _provider(access).begin(
-            visit=visit, going=local_path(next), address=address_of(request)
-        )
+        going, address = local_path(next), address_of(request)
+        try:
+            where = _provider(access).begin(visit=visit, going=going, address=address, anew=anew)
+        except ProviderUnavailable as error:
+            return _sign_in_page(request, access, next=going, wrong=str(error), status=503)
         answer = RedirectResponse(where, status_code=303)
         if new:
             _set(answer, access.cookies.visit, visit)
@@ -102,11 +106,36 @@ def _add_provider(router: APIRouter, access: Access) -> None:
             return refused(again, error, status=401)
         return _let_in(request, access, account, method=METHOD, going=going, proof=proof)
 
+    @router.post(f"{PROVIDER}/logout")
+    async def end(request: Request) -> Response:
+        form = parse_qs((await request.body()).decode("ascii", "replace"), max_num_fields=10)
+        given = form.get("logout_token", [""])[-1]
+        try:
+            await run_in_threadpool(
+                lambda: _provider(access).end(given, address=address_of(request))
+            )
+        except SignInRefused as error:
+            return problem(400, "Not a logout token", str(error))
+        return Response(status_code=200, headers={"cache-control": "no-store"})
+
 
 def _provider(access: Access) -> ProviderSignIn:
     if access.provider is None:
         raise AccountUnknown("this service knows no identity provider: sign in with a password")
     return access.provider
+
+
+def _going_on(request: Request, going: str, letting: Response) -> Response:
+    """Draw a page that goes on by itself, for a way that ends at the other site.
+
+    Chromium lets no redirect that a form began leave the site (`form-action 'self'`); a page that
+    leads on begins anew, without any script.
+    """
+    answer = page(request, "going_on.html", going=going)
+    for name, value in letting.raw_headers:
+        if name == b"set-cookie":
+            answer.raw_headers.append((name, value))
+    return answer
 
 
 def _let_in(

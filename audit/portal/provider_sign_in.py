@@ -18,14 +18,14 @@ from audit.portal.diary import UNKNOWN, Diary, words
 from audit.portal.ledger import StaffLedger
 from audit.portal.oidc import Handshake, Identity, IdentityProvider
 from audit.portal.secrets import Randomness, hash_of, keyed, new_secret, same
-from audit.portal.session import Proof
+from audit.portal.session import PROVIDED, Proof, Sessions
 from audit.portal.settings import ProviderSettings
 from audit.portal.tables import AccountRow, HandshakeRow
 from audit.portal.throttle import Throttle, for_address, for_handshakes
 from audit.staff import StaffRole
 from policies.clock import Clock
 
-METHOD = "provider"
+METHOD = PROVIDED
 GOOD_FOR_S = 600.0
 
 
@@ -52,6 +52,7 @@ class ProviderSignIn:
         clock: Clock,
         randomness: Randomness,
         key: bytes,
+        sessions: Sessions,
     ) -> None:
         self._settings = settings
         self._provider = IdentityProvider(settings, clock=clock)
@@ -61,8 +62,14 @@ class ProviderSignIn:
         self._clock = clock
         self._randomness = randomness
         self._key = key
+        self._sessions = sessions
 
-    def begin(self, *, visit: str, going: str, address: str) -> str:
+    @property
+    def at_once(self) -> bool:
+        """Return whether whoever is not signed in is sent there unasked."""
+        return self._settings.at_once
+
+    def begin(self, *, visit: str, going: str, address: str, anew: bool = False) -> str:
         """Remember an attempt of this browser; return where it goes.
 
         Raises:
@@ -71,7 +78,7 @@ class ProviderSignIn:
         """
         self._throttle.begin([for_handshakes(address)])
         state, now = new_secret(self._randomness), self._clock()
-        where = self._provider.address_for(self._handshake(state))
+        where = self._provider.address_for(self._handshake(state), anew=anew)
         row = HandshakeRow(
             state_hash=hash_of(state),
             visit_hash=hash_of(visit),
@@ -112,6 +119,23 @@ class ProviderSignIn:
         self._throttle.forgive([for_address(returned.address), for_handshakes(returned.address)])
         proof = Proof(amr=identity.amr, at=identity.proven_at, provider_sid=identity.sid)
         return account, going, proof
+
+    def end(self, logout_token: str, *, address: str) -> AccountRow | None:
+        """End what the provider says is over; nobody's sessions where it knows nobody here.
+
+        Raises:
+            SignInRefused: It is no logout token of the provider's for us.
+            TooManyAttempts: Too many from there were none.
+            ProviderUnavailable: The provider's keys cannot be asked for.
+            EvidenceUnavailable: It is not recorded, so nothing is ended.
+        """
+        self._throttle.begin([for_address(address)])
+        subject, sid = self._provider.signed_out(logout_token)
+        self._throttle.forgive([for_address(address)])
+        account = self._ledger.account_of(self._settings.issuer, subject)
+        if account is not None:
+            self._sessions.end_provided(account, sid)
+        return account
 
     def leave(self, *, back_to: str) -> str | None:
         """Return where one signs out at the provider too; see `IdentityProvider.leave`."""

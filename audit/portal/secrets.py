@@ -9,6 +9,9 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable
+from pathlib import Path
+
+from audit.errors import AccountsUnavailable
 
 Randomness = Callable[[int], bytes]
 """Return that many random bytes; `secrets.token_bytes` outside tests."""
@@ -26,6 +29,24 @@ def new_code(randomness: Randomness) -> str:
     """Return a recovery code for people: 120 random bits, as six groups of four letters."""
     text = base64.b32encode(randomness(_CODE_BYTES)).decode().lower()
     return "-".join(text[start : start + 4] for start in range(0, len(text), 4))
+
+
+def read_secret(path: Path) -> str:
+    """Return the secret of a client, from a file that is its user's alone.
+
+    Raises:
+        AccountsUnavailable: It cannot be read, is empty, or others may read it.
+    """
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+        private = path.stat().st_mode & 0o077 == 0
+    except (OSError, UnicodeDecodeError) as error:
+        raise AccountsUnavailable(f"client_secret_file {path.name} cannot be read") from error
+    if not secret or not private:
+        raise AccountsUnavailable(
+            f"client_secret_file {path.name}: expected one line in a file of mode 0600"
+        )
+    return secret
 
 
 def hash_of(secret: str) -> str:

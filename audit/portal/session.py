@@ -27,6 +27,8 @@ MOST_TOKEN_DAYS = 365
 MOST_PROVIDED_DAYS = 7
 """Of a token whose owner an identity provider lets in: it is not asked again while one lasts."""
 FRESH_S = 600.0
+PROVIDED = "provider"
+"""How somebody came in whom an identity provider knows."""
 _TOUCH_EVERY_S = 30.0
 _DAY_S = 86_400.0
 
@@ -42,6 +44,17 @@ class Proof:
     amr: frozenset[str] = frozenset()
     at: float | None = None
     provider_sid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """Somebody by a living session; `proven_at` (Unix seconds) and `amr` as in `Proof`."""
+
+    account: AccountRow
+    staff: Staff
+    id_hash: str
+    amr: frozenset[str]
+    proven_at: float | None
 
 
 class Sessions:
@@ -84,6 +97,24 @@ class Sessions:
         self._ledger.put(row)
         return session
 
+    def signed_in(self, session: str) -> SignedIn | None:
+        """Return who is signed in by a session, or None."""
+        return self.by_hash(hash_of(session))
+
+    def by_hash(self, id_hash: str) -> SignedIn | None:
+        """Return who is signed in by the session of that hash, or None."""
+        found = self._ledger.session_of(id_hash)
+        if found is None or found[1].disabled or self._is_over(found[0]):
+            return None
+        row, account = found
+        return SignedIn(
+            account=account,
+            staff=as_staff(account),
+            id_hash=row.id_hash,
+            amr=frozenset(row.amr.split()),
+            proven_at=row.proven_at,
+        )
+
     def find(self, session: str) -> Staff:
         """Return whose session it is.
 
@@ -94,20 +125,28 @@ class Sessions:
         if found is None or found[1].disabled:
             raise NotSignedIn("this is for staff: sign in first")
         row, account = found
-        over = now - row.made_at > self._settings.absolute_s
-        if over or now - row.seen_at > self._settings.idle_s:
+        if self._is_over(row):
             self._ledger.end_session(row.id_hash)
             raise NotSignedIn("the session is over: sign in again")
         if now - row.seen_at > _TOUCH_EVERY_S:
             self._ledger.touch(row.id_hash, now=now)
         return as_staff(account)
 
+    def _is_over(self, row: SessionRow) -> bool:
+        now, provider = self._clock(), self._settings.provider
+        most_s = self._settings.absolute_s
+        if row.method == PROVIDED and provider is not None and provider.again_s is not None:
+            most_s = min(most_s, provider.again_s)
+        return now - row.made_at > most_s or now - row.seen_at > self._settings.idle_s
+
     def is_fresh(self, session: str, *, of: str, method: str) -> bool:
-        """Say whether a session is of this account, and began in this way just now."""
+        """Say whether a session is of this account, proven in this way just now."""
         found = self._ledger.session_of(hash_of(session))
         if found is None or (found[0].account, found[0].method) != (of, method):
             return False
-        return self._clock() - found[0].made_at <= FRESH_S
+        row = found[0]
+        proven_at = row.made_at if row.proven_at is None else min(row.made_at, row.proven_at)
+        return self._clock() - proven_at <= FRESH_S
 
     def end(self, session: str) -> None:
         """Sign out of one session; nobody's does nothing."""
@@ -122,7 +161,7 @@ class Sessions:
 
         Each has the hash of its id as its name, which signs nobody in.
         """
-        oldest, own = self._clock() - self._settings.absolute_s, hash_of(here)
+        own = hash_of(here)
         return [
             {
                 "id": row.id_hash,
@@ -132,7 +171,7 @@ class Sessions:
                 "here": row.id_hash == own,
             }
             for row in self._ledger.sessions(name)
-            if row.made_at > oldest and row.seen_at > self._clock() - self._settings.idle_s
+            if not self._is_over(row)
         ]
 
     def end_other(self, name: str, id_hash: str) -> None:
@@ -145,6 +184,11 @@ class Sessions:
             raise AccountUnknown("that session is over already")
         self._diary.write(EventKind.SIGNED_OUT, staff=name, everywhere=False)
         self._ledger.end_session(id_hash)
+
+    def end_provided(self, account: AccountRow, sid: str) -> None:
+        """End what came of one session at the provider; without `sid` all, tokens too."""
+        self._diary.write(EventKind.SIGNED_OUT, staff=account.name, everywhere=not sid)
+        self._ledger.end_provided(account.name, sid)
 
     def end_all(self, name: str) -> None:
         """Sign an account out of every session."""

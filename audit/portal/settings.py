@@ -6,7 +6,26 @@ idle_s = 1800                           # signed out after so long without a req
 absolute_s = 43200                      # signed out after so long in any case
 other_url = "https://coordinator.example:8444"  # the other site of the portal, linked in the menu
 
-[portal.provider]                       # OpenID Connect; without it local accounts alone
+[portal.single_sign_on]                 # at the trust service: its staff are in at the other site
+issuer = "https://trust.example:8443"   # this site; the other's [portal.provider] says the same
+client_id = "coordinator"
+client_secret_file = "/etc/undertone/sign-on.secret"
+redirect_uri = "https://coordinator.example:8444/sign-in/provider/return"
+logout_uri = "https://coordinator.example:8444/sign-in/provider/logout"
+authority = "/etc/undertone/authority.crt"  # of the other site's certificate
+
+[portal.provider]                       # at the coordinator, to take the trust service's word
+issuer = "https://trust.example:8443"
+client_id = "coordinator"
+client_secret_file = "/etc/undertone/sign-on.secret"
+redirect_uri = "https://coordinator.example:8444/sign-in/provider/return"
+authority = "/etc/undertone/authority.crt"
+roles_claim = "roles"
+roles = { officer = ["officer"], data-scientist = ["data-scientist"] }  # who is admitted, as what
+at_once = true                          # whoever is nobody is sent there unasked
+again_s = 900                           # and after so long in any case; nothing is typed
+
+[portal.provider]                       # or of another; without any local accounts alone
 issuer = "https://login.example/realms/acme"
 client_id = "undertone-trust"
 client_secret_file = "/etc/undertone/provider.secret"
@@ -54,7 +73,9 @@ class ProviderSettings(BaseModel):
     """An identity provider (OpenID Connect Core 1.0), and which of its words give which role.
 
     `authority` (PEM) is what its certificate is checked against, the system's authorities
-    without it. `clock_skew_s` is how far its clock may differ from ours.
+    without it. `clock_skew_s` is how far its clock may differ from ours. With `at_once` whoever is
+    not signed in is sent there unasked; after `again_s` they are in any case, and come back without
+    typing while they are signed in there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,6 +91,26 @@ class ProviderSettings(BaseModel):
     authority: Path | None = None
     clock_skew_s: float = Field(default=60.0, ge=0, le=300)
     second_factor: ProvenBy = ProvenBy()
+    at_once: bool = False
+    again_s: float | None = Field(default=None, ge=60, le=86_400)
+
+
+class SingleSignOnSettings(BaseModel):
+    """The other site, which takes the word of this one for who somebody is.
+
+    `issuer` is this site's own address, and the other's settings name the same. `redirect_uri` and
+    `logout_uri` are the other site's; `authority` (PEM) is what its certificate is checked against
+    when it is told that a session is over, the system's authorities without it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: Annotated[str, Field(pattern=r"^https://[^\s?#@/]+$", max_length=512)]
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    client_secret_file: Path
+    redirect_uri: _Https
+    logout_uri: _Https
+    authority: Path | None = None
 
 
 class PortalSettings(BaseModel):
@@ -82,3 +123,4 @@ class PortalSettings(BaseModel):
     absolute_s: float = Field(default=43_200.0, gt=0, le=7 * 86_400)
     other_url: _Https | None = None
     provider: ProviderSettings | None = None
+    single_sign_on: SingleSignOnSettings | None = None

@@ -124,7 +124,7 @@ class SignOnCodeRow(Row, table=True):
     session_hash: str
     redirect_uri: str
     scope: str
-    nonce: str = Field(index=True)
+    nonce: str
     challenge: str
     until: float
     used: bool = False

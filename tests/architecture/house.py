@@ -46,6 +46,7 @@ STORES = frozenset(
         "*.journal",
         "audit.portal.throttle",
         "audit.portal.accounts",
+        "audit.portal.sign_ons",
         "client_node.approvals",
         "client_node.reviews",
         "client_node.telephone",
@@ -90,9 +91,11 @@ DOORS: Mapping[str, frozenset[str]] = {
     "altair": frozenset({"audit.portal.charts"}),
     "vl_convert": frozenset({"audit.portal.charts"}),
     "argon2": frozenset({"audit.portal.passwords"}),
-    "authlib": frozenset({"audit.portal.oidc"}),
-    "joserfc": frozenset({"audit.portal.oidc"}),  # Authlib's own tokens and keys
-    "httpx2": frozenset({"audit.portal.oidc"}),  # Authlib's own client
+    "authlib": frozenset(
+        {"audit.portal.oidc", "audit.portal.authorization_server", "audit.portal.sign_on"}
+    ),
+    "joserfc": frozenset({"audit.portal.oidc", "audit.portal.sign_on_key"}),  # Authlib's own tokens
+    "httpx2": frozenset({"audit.portal.oidc", "audit.portal.back_channel"}),  # Authlib's own client
     "segno": frozenset({"consent.code_picture"}),
     "pyotp": frozenset({"audit.portal.second_factor"}),
     "zxcvbn": frozenset({"audit.portal.passwords"}),

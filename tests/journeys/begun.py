@@ -32,8 +32,11 @@ def begin_and_leave(site: Site, name: str = "newcomer") -> list[Drawn]:
     assert found is not None
     code = one_time_code(found[1], site.clock.now)
     codes = new.post("/welcome/code", own | {"code": code})
+    later = one_time_code(found[1], site.clock.now + 30)
+    known = {"csrf": csrf, "name": name, "password": PASSWORD, "code": later}
+    going = new.post("/sign-in", known | {"next": "/sign-on?state=a"})
     leaving = site.visitor(StaffRole.DPO)
-    return [factor, codes, leaving.post("/sign-out", {})]
+    return [factor, codes, going, leaving.post("/sign-out", {})]
 
 
 def make_an_account(site: Site, name: str = "second-newcomer") -> Drawn:

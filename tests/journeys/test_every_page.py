@@ -15,8 +15,12 @@ UNLINKED = {
     "/consent/{token}/code.svg",
     "/sign-in/provider",
     "/sign-in/provider/return",
+    "/sign-on",
+    "/sign-on/keys",
+    "/sign-on/leave",
+    "/.well-known/openid-configuration",
 }
-"""What no page leads to: machines ask it, or a provider that these sites do not have."""
+"""What no page leads to: machines ask it, or a site that takes or gives word of who somebody is."""
 
 
 @pytest.mark.parametrize("name", SITES)

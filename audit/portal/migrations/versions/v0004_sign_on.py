@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.Column("session_hash", sa.String, nullable=False),
         sa.Column("redirect_uri", sa.String, nullable=False),
         sa.Column("scope", sa.String, nullable=False),
-        sa.Column("nonce", sa.String, nullable=False, index=True),
+        sa.Column("nonce", sa.String, nullable=False),
         sa.Column("challenge", sa.String, nullable=False),
         sa.Column("until", sa.Float, nullable=False),
         sa.Column("used", sa.Boolean, nullable=False, server_default=sa.false()),
