@@ -236,7 +236,8 @@ def _provider_exit(request: Request, access: Access, name: str) -> str | None:
 
 def _sign_in_page(request: Request, access: Access, **values: Any) -> Response:
     provider = None if access.provider is None else f"{PROVIDER}?next={quote(values['next'])}"
-    return _visited(request, "sign_in.html", provider=provider, **values)
+    away = leads_away(values["next"])
+    return _visited(request, "sign_in.html", provider=provider, away=away, **values)
 
 
 def _visited(request: Request, template: str, **values: Any) -> Response:

@@ -278,6 +278,7 @@ def test_whoever_is_nobody_signs_in_once_at_home(pair: Pair) -> None:
     assert asked.startswith("/sign-in?next=/sign-on%3F"), asked
     going = parse_qs(urlsplit(asked).query)["next"][0]
     assert going == address
+    assert "You sign in here for both sites" in home.get(asked).text
     answer = home.post("/sign-in", data=pair.home.form(home, "ada", next=going))
     pair.centre.now = pair.home.now
     assert (answer.status_code, "location" in answer.headers) == (200, False)
