@@ -98,8 +98,11 @@ class Sessions:
         return session
 
     def signed_in(self, session: str) -> SignedIn | None:
-        """Return who is signed in by a session, or None."""
-        return self.by_hash(hash_of(session))
+        """Return who is signed in by a session, or None; to ask is to use it."""
+        found = self.by_hash(hash_of(session))
+        if found is not None:
+            self._ledger.touch(found.id_hash, now=self._clock())
+        return found
 
     def by_hash(self, id_hash: str) -> SignedIn | None:
         """Return who is signed in by the session of that hash, or None."""

@@ -701,6 +701,15 @@ def test_the_home_is_asked_again_after_a_quarter_of_an_hour(pair: Pair) -> None:
     assert centre.get("/account").status_code == HTTPStatus.OK
 
 
+def test_who_works_at_the_centre_alone_is_not_idle_at_home(pair: Pair) -> None:
+    """Each asking counts as use there: nothing is typed until the day's limit."""
+    home, centre = pair.at_both()
+    for _ in range(3):
+        pair.wait(910)
+        assert centre.get(pair.answers(home, pair.asks(centre))).status_code == 303
+    assert home.get("/account").status_code == HTTPStatus.OK
+
+
 def test_the_home_shows_the_way_out_to_whoever_left_the_centre(pair: Pair) -> None:
     """A link signs nobody out; the page it leads to does, by a form."""
     home, centre = pair.at_both()
