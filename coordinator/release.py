@@ -125,7 +125,7 @@ class ReleaseBook:
         standard: Standard | None = None,
     ) -> None:
         self._registry, self._log, self._key, self._clock = registry, log, key, clock
-        self._standard = standard or Standard()
+        self.standard = standard or Standard()
 
     def upcoming(self) -> ReleaseId:
         """Return the name that the next release will have; ask the gate for it."""
@@ -165,7 +165,7 @@ class ReleaseBook:
 
     def _held(self, release: Release) -> Release:
         try:
-            return self._standard.hold(release)
+            return self.standard.hold(release)
         except ReleaseRejected:
             fields = {"release": release.release_id, "reason": "below-standard"}
             kind = EventKind.RELEASE_REFUSED

@@ -7,6 +7,7 @@ What is computed here from people's data at a node stays there, or needs a ledge
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,19 +22,40 @@ _BINS = 15
 _TEMPERATURES = np.exp(np.linspace(-2, 2, 161))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """The texts of one bin: how many, their mean confidence, and the share that was right."""
+
+    texts: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(
+    probabilities: Probabilities, truth: Truth, *, bins: int = _BINS
+) -> tuple[Reliability, ...]:
+    """Return the reliability diagram over bins of equal width, empty ones left out (Guo 2017)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    return tuple(
+        Reliability(
+            texts=int(inside.sum()),
+            confidence=float(confidence[inside].mean()),
+            accuracy=float(right[inside].mean()),
+        )
+        for each in range(bins)
+        if (inside := place == each).any()
+    )
+
+
 def expected_calibration_error(
     probabilities: Probabilities, truth: Truth, *, bins: int = _BINS
 ) -> float:
     """Return the mean gap of confidence and accuracy over bins of equal width (Guo et al. 2017)."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    counts = np.bincount(place, minlength=bins)
-    gaps = np.abs(
-        np.bincount(place, weights=confidence, minlength=bins)
-        - np.bincount(place, weights=right, minlength=bins)
-    )
-    return float(gaps.sum() / max(1, counts.sum()))
+    found = reliability(probabilities, truth, bins=bins)
+    gaps = sum(one.texts * abs(one.confidence - one.accuracy) for one in found)
+    return gaps / max(1, len(truth))
 
 
 def best_temperature(logits: npt.NDArray[np.float64], truth: Truth) -> float:

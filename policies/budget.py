@@ -151,6 +151,18 @@ def right_percent(spent: float, delta: float) -> float:
     return 100 * (1 + delta * math.exp(-spent)) / (1 + math.exp(-spent))
 
 
+def found_at_most(epsilon: float, delta: float, *, false_alarms: float) -> float:
+    """Return the largest share of members that any attack finds, at a share of false alarms.
+
+    Both shares are in [0, 1]. Source: Kairouz, Oh and Viswanath 2015, theorem 2.1.
+    """
+    missed = (
+        1 - delta - math.exp(epsilon) * false_alarms,
+        math.exp(-epsilon) * (1 - delta - false_alarms),
+    )
+    return 1 - max(0.0, *missed)
+
+
 def percent(value: float, language: Language = Language.ENGLISH) -> str:
     """Return a percentage rounded up: a bound is not rounded in its own favour."""
     tenths = math.ceil(10 * value - 1e-9) / 10

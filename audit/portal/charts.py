@@ -15,6 +15,8 @@ from typing import Any
 from fastapi import Request, Response
 
 _WIDTH, _HEIGHT = 560, 200  # points; pages scale it
+_PADDING = {"left": 32, "right": 16, "top": 8, "bottom": 8}
+"""Room for a browser's letters, which are wider than those that the drawing is measured with."""
 _KEPT = 64
 _COLOURS = ("#0b5566", "#b0621a", "#5a6168", "#8c2f63")  # told apart without red and green
 _ON_DARK = ("#7cc7d6", "#e8a46a", "#a9b1b6", "#dd8fbb")
@@ -36,6 +38,10 @@ class Chart:
     mark: str = "bar"
     band: Mapping[str, Any] | None = None
     """Encoding of a band around the line, such as an interval; none without."""
+    points: bool = True
+    """Whether each row of a line is marked."""
+    behind: Sequence[Mapping[str, Any]] = ()
+    """Layers of Vega-Lite that are drawn first, such as a limit or what would be ideal."""
 
 
 def svg_of(chart: Chart, request: Request) -> Response:
@@ -44,6 +50,24 @@ def svg_of(chart: Chart, request: Request) -> Response:
     drawn = _draw(json.dumps(_spec(chart, look), sort_keys=True))
     kept = {"cache-control": "private, max-age=60"}
     return Response(drawn, media_type="image/svg+xml", headers=kept)
+
+
+def limit_line(at: float) -> dict[str, Any]:
+    """Return a layer: a line across the drawing at a limit on its horizontal axis."""
+    return {"mark": {"type": "rule", "strokeDash": [6, 4]}, "encoding": {"x": {"datum": at}}}
+
+
+def diagonal(x: Mapping[str, Any], y: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a layer: the line on which two fields are the same, each from 0 to 1.
+
+    `x` and `y` are the drawing's own encodings, so that both layers share their axes.
+    """
+    ends = [{x["field"]: end, y["field"]: end} for end in (0, 1)]
+    return {
+        "data": {"values": ends},
+        "mark": {"type": "line", "strokeDash": [6, 4], "point": False, "opacity": 0.6},
+        "encoding": {"x": x, "y": y},
+    }
 
 
 def axis(field: str, title: str, kind: str = "quantitative", **more: Any) -> dict[str, Any]:
@@ -60,15 +84,16 @@ def _draw(spec: str) -> bytes:
 
 def _spec(chart: Chart, look: str) -> dict[str, Any]:
     drawn = {
-        "mark": {"type": chart.mark, "point": chart.mark == "line"},
+        "mark": {"type": chart.mark, "point": chart.mark == "line" and chart.points},
         "encoding": chart.encoding,
     }
-    layers = [drawn]
+    layers = [*chart.behind, drawn]
     if chart.band is not None:
         layers.insert(0, {"mark": {"type": "rule", "opacity": 0.5}, "encoding": chart.band})
     return {
         "width": _WIDTH,
         "height": _HEIGHT,
+        "padding": _PADDING,
         "data": {"values": list(chart.rows)},
         "layer": layers,
         "config": _config(look),

@@ -2,6 +2,7 @@
 
 GET /models                    releases, newest first
 GET /models/{release}          one card, its figures, its lineage
+GET /models/{release}/{drawing}.svg   fairness, calibration, attacks
 """
 
 from __future__ import annotations
@@ -11,20 +12,30 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from audit.portal.charts import Chart, svg_of
 from audit.portal.frame import show
 from audit.portal.listing import Cell, Listing, badge, ident, number, plain, when
 from audit.portal.moments import zone_of
-from coordinator.errors import PlanUnknown
+from coordinator.errors import PlanUnknown, ReleaseUnknown
+from coordinator.pages.model_charts import (
+    attack_chart,
+    attack_table,
+    calibration_chart,
+    calibration_table,
+    fairness_chart,
+    gaps_of,
+    measure,
+)
 from coordinator.registry import Published
 from coordinator.service import CoordinatorService
 from models.card import CALIBRATION_ERROR, GAP, Card, Metric
-from models.release import release_from_dict
+from models.release import Release, release_from_dict
 from policies.vocabulary import ReleaseId
 
 _LOADED, _NOT_LOADED = badge("loaded", "ok"), badge("not loaded", "quiet")
 _ATTACKS = (
-    "No attack on this model has been run: the gate that will run them is not built. Its bound "
-    "is the ε on the card, which holds against whoever sees the release."
+    "No attack on this model has been run: the gate that will run them is not built. What is "
+    "drawn is the bound by the ε on the card, which holds against whoever sees the release."
 )
 
 
@@ -40,7 +51,25 @@ def model_pages(service: CoordinatorService) -> APIRouter:
     def one(request: Request, release: str) -> Response:
         return _shown(request, service, service.releases.release(ReleaseId(release)))
 
+    @router.get("/models/{release}/{drawing}.svg")
+    def drawn(request: Request, release: str, drawing: str) -> Response:
+        known = release_from_dict(service.releases.release(ReleaseId(release)).body)
+        chart = _charts(service, known).get(drawing)
+        if chart is None:
+            raise ReleaseUnknown(f"{known.release_id} has no such drawing: its page lists them")
+        return svg_of(chart, request)
+
     return router
+
+
+def _charts(service: CoordinatorService, release: Release) -> dict[str, Chart | None]:
+    """Return a release's drawings by name, None where the card lacks what would be drawn."""
+    standard, name = service.releases.standard, release.release_id
+    return {
+        "fairness": fairness_chart(name, release.card, standard.most_gap),
+        "calibration": calibration_chart(name, measure(release, standard.evaluation)),
+        "attacks": attack_chart(name, release.card),
+    }
 
 
 def _releases(request: Request, service: CoordinatorService) -> Listing:
@@ -83,13 +112,15 @@ def _shown(request: Request, service: CoordinatorService, one: Published) -> Res
         request,
         "model.html",
         tables=[
-            _metrics("fairness", "Fairness: gaps between groups", _of(card, GAP), "gaps"),
+            _metrics("fairness", "Fairness: gaps between groups", gaps_of(card), "gaps"),
             _metrics(
                 "calibration",
                 "Calibration: how far its certainty is from how often it is right",
-                _of(card, CALIBRATION_ERROR),
+                [m for m in card.metrics if m.name == CALIBRATION_ERROR],
                 "calibration",
             ),
+            calibration_table(measure(release, service.releases.standard.evaluation)),
+            attack_table(card),
             _metrics("figures", "Other figures", _others(card), "figures"),
             _nodes(service, holders),
         ],
@@ -105,12 +136,9 @@ def _shown(request: Request, service: CoordinatorService, one: Published) -> Res
             ("Encoder", ident(release.encoder_digest)),
         ],
         lineage=_lineage(service, one, card),
+        charts=_charts(service, release),
         attacks=_ATTACKS,
     )
-
-
-def _of(card: Card, prefix: str) -> list[Metric]:
-    return [metric for metric in card.metrics if metric.name.startswith(prefix)]
 
 
 def _others(card: Card) -> list[Metric]:
@@ -145,13 +173,15 @@ def _nodes(service: CoordinatorService, holders: frozenset[Any]) -> Listing:
 
 
 def _lineage(service: CoordinatorService, one: Published, card: Card) -> list[tuple[str, Cell]]:
-    """Return what a release was made from, the latest first."""
-    told: list[tuple[str, Cell]] = [("Release", ident(one.digest))]
-    if one.run is not None:
-        told.append(("Run", _run(one)))
+    """Return what a release was made from, from the data to where it runs."""
+    told: list[tuple[str, Cell]] = [("Data", plain(card.data))]
     if card.plan_digest is not None:
         told.append(("Plan", _plan(service, card)))
-    told.append(("Data", plain(card.data)))
+    if one.run is not None:
+        told.append(("Run", _run(one)))
+    told.append(("Release", ident(one.digest)))
+    holders, nodes = service.registry.holders(one.release), service.registry.nodes()
+    told.append(("Runs at", plain(f"{len(holders)} of {len(nodes)} nodes", href="#nodes")))
     return told
 
 

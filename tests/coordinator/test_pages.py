@@ -109,6 +109,11 @@ def test_a_model_shows_its_card_and_where_it_came_from(centre: Centre, site: Tes
     shown = site.get("/models/release-1").text
     assert "never about employees" in shown
     assert "The card states no gaps" in shown
+    assert "evaluation_set" in shown
+    assert '<img src="/models/release-1/attacks.svg" alt="A curve' in shown
+    assert site.get("/models/release-1/attacks.svg").headers["content-type"] == "image/svg+xml"
+    assert site.get("/models/release-1/fairness.svg").status_code == 404
+    assert ">Data</span>" in shown
     assert f"/federation/runs/{_run(centre)}" in shown
     assert "not built" in shown
 

@@ -11,6 +11,7 @@ from models.calibration import (
     expected_calibration_error,
     fall_at_coverage,
     promised_fall,
+    reliability,
     risk_coverage,
     threshold_at_coverage,
 )
@@ -84,3 +85,11 @@ def test_honest_probabilities_keep_what_they_promise() -> None:
     assert found == pytest.approx(promised_fall(honest, 0.8), abs=0.03)
     assert promised_fall(brazen, 0.8) > found + 0.1
     assert promised_fall(np.eye(4), 0.8) == 0
+
+
+def test_diagram_has_each_bin_that_holds_texts() -> None:
+    """Confidence, share right and count of each bin; empty bins are left out."""
+    probabilities = np.array([[1.0, 0.0], [0.9, 0.1], [0.55, 0.45], [0.55, 0.45]])
+    found = reliability(probabilities, np.array([0, 0, 0, 1]), bins=5)
+    assert [(one.texts, one.accuracy) for one in found] == [(2, 0.5), (2, 1.0)]
+    assert [one.confidence for one in found] == pytest.approx([0.55, 0.95])

@@ -11,6 +11,7 @@ from policies.budget import (
     WORDS_FILE,
     BudgetState,
     budget_to_dict,
+    found_at_most,
     parse_budget_words,
     percent,
     right_percent,
@@ -74,6 +75,21 @@ def test_a_bound_is_rounded_up() -> None:
         assert float(percent(value)) >= value - 1e-9
         assert float(percent(value, Language.GERMAN).replace(",", ".")) - value < 0.1
     assert math.isclose(right_percent(0.0, 0.0), 50)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.5, 2.0, 6.0])
+def test_what_an_attack_finds_agrees_with_how_often_a_guess_is_right(epsilon: float) -> None:
+    """Over all false alarms the best guess is right as often as the other formula says.
+
+    Nobody is found for certain, guessing is never worse than nothing, and more alarms find more.
+    """
+    shares = [step / 10_000 for step in range(10_001)]
+    found = [found_at_most(epsilon, 1e-5, false_alarms=share) for share in shares]
+    best = max(50 * (1 + hits - share) for share, hits in zip(shares, found, strict=True))
+    assert math.isclose(best, right_percent(epsilon, 1e-5), abs_tol=0.1)
+    assert found == sorted(found)
+    assert all(share <= hits <= 1 for share, hits in zip(shares, found, strict=True))
+    assert found[0] < 1
 
 
 def test_a_state_travels_as_json() -> None:
