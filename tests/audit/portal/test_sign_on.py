@@ -27,7 +27,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 from starlette.testclient import TestClient
 
-from audit.errors import AccountsUnavailable
+from audit.errors import AccountsUnavailable, EvidenceUnavailable
 from audit.http import BodyLimit, install_error_handlers
 from audit.log import EvidenceLog
 from audit.pki import create_authority, issue_server
@@ -426,7 +426,7 @@ def test_a_parameter_that_comes_twice_is_refused(pair: Pair) -> None:
     """Whoever reads the first and whoever reads the last would see two requests."""
     twice: list[tuple[str, Any]] = [
         *pair.request().items(),
-        ("redirect_uri", "https://evil.example/"),
+        ("nonce", "another"),
     ]
     answer = pair.at_home().get("/sign-on", params=twice)
     assert (answer.status_code, "location" in answer.headers) == (400, False)
@@ -615,6 +615,28 @@ def test_a_code_lies_in_the_store_as_a_hash(pair: Pair) -> None:
     assert hashlib.sha256(code.encode()).hexdigest().encode() in found
     for secret in (code, told["access_token"], told["id_token"], SECRET):
         assert secret.encode() not in found
+
+
+def test_what_cannot_be_logged_is_not_given(pair: Pair) -> None:
+    """No code leaves before its entry is durable."""
+    browser, sign_on = pair.at_home(), pair.home.access.sign_on
+    assert sign_on is not None
+    known, sign_on._diary = sign_on._diary, _Full()  # type: ignore[assignment]
+    try:
+        answer = browser.get("/sign-on", params=pair.request(nonce="unlogged"))
+    finally:
+        sign_on._diary = known
+    assert (answer.status_code, "location" in answer.headers) == (503, False)
+    folder = pair.authority.parent.parent / "home"
+    assert b"unlogged" not in b"".join(path.read_bytes() for path in folder.glob("staff.db*"))
+
+
+class _Full:
+    """A log that takes nothing."""
+
+    def write(self, *_: object, **__: object) -> None:
+        """Raise."""
+        raise EvidenceUnavailable("no space")
 
 
 def test_its_tokens_open_no_interface(pair: Pair) -> None:
