@@ -25,6 +25,7 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
+from sqlmodel import update
 from starlette.testclient import TestClient
 
 from audit.errors import AccountsUnavailable, EvidenceUnavailable
@@ -40,6 +41,7 @@ from audit.portal.settings import PortalSettings, ProviderSettings, SingleSignOn
 from audit.portal.sign_on import ONE_FACTOR, TWO_FACTORS
 from audit.portal.sign_on_key import SignOnKey
 from audit.portal.sign_on_pages import sign_on_pages
+from audit.portal.tables import SessionRow
 from audit.serve import Listener, serve_all
 from audit.signing import SigningKey
 from audit.staff import StaffRole
@@ -598,11 +600,16 @@ def test_guessing_the_clients_secret_must_wait(pair: Pair) -> None:
     pair.wait(86_401)
 
 
-def test_a_code_of_a_session_that_ended_is_worth_nothing(pair: Pair) -> None:
-    """Between asking and redeeming somebody signed out, or was closed."""
-    browser = pair.at_home()
-    code = pair.code(browser)
-    pair.home.access.sessions.end_all("ada")
+@pytest.mark.parametrize("how", ["signed out", "over"])
+def test_a_code_of_a_session_that_ended_is_worth_nothing(pair: Pair, how: str) -> None:
+    """Between asking and redeeming somebody signed out, or their twelve hours were over."""
+    code = pair.code(pair.at_home())
+    if how == "signed out":
+        pair.home.access.sessions.end_all("ada")
+    else:
+        with pair.home.access.ledger.writing() as session:
+            session.exec(update(SessionRow).values(made_at=pair.now - 43_190))
+        pair.wait(20)
     assert pair.redeem(code).json()["error"] == "invalid_grant"
 
 
