@@ -219,7 +219,7 @@ def _add_runs(app: FastAPI, service: CoordinatorService) -> None:
     def start_run(new: NewRun, planner: _Planner) -> dict[str, Any]:
         """Start a run; it goes on by itself."""
         check_approver(planner, new.approved_by)
-        run = service.start_run(
+        run = service.running.start(
             Digest(new.plan_digest),
             approved_by=new.approved_by,
             release=None if new.release is None else ReleaseId(new.release),
@@ -247,7 +247,7 @@ def _add_runs(app: FastAPI, service: CoordinatorService) -> None:
     @app.post("/v1/runs/{run}/stop", dependencies=_STOPPER)
     def stop_run(run: str) -> dict[str, Any]:
         """Stop a run between or within rounds."""
-        return _run(service, service.stop_run(RunId(run)))
+        return _run(service, service.running.stop(RunId(run)))
 
 
 def _add_releases(app: FastAPI, service: CoordinatorService) -> None:
@@ -258,11 +258,11 @@ def _add_releases(app: FastAPI, service: CoordinatorService) -> None:
         if (new.run is None) == (new.plan_digest is None):
             raise ReleaseRejected("name either the run to release or the plan to begin with")
         if new.run is not None:
-            published = service.publish_run(
+            published = service.publisher.of_run(
                 RunId(new.run), approved_by=new.approved_by, abstain_below=new.abstain_below
             )
         else:
-            published = service.publish_first(
+            published = service.publisher.first(
                 Digest(str(new.plan_digest)), approved_by=new.approved_by
             )
         return _release(service, published)

@@ -1,7 +1,7 @@
 """The coordinator as a whole: one process that alone owns its log, ledger, journal and keys.
 
-Composition only: rounds, releases and the fleet do the work. One run at a time, on a thread
-of its own; a run that a crash interrupted is marked failed when the service starts again.
+Composition only: `running` holds the run in progress, `publisher` makes releases of what came of
+it, the fleet brings both to the nodes.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from audit.errors import AuditError
@@ -24,41 +22,22 @@ from audit.portal.access import Access
 from audit.portal.evidence_desk import EvidenceDesk
 from audit.refusals import Refusals
 from audit.signing import SigningKey, VerifyKey
-from coordinator.aggregation import candidate
 from coordinator.budget_ledger import CentralLedger
 from coordinator.card_courier import CardCourier
 from coordinator.courier import CourierQueue
 from coordinator.delivery import Delivery
-from coordinator.errors import (
-    CoordinatorError,
-    ReleaseRejected,
-    RunConflict,
-    RunStopped,
-    SettingsInvalid,
-)
-from coordinator.federation import fab_digest
+from coordinator.errors import SettingsInvalid
 from coordinator.fleet import Fleet, FlowerFleet
 from coordinator.governance import GovernanceCopy
 from coordinator.governance_keeper import GovernanceKeeper, Trust, TrustClient
-from coordinator.journal import (
-    EvaluationRecord,
-    Journal,
-    RoundRecord,
-    RunRecord,
-    RunState,
-    aggregates,
-)
-from coordinator.permission import Permission, is_protected
+from coordinator.journal import EvaluationRecord, Journal, RoundRecord
+from coordinator.permission import Permission
 from coordinator.plan import Preview, preview_apart
-from coordinator.registry import Node, Published, Registry
-from coordinator.release import (
-    ReleaseBook,
-    first_release,
-    fits,
-    starting_weights,
-    trained_release,
-)
-from coordinator.rounds import Centre, Run, close_run, hold_run, refusal_line
+from coordinator.publishing import Publisher
+from coordinator.registry import Node, Registry
+from coordinator.release import ReleaseBook
+from coordinator.rounds import Centre
+from coordinator.running import STOP_S, Running
 from coordinator.settings import CoordinatorSettings
 from coordinator.staff import open_access
 from coordinator.standard import read_standard
@@ -66,32 +45,19 @@ from coordinator.tables import open_store
 from coordinator.traffic import Traffic, TrafficMeter
 from coordinator.witnesses import Witnesses
 from models.heads import plan_shape
-from models.release import Release
 from policies.clock import Clock
 from policies.engine import PolicyEngine
-from policies.errors import Refused, UndertoneError
+from policies.errors import UndertoneError
 from policies.standing import Governance
-from policies.terms import Plan
-from policies.vocabulary import Digest, NodeId, ReleaseId, RunId
+from policies.vocabulary import NodeId, RunId
 
 VERSION = "0.1.0"
 DELIVER_S = 2.0
-STOP_S = 20.0
 
 BATCH_KEY_BYTES = 32
 
 FleetMaker = Callable[[CoordinatorSettings, CourierQueue], Fleet]
 Accountant = Callable[[Mapping[str, Any]], Preview]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Active:
-    """The run in progress; `permitted` raises Refused when the rules do not let it go on."""
-
-    run: RunId
-    stop: threading.Event
-    thread: threading.Thread
-    permitted: Callable[[], None]
 
 
 class CoordinatorService:
@@ -189,9 +155,24 @@ class CoordinatorService:
         self.delivery = Delivery(
             self.queue, self.registry, self.releases, online=self.online, clock=clock
         )
+        self.publisher = Publisher(
+            registry=self.registry,
+            journal=self.journal,
+            releases=self.releases,
+            permission=self.permission,
+        )
+        self.running = Running(
+            registry=self.registry,
+            journal=self.journal,
+            queue=self.queue,
+            delivery=self.delivery,
+            permission=self.permission,
+            publisher=self.publisher,
+            centre=self._centre,
+            online=self.online,
+        )
         self._meter = TrafficMeter(settings.access_log)
         self._lock = threading.Lock()
-        self._active: _Active | None = None
         self._closing = threading.Event()
         self._deliverer = threading.Thread(target=self._deliver, name="delivery", daemon=True)
 
@@ -213,9 +194,7 @@ class CoordinatorService:
         self._record(Event(kind=EventKind.SERVICE_STARTED, at=self._clock(), fields=fields))
         socket = self.settings.folder / "evidence.sock"
         self._intake = Intake(self.log, socket, refusals=self.refusals)
-        for run in self.journal.unfinished():
-            centre = self._centre(threading.Event(), lambda: None)  # only to close
-            close_run(centre, run, RunState.FAILED, "the coordinator ended during the run")
+        self.running.close_unfinished()
         if self.keeper is not None:
             self.keeper.start()
         self.fleet.start()
@@ -224,12 +203,7 @@ class CoordinatorService:
     def close(self) -> None:
         """Stop the run, the courier and the fleet, and close the log."""
         self._closing.set()
-        active = self._active
-        if active is not None:
-            active.stop.set()
-        self.queue.close()
-        if active is not None:
-            active.thread.join(STOP_S)
+        self.running.close()
         if self.keeper is not None:
             self.keeper.stop()
         if self._deliverer.is_alive():
@@ -309,56 +283,7 @@ class CoordinatorService:
         ids = self.fleet.online()
         return frozenset(n for n, node in self.registry.nodes().items() if node.flower_id in ids)
 
-    # --- runs -----------------------------------------------------------------------------------
-
-    def start_run(
-        self, plan_digest: Digest, *, approved_by: str, release: ReleaseId | None = None
-    ) -> RunId:
-        """Reserve the run's budget and start it at a release, or the newest; returns at once.
-
-        Raises:
-            ReleaseUnknown: There is no release of that name.
-            ReleaseRejected: The release that was named, or is to be evaluated, does not fit.
-            PlanUnknown: The plan was not accepted.
-            RunConflict: Another run is in progress.
-            BudgetRefused: The ceiling does not cover it.
-            Refused: The rules do not let the organisation train and release now.
-        """
-        found = self.registry.plan(plan_digest)
-        with self._lock:
-            if self._active is not None and self._active.thread.is_alive():
-                raise RunConflict(f"run {self._active.run} is in progress: stop it, or wait")
-            run = RunId(f"run-{secrets.token_hex(4)}")
-            permitted = partial(self.permission.check_run, run, approved_by=approved_by)
-            permitted()
-            base = self._base_release(found.plan, approved_by, release)
-            started = self._start_of(run, found, base, approved_by)
-            self.ledger.reserve_run(run, found.plan)
-            self.journal.open_run(run, plan_digest)
-            for event in started:
-                self._record(event)
-            stop = threading.Event()
-            centre = self._centre(stop, permitted)
-            thread = threading.Thread(
-                target=self._hold, args=(run, found, base, centre), name=run, daemon=True
-            )
-            self._active = _Active(run=run, stop=stop, thread=thread, permitted=permitted)
-            thread.start()
-            return run
-
-    def stop_run(self, run: RunId) -> RunRecord:
-        """Stop a run between or within rounds; a final state stays as it is.
-
-        Raises:
-            RunUnknown: There is none of that name.
-        """
-        record = self.journal.run(run)
-        active = self._active
-        if active is not None and active.run == run and not record.state.final:
-            active.stop.set()
-            self.queue.cancel()
-            active.thread.join(STOP_S)
-        return self.journal.run(run)
+    # --- runs: `running` and `publisher` do them ------------------------------------------------
 
     def rounds(self, run: RunId) -> tuple[RoundRecord, ...]:
         """Return the run's ended rounds.
@@ -389,146 +314,22 @@ class CoordinatorService:
         record = self.journal.run(run)
         return self._meter.between(record.started_at, record.ended_at or self._clock())
 
-    # --- releases -------------------------------------------------------------------------------
-
-    def publish_first(self, plan_digest: Digest, *, approved_by: str) -> Published:
-        """Publish the abstaining release for a plan's labels, or return it if it is newest.
-
-        Raises:
-            PlanUnknown: The plan was not accepted.
-            Refused: The rules do not let it be published.
-            ReleaseRejected: The approver is not one word.
-        """
-        with self._lock:
-            plan = self.registry.plan(plan_digest).plan
-            return self._published_first(plan, approved_by)
-
-    def publish_run(self, run: RunId, *, approved_by: str, abstain_below: float = 0.5) -> Published:
-        """Publish a run's candidate: the average of the second half of its aggregates.
-
-        Raises:
-            RunUnknown: There is none of that name.
-            Refused: The rules do not let it be published.
-            ReleaseRejected: The run is not over, no round counted, or the approver is no word.
-        """
-        with self._lock:
-            record = self.journal.run(run)
-            made = aggregates(self.rounds(run))
-            if not record.state.final or not made:
-                raise ReleaseRejected(
-                    f"run {run} is {record.state} with {len(made)} rounds that counted: "
-                    "there is nothing to release"
-                )
-            found = self.registry.plan(record.plan_digest)
-            release = trained_release(
-                run,
-                found,
-                candidate(made),
-                rounds=len(made),
-                abstain_below=abstain_below,
-            )
-            return self._publish(release, found.plan, approved_by)
-
     # --- inside ---------------------------------------------------------------------------------
-
-    def _hold(self, run: RunId, found: Preview, base: Published, centre: Centre) -> None:
-        try:
-            self.delivery.catch_up(patient=False)
-            online = self.online()
-            nodes = {n: x.key for n, x in self.registry.nodes().items() if n in online}
-            terms = Run(
-                run=run,
-                plan=found.plan,
-                plan_digest=found.digest,
-                fab_digest=fab_digest(),
-                base_release=base.release,
-                start=starting_weights(base, found.plan),
-            )
-            hold_run(centre, terms, nodes)
-        except CoordinatorError as error:
-            stopped = centre.stop.is_set() or isinstance(error, RunStopped)
-            state = RunState.STOPPED if stopped else RunState.FAILED
-            close_run(centre, run, state, str(error))
-        except AuditError:
-            return  # the log cannot record; the journal has the final state already
-        finally:
-            if not self._closing.is_set():
-                self.journal.close_run(run, RunState.FAILED, "the coordinator failed")
 
     def _deliver(self) -> None:
         """Bring the newest release to nodes that come later, while no run is in progress."""
         while not self._closing.wait(DELIVER_S):
-            if self._active is None or not self._active.thread.is_alive():
+            if not self.running.busy:
                 try:
                     self.delivery.catch_up()
                 except UndertoneError:
                     continue  # shutting down, stopped, or tried again later
 
-    def _base_release(self, plan: Plan, approved_by: str, named: ReleaseId | None) -> Published:
-        if named is not None:
-            base = self.releases.release(named)
-        else:
-            base = self.releases.latest() or self._published_first(plan, approved_by)
-        if (named is not None or plan.rounds == 0) and not fits(base, plan):
-            raise ReleaseRejected(
-                f"{base.release} answers with other labels, features or part than plan "
-                f"{plan.name}, or not at all: name a release that fits it"
-            )
-        return base
-
-    def _published_first(self, plan: Plan, approved_by: str) -> Published:
-        first = first_release(plan)
-        newest = self.releases.latest()
-        names = tuple(name for name, _ in plan.labels)
-        if newest is not None and newest.run is None and newest.labels == names:
-            return newest
-        return self._publish(first, plan, approved_by)
-
-    def _publish(self, unnamed: Release, plan: Plan, approved_by: str) -> Published:
-        """Ask the gate for the release's own permit, then publish."""
-        permit = self.permission.to_release(
-            self.releases.upcoming(),
-            approved_by=approved_by,
-            protected=is_protected(unnamed, plan),
-        )
-        return self.releases.publish(unnamed, permit, approved_by=approved_by)
-
     def _tend(self) -> None:
         """Do what follows each question to the trust service."""
-        self._heed_governance()
+        self.running.heed_rules()
         self.witnesses.meet_when_due()
         self.cards.bring()
-
-    def _heed_governance(self) -> None:
-        """End the exchange at hand when the rules stop the run: a round may be long."""
-        active = self._active
-        if active is None or not active.thread.is_alive():
-            return
-        try:
-            active.permitted()
-        except Refused as refusal:
-            self.queue.cancel(refusal_line(refusal))
-
-    def _start_of(
-        self, run: RunId, found: Preview, base: Published, approved_by: str
-    ) -> tuple[Event, Event]:
-        """Return what is recorded when a run starts, made first: an approver is one word."""
-        started: dict[str, Value] = {
-            "run": run,
-            "plan_digest": found.digest,
-            "approved_by": approved_by,
-            "base_digest": base.digest,
-        }
-        reserved: dict[str, Value] = {
-            "run": run,
-            "epsilon": found.plan.epsilon,
-            "delta": found.plan.delta,
-            "plan_digest": found.digest,
-        }
-        return (
-            Event(kind=EventKind.RUN_STARTED, at=self._clock(), fields=started),
-            Event(kind=EventKind.BUDGET_RESERVED, at=self._clock(), fields=reserved),
-        )
 
     def _centre(self, stop: threading.Event, permitted: Callable[[], None]) -> Centre:
         return Centre(

@@ -134,17 +134,17 @@ class Centre:
         self.branches.away |= set(nodes[heard:])
         if stopped_at:
             self.branches.before = _at(stopped_at, self._stop)
-        run = self.service.start_run(accepted.digest, approved_by=_SCIENTIST)
+        run = self.service.running.start(accepted.digest, approved_by=_SCIENTIST)
         self._wait(run)
         self.branches.before, self.branches.away = (lambda: None), away
 
     def _stop(self) -> None:
-        self.service.stop_run(self.service.journal.runs()[-1].run)
+        self.service.running.stop(self.service.journal.runs()[-1].run)
 
     def _publish(self) -> None:
         """Publish the newest run's head, and bring it to whoever is heard."""
         newest = self.service.journal.runs()[-1].run
-        self.service.publish_run(newest, approved_by=_SCIENTIST, abstain_below=0.5)
+        self.service.publisher.of_run(newest, approved_by=_SCIENTIST, abstain_below=0.5)
         self.service.delivery.catch_up(patient=False)
 
     def _fall_silent(self) -> None:

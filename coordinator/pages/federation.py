@@ -79,7 +79,7 @@ def stop_page(service: CoordinatorService) -> APIRouter:
         if (await form_of(request)).get("sure") != "yes":
             told = told_of(service, service.journal.run(RunId(run)))
             return page(request, "stop_run.html", run=told.record.run, crumbs=_crumbs(told))
-        await run_in_threadpool(service.stop_run, RunId(run))
+        await run_in_threadpool(service.running.stop, RunId(run))
         return RedirectResponse(f"/federation/runs/{run}", status_code=303)
 
     return router

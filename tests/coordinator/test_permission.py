@@ -178,7 +178,7 @@ def test_nothing_is_published_when_the_log_is_down(centre: Centre) -> None:
     plan = plan_digest(centre)
     centre.service.log.close()
     with pytest.raises(EvidenceUnavailable):
-        centre.service.publish_first(plan, approved_by="jo")  # type: ignore[arg-type]
+        centre.service.publisher.first(plan, approved_by="jo")  # type: ignore[arg-type]
     assert centre.service.releases.all() == ()
 
 
