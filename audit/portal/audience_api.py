@@ -46,6 +46,7 @@ FRAME: Table = {
     ("GET", "/portal.css"): Row(audience=Audience.ANYONE),
     ("GET", "/portal.js"): Row(audience=Audience.ANYONE),
     ("GET", "/tour.js"): Row(audience=Audience.ANYONE),
+    ("GET", "/verify.js"): Row(audience=Audience.ANYONE),
     ("GET", "/favicon.svg"): Row(audience=Audience.ANYONE),
     ("GET", "/favicon.ico"): Row(audience=Audience.ANYONE),
     ("GET", "/sign-in"): Row(audience=Audience.ANYONE),

@@ -115,6 +115,7 @@ def _verification(found: Verification, zone: tzinfo) -> dict[str, object]:
         "started": moment(found.started_at, zone),
         "running": found.running,
         "fault": found.fault,
+        "unfinished": found.unfinished,
         "done": found.done,
         "size": found.size,
         "percent": round(100 * found.done / whole),

@@ -52,6 +52,7 @@ _STATIC = {
     "portal.css": "text/css",
     "portal.js": "text/javascript",
     "tour.js": "text/javascript",
+    "verify.js": "text/javascript",
     "favicon.svg": "image/svg+xml",
 }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.archive import Archive
-from audit.errors import AuditError
+from audit.errors import ArchiveOffline, AuditError, EvidenceUnavailable
 from audit.log import EvidenceLog
 from audit.verify import verify_log
 from policies.clock import Clock
@@ -31,6 +31,9 @@ class Verification:
     checkpoints: int = 0
     against: bool = False
     fault: str = ""
+    """Why the log does not hold."""
+    unfinished: str = ""
+    """Why nothing was found out: what could not be read, and what to do."""
 
     @property
     def running(self) -> bool:
@@ -92,8 +95,15 @@ class Verifier:
                 known_checkpoint=known,
                 archive=self._archive(),
             )
+        except (ArchiveOffline, EvidenceUnavailable) as error:
+            self._set(unfinished=str(error), ended_at=self._clock())
+            return
         except AuditError as error:
             self._set(fault=str(error), ended_at=self._clock())
+            return
+        except Exception as error:  # noqa: BLE001 (what ends a thread in silence "runs" for ever)
+            why = f"{type(error).__name__} while reading: try again, or verify a copy by command"
+            self._set(unfinished=why, ended_at=self._clock())
             return
         self._set(
             done=found.size,

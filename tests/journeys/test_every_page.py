@@ -12,6 +12,7 @@ SITES = ("trust", "centre")
 UNLINKED = {
     "/healthz",
     "/favicon.ico",
+    "/verify.js",
     "/consent/{token}/code.svg",
     "/sign-in/provider",
     "/sign-in/provider/return",
