@@ -454,7 +454,9 @@ def test_a_clock_may_be_a_little_off(town: Town) -> None:
 def test_a_provider_that_is_not_as_it_says_is_not_used(town: Town, lie: dict[str, Any]) -> None:
     """Another issuer, or an endpoint without TLS: nobody is sent there."""
     town.provider.metadata = lie
-    assert town.desk.browser().get("/sign-in/provider").status_code == 503
+    answer = town.desk.browser().get("/sign-in/provider")
+    assert answer.status_code == 503
+    assert 'name="password"' in answer.text, "whoever has a local account is not shut out"
 
 
 def test_a_provider_of_another_authority_is_not_used(town: Town, tmp_path: Path) -> None:

@@ -739,6 +739,28 @@ def test_who_works_at_the_centre_alone_is_not_idle_at_home(pair: Pair) -> None:
     assert home.get("/account").status_code == HTTPStatus.OK
 
 
+def test_a_sign_in_of_this_morning_is_not_fresh_at_the_centre(pair: Pair) -> None:
+    """What needs one to prove oneself anew asks the home for it: coming in untyped is no proof."""
+    home, centre = pair.at_home(), pair.browser(pair.centre)
+    pair.wait(700)
+    centre.get(pair.answers(home, pair.asks(centre)))
+    assert not _is_fresh(pair, centre)
+    wanted = {"next": "/account/tokens", "anew": "true"}
+    address = centre.get("/sign-in/provider", params=wanted).headers["location"]
+    asked = home.get(address.removeprefix(pair.home_url)).headers["location"]
+    assert asked.startswith("/sign-in?next=")
+    pair.home.sign_in("ada", home)
+    pair.centre.now = pair.home.now
+    going = parse_qs(urlsplit(asked).query)["next"][0]
+    assert centre.get(pair.answers(home, going)).headers["location"] == "/account/tokens"
+    assert _is_fresh(pair, centre)
+
+
+def _is_fresh(pair: Pair, centre: TestClient) -> bool:
+    session = centre.cookies[CENTRE.session]
+    return pair.centre.access.sessions.is_fresh(session, of="ada", method="provider")
+
+
 def test_the_home_shows_the_way_out_to_whoever_left_the_centre(pair: Pair) -> None:
     """A link signs nobody out; the page it leads to does, by a form."""
     home, centre = pair.at_both()
