@@ -111,9 +111,7 @@ def _add_provider(router: APIRouter, access: Access) -> None:
         form = parse_qs((await request.body()).decode("ascii", "replace"), max_num_fields=10)
         given = form.get("logout_token", [""])[-1]
         try:
-            await run_in_threadpool(
-                lambda: _provider(access).end(given, address=address_of(request))
-            )
+            await run_in_threadpool(_provider(access).end, given)
         except SignInRefused as error:
             return problem(400, "Not a logout token", str(error))
         return Response(status_code=200, headers={"cache-control": "no-store"})

@@ -120,18 +120,18 @@ class ProviderSignIn:
         proof = Proof(amr=identity.amr, at=identity.proven_at, provider_sid=identity.sid)
         return account, going, proof
 
-    def end(self, logout_token: str, *, address: str) -> AccountRow | None:
+    def end(self, logout_token: str) -> AccountRow | None:
         """End what the provider says is over; nobody's sessions where it knows nobody here.
+
+        Nothing is counted: there is nothing to guess, and nobody may keep the provider waiting by
+        what they send beside it.
 
         Raises:
             SignInRefused: It is no logout token of the provider's for us.
-            TooManyAttempts: Too many from there were none.
             ProviderUnavailable: The provider's keys cannot be asked for.
             EvidenceUnavailable: It is not recorded, so nothing is ended.
         """
-        self._throttle.begin([for_address(address)])
         subject, sid = self._provider.signed_out(logout_token)
-        self._throttle.forgive([for_address(address)])
         account = self._ledger.account_of(self._settings.issuer, subject)
         if account is not None:
             self._sessions.end_provided(account, sid)
