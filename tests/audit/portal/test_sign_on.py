@@ -23,6 +23,8 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 from sqlmodel import update
@@ -432,6 +434,42 @@ def test_a_parameter_that_comes_twice_is_refused(pair: Pair) -> None:
     ]
     answer = pair.at_home().get("/sign-on", params=twice)
     assert (answer.status_code, "location" in answer.headers) == (400, False)
+
+
+_ASKED = (
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "prompt",
+    "max_age",
+)
+_PROOF = ("code_challenge", "code_challenge_method", "code", "code_verifier", "client_secret")
+NAMES = st.sampled_from((*_ASKED, *_PROOF, "response_mode", "request", "grant_type"))
+WORDS = st.one_of(st.text(max_size=50), st.sampled_from(["code", "none", "login", "0", "S256"]))
+
+
+@settings(max_examples=80, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+@given(changed=st.lists(st.tuples(NAMES, WORDS), max_size=4), signed_in=st.booleans())
+def test_nothing_that_is_asked_breaks_it_or_leads_elsewhere(
+    pair: Pair, changed: list[tuple[str, str]], *, signed_in: bool
+) -> None:
+    """Any parameters beside whole ones, of a browser and of the client: no 5xx, one address."""
+    browser = pair.browser(pair.home)
+    if signed_in:
+        account = pair.home.access.accounts.known("ada")
+        session = pair.home.access.sessions.open(account, method="test")
+        browser.cookies.set(Cookies().session, session, domain="localhost.local")
+    asked: list[tuple[str, Any]] = [*(pair.request() | dict(changed)).items()]
+    answer = browser.get("/sign-on", params=asked)
+    assert answer.status_code in {303, 400}, answer.text
+    back = pair.request()["redirect_uri"] + "?"
+    assert answer.headers.get("location", back).startswith((back, "/sign-in?next=/sign-on"))
+    whole = {"grant_type": "authorization_code", "code": "x", "code_verifier": VERIFIER}
+    answer = browser.post("/sign-on/token", data=whole | dict(changed), auth=("centre", SECRET))
+    assert answer.status_code in {400, 403}, answer.text
 
 
 def test_a_bearer_token_asks_for_nothing(pair: Pair) -> None:
