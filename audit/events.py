@@ -156,7 +156,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.WITNESSED: _shape("origin size root"),
         EventKind.WITNESS_ALARM: _shape("origin what note_digest"),
         EventKind.REQUEST_STEP: _shape(
-            "request right step by", "node digest reason outcome method evidence way"
+            "request right step by", "node digest reason outcome method evidence way decision"
         ),
         EventKind.REQUEST_ANSWERED: _shape(
             "request right outcome digest", "keys_left keys_destroyed_at"

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from audit.considered import considered
 from audit.errors import EntryMissing
 from audit.events import Event, EventKind, Value
 from audit.gate import Gate
@@ -48,7 +49,7 @@ from policies.errors import Refused, UndertoneError
 from policies.permit import Permit
 from policies.vocabulary import Action, DecisionId, NodeId, Provenance, Purpose, SubjectId
 
-_RIGHTS = "access portability rectification erasure restriction objection review verdict"
+_RIGHTS = "access portability rectification erasure restriction objection review verdict facts"
 KNOWN = frozenset(_RIGHTS.split())
 """What this version can answer; anything else waits for a later one."""
 COMPLETE, NOTHING_HERE = "complete", "nothing-here"
@@ -136,6 +137,8 @@ class PeopleRequests:
                 found = self._portable(subject)
             case "rectification":
                 found = self._rectification(subject, about)
+            case "facts":
+                found = self._facts(about)
             case "verdict":
                 found = self._verdict(str(task["request"]), subject, about)
             case _:
@@ -287,6 +290,16 @@ class PeopleRequests:
         index = found[0]["entry"]
         shown = {"facts": self.log.payload(index), "decision": found[0], **self._proof(index)}
         return COMPLETE, {"node": self.node} | shown
+
+    def _facts(self, about: Mapping[str, Any]) -> Report:
+        """Return what one decision considered, for a request that an officer named."""
+        outcome, report = considered(
+            self.log,
+            int(about["entry"]),
+            str(about["decision"]),
+            lambda subject: self._permit(subject, Action.INFER, Purpose.SERVICE),
+        )
+        return outcome, {"node": self.node} | report
 
     def _verdict(self, request: str, subject: SubjectId, about: Mapping[str, Any]) -> Report:
         """Put what a person decided in force; what rests on the reading in memory goes."""

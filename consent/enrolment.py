@@ -158,6 +158,10 @@ class Enrolment:
         """Return the key of an enrolled node that may witness our log."""
         return self._find_key(name)
 
+    def company_of(self, node: str) -> str:
+        """Return whose a node is; nobody's where it is not enrolled."""
+        return next((row.company for row in self._by_key.values() if row.node == node), "")
+
     def count(self) -> int:
         """Return how many nodes are enrolled."""
         return len(self._by_key)

@@ -14,7 +14,8 @@ Body of the envelope (kind `standing`):
                        where a new grant has followed meanwhile
     challenge          entries of the node's own log that it is to open for us
     more               true when the next page follows at once
-    requests           what people asked that this node has not answered (`consent.rights_desk`)
+    requests           what this node is asked and has not answered: by people
+                       (`consent.rights_desk`), and for a decision's facts (`consent.facts_desk`)
 
 `issued_at` is always fresh, changes or not: an envelope with nothing new still says that
 nothing was withdrawn until then.
@@ -22,7 +23,7 @@ nothing was withdrawn until then.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from audit.hold_book import HoldBook
 from audit.signing import SigningKey, seal
@@ -31,12 +32,23 @@ from consent.challenge import Challenges
 from consent.ledger import Ledger, Page
 from consent.officer import Officer
 from consent.records import Erased, purposes_ended, standing_of
-from consent.rights_nodes import NodeTasks
 from consent.tables import NodeRow
 from policies.clock import Clock
 from policies.rollout import assignment_to_dict
 from policies.standing import Standing, governance_to_dict, standing_to_dict
 from policies.vocabulary import NodeId, SubjectId
+
+
+class Tasks(Protocol):
+    """What is asked of nodes with their standing."""
+
+    def tasks(self, node: NodeRow) -> list[dict[str, Any]]:
+        """Return what is asked of a node and not answered."""
+        ...
+
+    def has_news(self, node: NodeRow) -> bool:
+        """Return whether there is a task that the node has not heard of yet."""
+        ...
 
 
 class Feed:
@@ -52,7 +64,7 @@ class Feed:
         key: SigningKey,
         clock: Clock,
         most: int,
-        requests: NodeTasks,
+        requests: Tasks,
         holds: HoldBook,
     ) -> None:
         self._ledger = ledger

@@ -183,7 +183,9 @@ def _add_people(app: FastAPI, service: TrustService, signed_by_node: SignedByNod
     async def answers(request_id: str, request: Request) -> dict[str, Any]:
         node, body = await signed_by_node(service, request)
         said = AnswerIn.read(body).model_dump()
-        await run_in_threadpool(desk.nodes.receive, node, request_id, said)
+        asked = service.facts.knows(request_id)
+        receive = service.facts.receive if asked else desk.nodes.receive
+        await run_in_threadpool(receive, node, request_id, said)
         return {"request": request_id}
 
 

@@ -84,7 +84,7 @@ class NodeTasks:
             case = self._steps.store.case(request)
             if NodeId(node.node) not in case.nodes:
                 raise NotFound("no such request")
-            report, fields = dict(said["report"]), _shown(node, said, self._keys_of)  # 1
+            report, fields = dict(said["report"]), shown_entry(node, said, self._keys_of)  # 1
             obeys = NodeId(node.node) in case.obeying()
             right = VERDICT if obeys else case.right.value
             told = {"request": case.case, "right": right, "digest": digest(report)}
@@ -147,7 +147,7 @@ def _verdict(case: Case) -> dict[str, Any]:
     return {"outcome": decided["outcome"], "decided_at": decided["at"]}
 
 
-def _shown(
+def shown_entry(
     node: NodeRow, said: Mapping[str, Any], keys_of: Callable[[VerifyKey], LogKeys]
 ) -> Mapping[str, Value]:
     """Return the fields of the node's log entry, once its own key has shown it to be there."""

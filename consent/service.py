@@ -41,6 +41,7 @@ from consent.document_desk import DocumentDesk
 from consent.documents import Name
 from consent.enrolment import Enrolment
 from consent.errors import RequestInvalid
+from consent.facts_desk import AllTasks, FactsDesk
 from consent.feed import Feed
 from consent.from_settings import (
     archive_of,
@@ -262,6 +263,18 @@ class TrustService:
             size=self.settings.challenge_size,
             period_s=self.settings.challenge_period_s,
         )
+        self.facts = FactsDesk(
+            log=self.log,
+            index=self.branches.index,
+            bell=self.bell,
+            keys_of=self._keys_of,
+            gate=self.gate,
+            standing=lambda found, subject: self.feed.standing(
+                self.enrolment.company_of(found.node), subject
+            ),
+            governance=self.officer.governance,
+            clock=self._clock,
+        )
         self.feed = Feed(
             ledger=self.ledger,
             officer=self.officer,
@@ -270,7 +283,7 @@ class TrustService:
             key=self.key,
             clock=self._clock,
             most=self.settings.most_changes,
-            requests=self.rights.nodes,
+            requests=AllTasks(self.rights.nodes, self.facts),
             holds=self.holds,
         )
         self.acknowledgements = Acknowledgements(

@@ -67,13 +67,16 @@ class Considered:
 
     words: str
     href: str = ""
+    link: str = "Open the request"
+    whys: tuple[tuple[str, str], ...] = ()
+    """Why this reader may ask for them: value and words; none where they may not."""
 
 
 def decision_pages(
     desk: EvidenceDesk,
     *,
     roles: frozenset[StaffRole] = OVERSEERS,
-    considered: Callable[[Found], Considered],
+    considered: Callable[[Request, Found], Considered],
     access: Access | None = None,
     branches: BranchSource | None = None,
 ) -> APIRouter:
@@ -93,7 +96,7 @@ def decision_pages(
     @router.get("/decisions/{decision}")
     def one(request: Request, decision: str) -> Response:
         found = sources.known(decision, _log(request))
-        return _shown(request, sources, found, considered(found))
+        return _shown(request, sources, found, considered(request, found))
 
     @router.get("/decisions/{decision}/proof")
     def proof(request: Request, decision: str) -> Response:
@@ -249,6 +252,7 @@ def _shown(request: Request, sources: Sources, found: Found, considered: Conside
         rules=[_rule(RuleId(rule)) for rule in found.rules],
         considered=considered,
         proof=_address(found, "/proof"),
+        asking=_address(found, "/facts"),
         leaf=opened.leaf.decode(),
         key=opened.key,
     )

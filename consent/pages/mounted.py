@@ -6,13 +6,13 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from audit.portal.decision_index import Found
-from audit.portal.decision_pages import Considered, decision_pages
+from audit.portal.decision_pages import decision_pages
 from audit.portal.evidence_pages import evidence_pages
 from audit.portal.site import COORDINATOR_AREAS, TRUST_AREAS, Site
 from audit.portal.tour_page import tour_page
 from consent.branches import source_of
 from consent.pages.bundle_page import bundle_page
+from consent.pages.facts import considered, facts_pages
 from consent.pages.incidents import incident_pages
 from consent.pages.papers import document_pages
 from consent.pages.people import people_pages
@@ -20,7 +20,6 @@ from consent.pages.rulebook import rulebook_pages
 from consent.pages.today import today_pages
 from consent.pages.tour import TOUR
 from consent.pages.workplace import settings_pages
-from consent.rights import Right
 from consent.service import TrustService
 
 
@@ -42,9 +41,10 @@ def add_pages(app: FastAPI, service: TrustService) -> None:
         decision_pages(
             service.evidence,
             access=service.access,
-            considered=lambda found: _considered(service, found),
+            considered=lambda request, found: considered(service, request, found),
             branches=source_of(service.branches, service.enrolment),
         ),
+        facts_pages(service),
         evidence_pages(service.evidence),
         people_pages(service),
         rulebook_pages(service),
@@ -55,20 +55,3 @@ def add_pages(app: FastAPI, service: TrustService) -> None:
         tour_page(TOUR),
     ):
         app.include_router(made)
-
-
-def _considered(service: TrustService, found: Found) -> Considered:
-    """Return where a decision's facts can be read: in an open review that names it, alone."""
-    for case in service.rights.requests():
-        if case.right is Right.REVIEW and case.about.get("decision") == found.decision_id:
-            return Considered(
-                words="A person asked for a review of this decision. The node gave the facts for "
-                "that request under a permit of its own; they are sealed with the request's key, "
-                "shown there, and destroyed when it is closed.",
-                href=f"/people/requests/{case.case}",
-            )
-    return Considered(
-        words="They lie sealed with the person's own key and are not shown here. The node hands "
-        "them out for a named request alone: when the person asks for a review of this decision, "
-        "they are on the page of that request for as long as it is open."
-    )

@@ -46,7 +46,7 @@ def coordinator_pages(service: CoordinatorService) -> APIRouter:
     router.include_router(model_pages(service), dependencies=seen_by_all)
     router.include_router(stop_page(service))
     desk = service.evidence
-    router.include_router(decision_pages(desk, roles=EVERYBODY, considered=lambda _: _CONSIDERED))
+    router.include_router(decision_pages(desk, roles=EVERYBODY, considered=lambda *_: _CONSIDERED))
     router.include_router(evidence_pages(desk, roles=EVERYBODY))
 
     router.include_router(tour_page(TOUR))

@@ -8,6 +8,7 @@ from audit.staff import StaffRole
 from deploy.portal_history import PASSWORD, one_time_code
 from tests.journeys.sites import READERS, Drawn, Site
 
+_DECISION = re.compile(r"/decisions/[0-9a-f]{32}(\?log=|$)")
 _SECRET = re.compile(r"\b([A-Z2-7]{32})\b")
 
 
@@ -17,7 +18,7 @@ def every_page(site: Site) -> list[Drawn]:
     if not site.once:
         site.once += begin_and_leave(site)
         if site.name == "trust":
-            site.once += [make_an_account(site), answer_a_question(site)]
+            site.once += [make_an_account(site), answer_a_question(site), *ask_for_facts(site)]
     return walked + site.once
 
 
@@ -42,6 +43,20 @@ def begin_and_leave(site: Site, name: str = "newcomer") -> list[Drawn]:
 def make_an_account(site: Site, name: str = "second-newcomer") -> Drawn:
     """Return the page on which an operator sees a new account's one-time token."""
     return site.visitor(StaffRole.OPERATOR).post("/settings/people", {"name": name, "auditor": "1"})
+
+
+def ask_for_facts(site: Site) -> list[Drawn]:
+    """Return the pages on which an officer waits for a branch, and sees our own facts once."""
+    officer, pages = site.visitor(StaffRole.OFFICER), list[Drawn]()
+    for by in ("a+branch", "this+service"):
+        listed = officer.get(f"/decisions?by={by}&action=infer")
+        link = next(one for one in listed.markup.links if _DECISION.match(one))
+        path, _, query = link.partition("?")
+        asked = officer.post(
+            f"{path}/facts" + (f"?{query}" if query else ""), {"why": "person", "reference": "A-1"}
+        )
+        pages.append(officer.get(asked.headers["location"]))
+    return [*pages, officer.post(asked.headers["location"], {})]
 
 
 def answer_a_question(site: Site) -> Drawn:
