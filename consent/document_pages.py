@@ -69,6 +69,8 @@ def _heading(kind: Kind, name: str) -> str:
 
 def _lines(value: Any, depth: int = 0) -> str:
     pad = "  " * depth
+    if not _nested(value):
+        return f"{pad}{_plain(value)}"
     if isinstance(value, Mapping):
         return "\n".join(
             f"{pad}- {_word(n)}: {_plain(v)}"
@@ -76,12 +78,10 @@ def _lines(value: Any, depth: int = 0) -> str:
             else f"{pad}- {_word(n)}:\n{_lines(v, depth + 1)}"
             for n, v in value.items()
         )
-    if isinstance(value, list | tuple):
-        return "\n".join(
-            f"{pad}- {_plain(v)}" if not _nested(v) else f"{pad}-\n{_lines(v, depth + 1)}"
-            for v in value
-        )
-    return f"{pad}{_plain(value)}"
+    return "\n".join(
+        f"{pad}- {_plain(v)}" if not _nested(v) else f"{pad}-\n{_lines(v, depth + 1)}"
+        for v in value
+    )
 
 
 def _html(value: Any) -> str:

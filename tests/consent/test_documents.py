@@ -257,6 +257,8 @@ def test_an_assessment_does_not_rest_on_an_overseer_who_cannot_act(governed: Wor
     page = desk(governed).get("/v1/desk/documents/dpia?format=markdown").text
     assert "olga has an account that is closed" in page
     assert read(governed, "instructions")["document"]["human_oversight"] == []
+    page = desk(governed).get("/v1/desk/documents/instructions?format=markdown").text
+    assert "## Human oversight (3)(d)\n\nnone\n" in page, "an empty section says so"
 
 
 def test_an_approval_of_what_the_system_is_again_holds(governed: World) -> None:
