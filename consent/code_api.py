@@ -1,8 +1,12 @@
 """The picture of a page's address, for a kiosk's screen, a poster or a letter.
 
     GET /consent/{token}/code.svg?language=   whoever has the invitation's token
+    GET /my/{token}/code.svg?language=        whoever has the person's own link
 
-It opens the page and answers nothing. A token that was answered, or is over, has no picture.
+The first opens the page and answers nothing; a token that was answered, or is over, has none. The
+second is a capability like the link itself (ADR 33): it is drawn for nobody who does not have the
+link already, stands in the pages that the link opens and in the answer that gives it out, and in
+nothing that is kept, a receipt's file included, which people hand on to be checked.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from fastapi import APIRouter, Request, Response
 
 from consent.code_picture import code_svg
 from consent.errors import Conflict, NotFound
-from consent.privacy_centre.frame import language_of
+from consent.privacy_centre.frame import PRIVATE, centre_words, language_of, opens_nothing
+from consent.privacy_centre.pages import holder
 from consent.service import TrustService
 from policies.words import Language
 
@@ -60,6 +65,19 @@ def code_router(service: TrustService) -> APIRouter:
         drawn = code_svg(address, title=title, description=description)
         headers = {"Cache-Control": "no-store"}
         return Response(drawn, media_type="image/svg+xml", headers=headers)
+
+    @router.get("/my/{token}/code.svg")
+    def own(request: Request, token: str, language: str = "") -> Response:
+        chosen = language_of(request, language)
+        try:
+            holder(service, token)
+        except NotFound:
+            return opens_nothing(service, request, chosen)
+        said = centre_words()[chosen]
+        base = service.settings.public_url or str(request.base_url)
+        address = f"{base.rstrip('/')}/my/{token}"
+        drawn = code_svg(address, title=said["code_title"], description=said["take_words"])
+        return Response(drawn, media_type="image/svg+xml", headers=PRIVATE)
 
     return router
 

@@ -74,6 +74,7 @@ AUDIENCES: Table = {
         ("GET", path): Row(audience=Audience.HOLDER)
         for path in (
             "/consent/{token}/code.svg",
+            "/my/{token}/code.svg",
             "/my/{token}/learned",
             "/my/{token}/rights",
             "/my/{token}/used",

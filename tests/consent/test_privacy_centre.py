@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from consent.code_picture import code_svg
 from consent.privacy_centre.frame import centre_words, frame_of
 from consent.privacy_centre.used import copies_of, lines_of
 from consent.settings import Party
@@ -93,7 +94,8 @@ def test_links_that_open_nothing_are_not_told_apart(world: World) -> None:
         (opened(world, path), path)
         for path in (
             "/my/nobody", f"/my/{alice}", f"/my/{bob}", f"/my/{alice}/learned",
-            f"/my/{alice}/rights", f"/consent/{late['invitation_token']}",
+            f"/my/{alice}/rights", f"/my/{alice}/code.svg", "/my/nobody/code.svg",
+            f"/consent/{late['invitation_token']}",
             f"/consent/{used['invitation_token']}", f"/confirm/{yes}", "/consent/nobody",
             "/confirm/nobody", "/asked/nobody", f"/my/{bob}/asked/none",
         )
@@ -128,6 +130,32 @@ def test_pages_are_framed_by_nobody_stored_nowhere_and_leak_no_address(world: Wo
         assert "set-cookie" not in answer.headers
         assert "alice" not in answer.text
         assert not re.search(r"\son\w+=|\sstyle=|<style|https?://", answer.text)
+
+
+def test_a_link_is_a_picture_for_whoever_has_it(world: World) -> None:
+    """It leads to the person's own page, leaks nothing, and stands where the link stands alone.
+
+    The receipt's file, which people hand on to be checked, has neither link nor picture.
+    """
+    token = world.grant("alice").json()["manage_token"]
+    answer = opened(world, f"/my/{token}/code.svg")
+    said = centre_words()[Language.ENGLISH]
+    base = (world.service.settings.public_url or "https://trust").rstrip("/")
+    drawn = code_svg(f"{base}/my/{token}", title=said["code_title"], description=said["take_words"])
+    assert answer.text == drawn
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert f'src="/my/{token}/code.svg?language=en"' in opened(world, f"/my/{token}").text
+    asked = invited(world, "carl")
+    done = pressed(
+        world, f"/consent/{asked['invitation_token']}", answer="yes", purpose="service", adult="yes"
+    ).text
+    manage = re.search(r'href="/my/([^?"]+)', done)
+    assert manage is not None
+    assert f'src="/my/{manage[1]}/code.svg' in done
+    for receipt in re.findall(r'name="receipt" value="([^"]+)"', done):
+        assert "code.svg" not in receipt
 
 
 def test_other_methods_do_nothing(world: World) -> None:

@@ -45,7 +45,9 @@ class Window:
         if route.request.resource_type != "document":
             drawn = self._shown["site"].visitor(None).get(path)
         kept = {n: v for n, v in drawn.headers.items() if n not in _OF_TRANSPORT}
-        route.fulfill(status=drawn.status, headers=kept, body=drawn.body)
+        # A page that goes on by itself would be gone before it was looked at.
+        body = drawn.body.replace('http-equiv="refresh"', "")
+        route.fulfill(status=drawn.status, headers=kept, body=body)
 
     def barriers(self, *rules: str) -> list[tuple[str, str]]:
         """Return what axe calls serious, by rule and by the first place."""
