@@ -196,8 +196,8 @@ def _oversight(service: TrustService) -> Iterator[Task]:
         if made["within_term"] and not made["in_force"]:
             yield Task(
                 title=f"{made['person']} cannot oversee {made['purpose']}",
-                words=f"Who is appointed {UNABLE[made['account']]}. Appoint another with "
-                "`undertone-trust oversight appoint`.",
+                words=f"Who is appointed {UNABLE[made['account']]}. Appoint another: "
+                "undertone-trust oversight appoint.",
                 href="/documents/instructions",
                 urgency=Urgency.SOON,
                 roles=_DESK,
