@@ -165,7 +165,7 @@ async def _signed_by_node(service: TrustService, request: Request) -> tuple[Node
     body = await request.body()
     query = request.scope["query_string"]
     path = (request.scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
-    node = service.authenticate(
+    node = service.callers.authenticate(
         request.headers, method=request.method, path=path, body=body, address=address_of(request)
     )
     return node, body
@@ -289,7 +289,7 @@ async def _on_someone(
     node = None
     if said.manage_token is None:
         node, _ = await _signed_by_node(service, request)
-    return await run_in_threadpool(service.whom, said, node), said
+    return await run_in_threadpool(service.callers.whom, said, node), said
 
 
 def _add_nodes(app: FastAPI, service: TrustService) -> None:
@@ -332,7 +332,7 @@ def _add_witness(app: FastAPI, service: TrustService) -> None:
     async def witness(request: Request, rest: str) -> Response:
         body = await request.body()
         answer = await run_in_threadpool(
-            lambda: service.witness(
+            lambda: service.callers.witness(
                 request.headers,
                 method=request.method,
                 path=f"/{rest}",

@@ -72,7 +72,7 @@ def bundle_router(service: TrustService, signed_by_node: SignedByNode) -> APIRou
 
     @router.get("/officer/bundles")
     def officers_bundles(request: Request) -> dict[str, Any]:
-        service.check_officer(request.headers, method="GET", path="/v1/officer/bundles")
+        service.callers.check_officer(request.headers, method="GET", path="/v1/officer/bundles")
         return service.bundles.status()
 
     @router.get("/bundles/{name}/{version}")

@@ -66,7 +66,7 @@ def router(service: TrustService, signed: Signed) -> APIRouter:
     async def states(request: Request) -> dict[str, Any]:
         said = StatesIn.read(await request.body())
         node = (await signed(request))[0] if said.manage_token is None else None
-        return await run_in_threadpool(lambda: _states(service, service.whom(said, node)))
+        return await run_in_threadpool(lambda: _states(service, service.callers.whom(said, node)))
 
     return routes
 
@@ -116,7 +116,7 @@ def _who(service: TrustService, said: AnswerIn, node: NodeRow | None) -> Person:
     """Return who answers: through a node also somebody who never said yes to anything."""
     if node is not None and said.subject is not None:
         return service.acts.newcomer(node, SubjectId(said.subject))
-    return service.whom(said, node)
+    return service.callers.whom(said, node)
 
 
 def _states(service: TrustService, person: Person) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def _add_people(app: FastAPI, service: TrustService, signed_by_node: SignedByNod
         node = None
         if said.manage_token is None:
             node, _ = await signed_by_node(service, request)
-        person = await run_in_threadpool(service.whom, said, node)
+        person = await run_in_threadpool(service.callers.whom, said, node)
         return await run_in_threadpool(
             lambda: desk.open(
                 said.right,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping
 from contextlib import ExitStack
-from http import HTTPStatus
 from typing import Any
 
 from audit.archive import Archive
@@ -23,24 +21,23 @@ from audit.portal.branch_index import BranchIndex
 from audit.portal.evidence_desk import EvidenceDesk
 from audit.portal.throttle import Throttle
 from audit.refusals import Refusals
-from audit.requests import ReplayGuard, verify_request
 from audit.rotation import KeyDesk
 from audit.signing import VerifyKey
 from audit.staff import StaffRole
-from audit.witnessing import PREFIX, Answer, Witnessing
+from audit.witnessing import Witnessing
 from consent.acknowledgement import Acknowledgements
-from consent.acts import Acts, Person
+from consent.acts import Acts
 from consent.answers import Answers
 from consent.asking import Asking
 from consent.bell import Bell
 from consent.branches import Branches, enrolled_branches
 from consent.bundles import Bundles, RulesByNode
+from consent.callers import Callers
 from consent.challenge import Challenges, Sample
 from consent.decision_desk import DecisionDesk
 from consent.document_desk import DocumentDesk
 from consent.documents import Name
 from consent.enrolment import Enrolment
-from consent.errors import RequestInvalid
 from consent.facts_desk import AllTasks, FactsDesk
 from consent.feed import Feed
 from consent.from_settings import (
@@ -60,12 +57,9 @@ from consent.register_desk import RegisterDesk
 from consent.release_cards import ReleaseCards
 from consent.rights_desk import RightsDesk
 from consent.settings import TrustSettings
-from consent.tables import NodeRow
 from consent.tokens import Randomness
-from consent.wire import OnSomeone
 from policies.clock import Clock
 from policies.engine import PolicyEngine
-from policies.vocabulary import SubjectId
 
 NAME = "undertone-trust"
 
@@ -107,6 +101,13 @@ class TrustService:
             self._open_nodes(sample, opening)
             self._open_access(opening, admin_token)
             self._open_witness(opening)
+            self.callers = Callers(
+                enrolment=self.enrolment,
+                acts=self.acts,
+                witnessing=self.witnessing,
+                officer_key=officer_key,
+                clock=self._clock,
+            )
             self.acts.finish_erasures()
             self.finish_held_erasures()
             self.acts.invalidate_uninformed()
@@ -159,7 +160,6 @@ class TrustService:
         self.bundles = Bundles(
             ledger=self.ledger, log=self.log, clock=self._clock, bell=self.bell, key=officer_key
         )
-        self._officer_key, self._officer_replay = officer_key, ReplayGuard()
         self._rules = RulesByNode(self.bundles, self.engine.policy_digest)
         self.gate = Gate(
             engine=self._rules,
@@ -371,74 +371,6 @@ class TrustService:
     def close(self) -> None:
         """Finish what was begun and close all stores; more than once does nothing."""
         self._stores.close()
-
-    def authenticate(
-        self, headers: Mapping[str, str], *, method: str, path: str, body: bytes, address: str
-    ) -> NodeRow:
-        """Return the enrolled node that signed the request; see `Enrolment.authenticate`."""
-        return self.enrolment.authenticate(
-            headers, method=method, path=path, body=body, address=address
-        )
-
-    def check_officer(self, headers: Mapping[str, str], *, method: str, path: str) -> None:
-        """Return if a request without a body is signed with the officer's key.
-
-        Raises:
-            SignatureInvalid, RequestExpired: It is not, or not just now, or a second time.
-        """
-        verify_request(
-            headers,
-            method=method,
-            path=path,
-            body=b"",
-            find_key=lambda name: self._officer_key if name == self._officer_key.name else None,
-            now=self._clock(),
-            replay=self._officer_replay,
-        )
-
-    def witness(
-        self,
-        headers: Mapping[str, str],
-        *,
-        method: str,
-        path: str,
-        query: str,
-        body: bytes,
-        address: str,
-    ) -> Answer:
-        """Answer a call to our witness, which anyone may make; see `audit.witnessing`.
-
-        A request signed by a node is the word of that node's own log, at the second it says. A
-        node's checkpoint, whose size tells how busy the branch is, goes to that node alone: how
-        much a branch does is private towards coordinator and other nodes (promise 7).
-
-        Raises:
-            SignatureInvalid, RequestExpired: It is signed, and the signature does not hold.
-            EvidenceUnavailable: Nothing could be remembered.
-        """
-        said_at, node = None, None
-        if "undertone-signature" in headers:
-            whole = f"{PREFIX}{path}" + (f"?{query}" if query else "")
-            node = self.authenticate(headers, method=method, path=whole, body=body, address=address)
-            if self.enrolment.owns(node, body):
-                said_at = float(headers["undertone-time"])
-        owner = self.enrolment.owner_of(path)
-        if owner is not None and (node is None or node.node != owner.node):
-            return Answer(HTTPStatus.NOT_FOUND, b"nothing here\n")
-        return self.witnessing.answer(method, path, query, body, said_at=said_at)
-
-    def whom(self, said: OnSomeone, node: NodeRow | None) -> Person:
-        """Return whom an act concerns: by manage token, or by pseudonym through a node.
-
-        Raises:
-            NotFound: Nobody's token, or no such person at the node's company.
-            RequestInvalid: A pseudonym without a node.
-        """
-        if said.manage_token is not None:
-            return self.acts.holder(said.manage_token)
-        if node is None or said.subject is None:
-            raise RequestInvalid("an act on a pseudonym comes through an enrolled node")
-        return self.acts.person(node, SubjectId(said.subject))
 
     def health(self) -> dict[str, Any]:
         """Return `status` (ok, stopped or alarm) and the counts behind it.
