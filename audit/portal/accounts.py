@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlmodel import col, delete
 
@@ -168,7 +169,7 @@ class Accounts:
         self._diary.changed(name, "enabled", by=by)
         self._change(name, lambda row: _set(row, disabled=False), end_all=False)
 
-    def every(self) -> list[dict[str, object]]:
+    def every(self) -> list[dict[str, Any]]:
         """Return every account: name, roles and how it stands."""
         return [
             {

@@ -46,6 +46,7 @@ def settings_pages(service: TrustService) -> APIRouter:
                 _keys(service),
                 _periods(service),
                 _holds(service, zone),
+                _people(service),
             ],
             people=service.access.accounts.every(),
             roles=[role.value for role in StaffRole],
@@ -93,6 +94,26 @@ def _add_people(router: APIRouter, service: TrustService) -> None:
 def _token_page(request: Request, name: str, token: str) -> Response:
     return page(
         request, "one_time_token.html", crumbs=[("Settings", "/settings")], name=name, token=token
+    )
+
+
+def _people(service: TrustService) -> Listing:
+    """Return the table of the page's first section, as it is saved; the page adds its buttons."""
+    return Listing(
+        name="people",
+        caption="People who work here",
+        columns=("Name", "Roles", "Waiting for a second yes", "State", "Signs in"),
+        rows=[
+            (
+                plain(one["name"]),
+                plain(", ".join(one["roles"])),
+                plain(", ".join(one["waiting"])),
+                plain(one["state"]),
+                plain(one["signs_in"]),
+            )
+            for one in service.access.accounts.every()
+        ],
+        empty="Nobody has an account yet.",
     )
 
 

@@ -106,6 +106,16 @@ def test_csv_is_what_the_page_shows(portal: Portal) -> None:
     assert re.search(r"^2027-01-15T\d\d:\d\d:\d\dZ,allowed,infer,service,north,", lines[1])
 
 
+def test_who_works_here_is_saved_as_csv(portal: Portal) -> None:
+    """The page leads to the file, which has each account with its roles and state."""
+    assert 'href="?format=csv&amp;table=people"' in portal.get("/settings")
+    saved = portal.http.get("/settings?format=csv&table=people")
+    assert saved.headers["content-type"].startswith("text/csv")
+    head, *rows = saved.text.splitlines()
+    assert head == "Name,Roles,Waiting for a second yes,State,Signs in"
+    assert [row.split(",")[:2] for row in rows] == [["olga", "officer"]]
+
+
 def test_a_person_is_found_by_their_whole_pseudonym_alone(portal: Portal) -> None:
     """The whole finds; a part, another's, and somebody erased get one and the same answer."""
     found = portal.post("/people", subject=PERSON)
