@@ -22,6 +22,7 @@ from audit.portal.accounts import BOOTSTRAP, Accounts
 from audit.portal.back_channel import BackChannel
 from audit.portal.cookies import Cookies
 from audit.portal.diary import UNKNOWN, Diary
+from audit.portal.leaked import LeakedPasswords
 from audit.portal.ledger import StaffLedger
 from audit.portal.passwords import Passwords
 from audit.portal.provider_sign_in import ProviderSignIn
@@ -68,13 +69,13 @@ class Access:
         bootstrap_roles: frozenset[StaffRole],
         settings: PortalSettings | None = None,
         randomness: Randomness = secrets.token_bytes,
-        passwords: Callable[[], Passwords] = Passwords,
+        passwords: Callable[..., Passwords] = Passwords,
         cookies: Cookies | None = None,
     ) -> None:
         """Open or make the accounts.
 
         Raises:
-            AccountsUnavailable: They cannot be opened.
+            AccountsUnavailable: They, or the file of leaked passwords, cannot be opened.
         """
         settings = settings or PortalSettings()
         self._clock = clock
@@ -83,7 +84,8 @@ class Access:
         self._bootstrap_roles = bootstrap_roles
         self._device_key = key.derive("staff-devices")
         self._second_factor = SecondFactor(key.derive("staff-second-factor"))
-        self._passwords = passwords()
+        leaked = settings.leaked_passwords
+        self._passwords = passwords(leaked=() if leaked is None else LeakedPasswords(leaked))
         self._diary = Diary(log, clock=clock)
         self.ledger = StaffLedger(settings.database_url or f"sqlite:///{folder / 'staff.db'}")
         self._wrong = WrongAttempts(clock=clock)

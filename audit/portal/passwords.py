@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+from collections.abc import Container
 from functools import cached_property
 
 from argon2 import PasswordHasher
@@ -34,10 +35,16 @@ _OUR_WORDS = (
 
 
 class Passwords:
-    """Hashes and checks; `hasher` has the parameters (RFC 9106's for little memory by default)."""
+    """Hashes and checks; `hasher` has the parameters (RFC 9106's for little memory by default).
 
-    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+    `leaked` are passwords that nobody may take besides.
+    """
+
+    def __init__(
+        self, hasher: PasswordHasher | None = None, *, leaked: Container[str] = ()
+    ) -> None:
         self._hasher = hasher or PasswordHasher()
+        self._leaked = leaked
 
     @cached_property
     def _nobodys(self) -> str:
@@ -48,10 +55,13 @@ class Passwords:
         """Check a new password by the rules and return its hash.
 
         Raises:
-            PasswordRefused: Too short, too long, or one of those tried first.
+            PasswordRefused: Too short, too long, one of those tried first or that leaked.
+            AccountsUnavailable: The operator's file of those that leaked cannot be read.
         """
         plain = _normal(password)
         check_password(plain, name=name)
+        if plain in self._leaked:
+            raise PasswordRefused("this password leaked somewhere: take a sentence of your own")
         with _AT_ONCE:
             return self._hasher.hash(plain)
 

@@ -5,6 +5,7 @@ database_url = "postgresql+pg8000://undertone@db.example/staff"  # SQLite withou
 idle_s = 1800                           # signed out after so long without a request
 absolute_s = 43200                      # signed out after so long in any case
 other_url = "https://coordinator.example:8444"  # the other site of the portal, linked in the menu
+leaked_passwords = "/srv/pwned-sha1.txt" # Pwned Passwords by hash (`audit.portal.leaked`): refused
 
 [portal.single_sign_on]                 # at the trust service: its staff are in at the other site
 issuer = "https://trust.example:8443"   # this site; the other's [portal.provider] says the same
@@ -122,5 +123,6 @@ class PortalSettings(BaseModel):
     idle_s: float = Field(default=1800.0, gt=0, le=86_400)
     absolute_s: float = Field(default=43_200.0, gt=0, le=7 * 86_400)
     other_url: _Https | None = None
+    leaked_passwords: Path | None = None
     provider: ProviderSettings | None = None
     single_sign_on: SingleSignOnSettings | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,7 +100,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
             bootstrap_token=BOOTSTRAP_TOKEN,
             bootstrap_roles=frozenset({StaffRole.OPERATOR}),
             settings=settings,
-            passwords=lambda: Passwords(PasswordHasher(time_cost=1, memory_cost=64)),
+            passwords=partial(Passwords, PasswordHasher(time_cost=1, memory_cost=64)),
         )
         made = Desk(app=app, access=access, log=log)
         install_frame(app, access)
