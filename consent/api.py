@@ -59,7 +59,7 @@ from audit.http import (
 )
 from audit.key_api import key_router
 from audit.portal.budget_page import Section, budget_pages
-from audit.portal.frame import install_frame
+from audit.portal.frame import guard_answers, install_frame
 from audit.portal.rules_page import preferred, rules_page
 from audit.portal.sign_on_pages import sign_on_pages
 from audit.retention_api import retention_router
@@ -132,6 +132,7 @@ def create_app(service: TrustService) -> FastAPI:
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
     install_error_handlers(app, STATUS)
+    guard_answers(app)
     _add_public(app, service)
     _add_officer(app, service)
     _add_people(app, service)

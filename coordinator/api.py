@@ -20,7 +20,7 @@ from audit.errors import EntryMissing, KeyChangeRefused, KeyInvalid
 from audit.http import BodyLimit, RecordRefusals, TraceRequests, install_error_handlers
 from audit.key_api import key_router
 from audit.portal.budget_page import budget_pages
-from audit.portal.frame import install_frame
+from audit.portal.frame import guard_answers, install_frame
 from audit.portal.rules_page import rules_page
 from audit.refusals import Refusals
 from audit.rotation import KeyDesk
@@ -147,6 +147,7 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> FastAPI:
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
     install_error_handlers(app, STATUSES)
+    guard_answers(app)
 
     @app.get("/healthz")
     def health() -> dict[str, str | bool]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
@@ -67,7 +67,10 @@ _templates = _environment(_BARE)
 
 
 def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> None:
-    """Let staff sign in to an app and find its areas; call it before its body limit is added."""
+    """Let staff sign in to an app and find its areas; call it before its body limit is added.
+
+    And `guard_answers` after everything else.
+    """
     from audit.portal.account_pages import account_pages  # noqa: PLC0415 (drawn by this module)
     from audit.portal.pages import sign_in_pages  # noqa: PLC0415 (likewise)
     from audit.portal.token_pages import token_pages  # noqa: PLC0415 (likewise)
@@ -86,11 +89,15 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
     app.add_exception_handler(NotSignedIn, _to_sign_in)
     app.add_middleware(_OwnForms)
     app.add_middleware(_Readable)
-    app.add_middleware(_SecurityHeaders)
     for name in _STATIC:
         app.get(f"/{name}", include_in_schema=False)(_static(name))
     # What is no page, such as a picture, names no icon: browsers ask for this one.
     app.get("/favicon.ico", include_in_schema=False)(_static("favicon.svg"))
+
+
+def guard_answers(app: FastAPI) -> None:
+    """Let every answer carry the security headers, an early refusal's too; call it last of all."""
+    app.add_middleware(_SecurityHeaders)
 
 
 def _static(name: str) -> Callable[[], FileResponse]:
@@ -218,18 +225,23 @@ class _OwnForms:
             return
         message = await receive()  # whole: the body limit outside has read it
         given = headers.get("x-csrf-token") or _field(headers, message)
-        if not _is_ours(headers) or not same(given, expected):
+        if not _is_ours(headers, scope["scheme"]) or not same(given, expected):
             detail = "this form is not from a page of ours, or it is too old: open it again"
             await problem(403, "Request forged", detail)(scope, receive, send)
             return
         await self._app(scope, _again(message, receive), send)
 
 
-def _is_ours(headers: Headers) -> bool:
+def _is_ours(headers: Headers, scheme: str) -> bool:
+    """Tell whether the browser says that a page of this very site sends this.
+
+    Our cookies go by TLS alone, so its own origin has https, whatever a proxy in front speaks.
+    """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin == "null":  # as from a customer's page, which sends no referrer
         return site == "same-origin"
-    ours = origin is None or urlsplit(origin).netloc == headers.get("host")
+    host = headers.get("host")
+    ours = origin is None or origin in {f"https://{host}", f"{scheme}://{host}"}
     return ours and site in {None, "same-origin", "none"}
 
 
@@ -292,7 +304,7 @@ def _problem_page(request: Request, body: bytes) -> Response:
 
 
 class _SecurityHeaders:
-    """ASGI middleware that adds the security headers to every answer; pages are not stored."""
+    """ASGI middleware that adds the security headers; what does not say otherwise is not stored."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -305,6 +317,7 @@ class _SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                headers.setdefault("cache-control", "no-store")
                 if headers.get("content-type", "").startswith("text/html"):
                     headers["cache-control"] = "no-store"
             await send(message)

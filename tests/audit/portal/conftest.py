@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from audit.http import BodyLimit, install_error_handlers
 from audit.log import EvidenceLog
 from audit.portal.access import Access
-from audit.portal.frame import install_frame
+from audit.portal.frame import guard_answers, install_frame
 from audit.portal.passwords import Passwords
 from audit.portal.settings import PortalSettings
 from audit.signing import SigningKey
@@ -106,6 +106,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
         install_frame(app, access)
         app.add_middleware(BodyLimit)
         install_error_handlers(app, {})
+        guard_answers(app)
 
         @app.post("/change")
         def change(staff: Annotated[Staff, Depends(only(StaffRole.OFFICER))]) -> str:
