@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ def _desk(folder: Path, name: str, settings: PortalSettings, cookies: Cookies) -
         bootstrap_token=BOOTSTRAP_TOKEN,
         bootstrap_roles=frozenset({StaffRole.OPERATOR}),
         settings=settings,
-        passwords=lambda: Passwords(PasswordHasher(time_cost=1, memory_cost=64)),
+        passwords=partial(Passwords, PasswordHasher(time_cost=1, memory_cost=64)),
         cookies=cookies,
     )
     made = Desk(app=app, access=access, log=access._diary._log)
