@@ -38,7 +38,7 @@ from audit.pki import create_authority, issue_server
 from audit.portal.access import Access
 from audit.portal.back_channel import BackChannel
 from audit.portal.cookies import Cookies
-from audit.portal.frame import install_frame
+from audit.portal.frame import guard_answers, install_frame
 from audit.portal.passwords import Passwords
 from audit.portal.settings import PortalSettings, ProviderSettings, SingleSignOnSettings
 from audit.portal.sign_on import ONE_FACTOR, TWO_FACTORS
@@ -180,6 +180,7 @@ def _desk(folder: Path, name: str, settings: PortalSettings, cookies: Cookies) -
     app.include_router(sign_on_pages(access))
     app.add_middleware(BodyLimit)
     install_error_handlers(app, {})
+    guard_answers(app)
     return made
 
 
