@@ -16,7 +16,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo portal test check lint types architecture promises conformance nightly bench clean
+.PHONY: help setup demo portal pictures test check lint types architecture promises conformance nightly bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -43,6 +43,11 @@ demo: $(READY) ## run a whole private federation (DATA= TEXT= LABEL= TENANT= SUB
 
 portal: $(READY) ## both sites of the portal over a month of made-up history, https://localhost:8443 and 8444
 	$(BIN)/python -m deploy.portal
+
+pictures: $(READY) ## draw every page of both sites, in every look, into out/pictures (needs Chromium; OUTLINES=write)
+	mkdir -p out/pictures
+	UNDERTONE_ARTEFACTS=out/pictures $(if $(OUTLINES),UNDERTONE_OUTLINES='$(OUTLINES)') $(BIN)/python -m pytest \
+	  tests/journeys/test_every_eye.py tests/journeys/test_outlines.py
 
 test: $(READY) ## run the default tests in WORKERS processes (under 15 minutes on two cores)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m 'not slow and not soak and not fuzz and not bench and not go'
