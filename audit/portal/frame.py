@@ -7,6 +7,7 @@ it and drawn with `page`. Templates escape what they show; there is no inline sc
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +33,7 @@ from audit.portal.views import is_local
 from audit.staff import SAFE_METHODS
 
 SIGN_IN = "/sign-in"
+_LOOPBACK = re.compile(r"([a-z0-9-]+\.)*localhost(:[0-9]+)?|(127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?")
 _HERE = Path(__file__).parent
 _HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -235,13 +237,15 @@ class _OwnForms:
 def _is_ours(headers: Headers, scheme: str) -> bool:
     """Tell whether the browser says that a page of this very site sends this.
 
-    Our cookies go by TLS alone, so its own origin has https, whatever a proxy in front speaks.
+    Our cookies go by TLS alone, so its own origin has https, whatever a proxy in front speaks; on
+    loopback, where browsers keep them without TLS, it may have http.
     """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin == "null":  # as from a customer's page, which sends no referrer
         return site == "same-origin"
-    host = headers.get("host")
-    ours = origin is None or origin in {f"https://{host}", f"{scheme}://{host}"}
+    host = headers.get("host", "")
+    own = {f"https://{host}", f"{scheme}://{host}" if _LOOPBACK.fullmatch(host) else ""}
+    ours = origin is None or (origin != "" and origin in own)
     return ours and site in {None, "same-origin", "none"}
 
 

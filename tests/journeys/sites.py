@@ -104,6 +104,8 @@ class Site:
     """Forms that are answered by a page and change nothing."""
     templates: tuple[Path, ...]
     clock: MovedClock
+    folder: Path
+    """Where everything that it keeps lies."""
     drew: list[str] = field(default_factory=list)
     once: list[Drawn] = field(default_factory=list)
     _routes: list[Route] = field(default_factory=list)
@@ -249,6 +251,7 @@ def trust_site(folder: Path) -> Iterator[Site]:
             root / "consent/privacy_centre/templates",
         ),
         clock=history.clock,
+        folder=folder,
     )
     with _noted(site):
         yield site
@@ -326,6 +329,7 @@ def centre_site(folder: Path) -> Iterator[Site]:
         posts=((f"/federation/runs/{run}/stop", {}),),
         templates=(root / "audit/portal/templates", root / "coordinator/pages/templates"),
         clock=clock,
+        folder=folder,
     )
     with _noted(site):
         yield site
