@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from unittest import mock
 
@@ -84,3 +85,38 @@ def test_answers_before_any_page_are_guarded_too(sites: dict[str, Site], name: s
     assert (broken.status, slow.status) == (500, 408)
     for drawn in (broken, slow):
         _guarded(drawn)
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_who_may_not_read_cannot_tell_what_is_there(sites: dict[str, Site], name: str) -> None:
+    """Pages and tables of one person, request, decision or run: known and unknown are alike."""
+    site = sites[name]
+    met = {drawn.path.partition("?")[0] for role in StaffRole for drawn in site.walked(role)}
+    judged = 0
+    for path in sorted(met):
+        route = site.route("GET", path)
+        if route is None or not route.roles or "{" not in route.path:
+            continue
+        unknown = re.sub(r"\{[^}]+\}", "9" * 8, route.path)
+        for role in {None, *StaffRole} - route.roles:
+            visitor = site.visitor(role)
+            told = []
+            for asked in (path, unknown):
+                answer = visitor.ask("GET", asked, headers={"accept": "application/json"})
+                told.append((answer.status, dict(answer.headers), answer.body))
+            assert told[0] == told[1], (role, path)
+            assert told[0][0] in {401, 403}
+            judged += 1
+    assert judged > 5
+
+
+def test_a_pseudonym_is_told_to_nobody_who_may_not_look_people_up(sites: dict[str, Site]) -> None:
+    """By the forms that find a person, whoever may not use them learns nothing from the answer."""
+    site = sites["trust"]
+    known = next(fields["subject"] for path, fields in site.posts if path == "/people")
+    for role in (StaffRole.OPERATOR, StaffRole.DATA_SCIENTIST):
+        visitor = site.visitor(role)
+        for path in ("/people", "/decisions"):
+            told = [visitor.post(path, {"subject": s}) for s in (known, "e" * 32)]
+            assert {one.status for one in told} == {403}, (role, path)
+            assert told[0].body == told[1].body
