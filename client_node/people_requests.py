@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.considered import considered
+from audit.decisions_about import decisions_about
 from audit.errors import EntryMissing
 from audit.events import Event, EventKind, Value
 from audit.gate import Gate
@@ -49,7 +50,9 @@ from policies.errors import Refused, UndertoneError
 from policies.permit import Permit
 from policies.vocabulary import Action, DecisionId, NodeId, Provenance, Purpose, SubjectId
 
-_RIGHTS = "access portability rectification erasure restriction objection review verdict facts"
+_RIGHTS = (
+    "access portability rectification erasure restriction objection review verdict facts decisions"
+)
 KNOWN = frozenset(_RIGHTS.split())
 """What this version can answer; anything else waits for a later one."""
 COMPLETE, NOTHING_HERE = "complete", "nothing-here"
@@ -139,6 +142,8 @@ class PeopleRequests:
                 found = self._rectification(subject, about)
             case "facts":
                 found = self._facts(about)
+            case "decisions":
+                found = self._decisions_about(subject)
             case "verdict":
                 found = self._verdict(str(task["request"]), subject, about)
             case _:
@@ -298,6 +303,13 @@ class PeopleRequests:
             int(about["entry"]),
             str(about["decision"]),
             lambda subject: self._permit(subject, Action.INFER, Purpose.SERVICE),
+        )
+        return outcome, {"node": self.node} | report
+
+    def _decisions_about(self, subject: SubjectId) -> Report:
+        """Return which decisions here are about a person, for a request that an officer named."""
+        outcome, report = decisions_about(
+            self.log, subject, lambda one: self._permit(one, Action.INFER, Purpose.SERVICE)
         )
         return outcome, {"node": self.node} | report
 
