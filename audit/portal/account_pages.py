@@ -12,6 +12,7 @@ from audit.errors import PasswordRefused, SignInRefused, TooManyAttempts
 from audit.http import address_of
 from audit.portal.access import Access, Attempt
 from audit.portal.frame import form_of, page, refused
+from audit.portal.listing import Listing, as_csv, plain, wants_csv
 from audit.portal.moments import moment, zone_of
 from audit.staff import Staff, StaffRole, only
 
@@ -24,7 +25,10 @@ def account_pages(access: Access) -> APIRouter:
 
     @router.get("/account/sessions")
     def sessions(request: Request, staff: _ANY) -> Response:
-        return page(request, "sessions.html", sessions=_sessions(request, access, staff))
+        found = _sessions(request, access, staff)
+        if wants_csv(request):
+            return as_csv(_listing(found))
+        return page(request, "sessions.html", sessions=found)
 
     @router.post("/account/sessions")
     async def end(request: Request, staff: _ANY) -> Response:
@@ -69,3 +73,21 @@ def _sessions(request: Request, access: Access, staff: Staff) -> list[dict[str, 
         session | {name: moment(session[name], zone) for name in ("since", "seen")}
         for session in access.sessions.of(staff.name, here=here)
     ]
+
+
+def _listing(sessions: list[dict[str, Any]]) -> Listing:
+    return Listing(
+        name="sessions",
+        caption="Where you are signed in",
+        columns=("Signed in by", "Since", "Last seen", "This browser"),
+        rows=[
+            (
+                plain(session["method"]),
+                plain(session["since"]),
+                plain(session["seen"]),
+                plain("yes" if session["here"] else "no"),
+            )
+            for session in sessions
+        ],
+        empty="No browser is signed in: you came with a token.",
+    )

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import Response
 
 from audit.portal.frame import page
+from audit.portal.listing import Cell, Listing, as_csv, plain, wants_csv
 from audit.staff import Staff, StaffRole, only
 from policies.budget import BudgetState, Share, percent, purpose_name, sentences, shares
 from policies.words import Language
@@ -39,8 +40,11 @@ def budget_pages(read: Callable[[], Sequence[Section]]) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/budget")
-    def budget(request: Request, _: _READER) -> HTMLResponse:
-        return page(request, "budget.html", sections=[_shown(each) for each in read()])
+    def budget(request: Request, _: _READER) -> Response:
+        sections = read()
+        if wants_csv(request):
+            return as_csv(_listing(sections))
+        return page(request, "budget.html", sections=[_shown(each) for each in sections])
 
     return router
 
@@ -55,6 +59,33 @@ def _shown(section: Section) -> dict[str, Any]:
         "words": [] if state is None else sentences(state),
         "rows": [] if state is None else [_row(each) for each in shares(state)],
     }
+
+
+def _listing(sections: Sequence[Section]) -> Listing:
+    """Return the tables of all places as one, to be saved; who was not heard is named as such."""
+    rows = list[tuple[Cell, ...]]()
+    for section in sections:
+        found = [] if section.state is None else [_row(each) for each in shares(section.state)]
+        unheard = [dict.fromkeys(_COLUMNS, "") | {"what": "not heard"}] if not found else []
+        for row in [*found, *unheard]:
+            rows.append((plain(section.name), *(plain(row[name]) for name in _COLUMNS)))
+    return Listing(
+        name="budget",
+        caption="What remains of privacy budgets",
+        columns=("Place", *_COLUMNS.values()),
+        rows=rows,
+        empty="No node is enrolled.",
+    )
+
+
+_COLUMNS = {
+    "what": "Purpose",
+    "spent": "Spent",
+    "limit": "Limit",
+    "left": "Remains",
+    "right": "A guess is right, of 100, at most",
+    "most": "And never above",
+}
 
 
 def _row(share: Share) -> dict[str, str]:

@@ -18,6 +18,7 @@ from audit.errors import AccountInvalid, SignInRefused, TooManyAttempts
 from audit.http import address_of
 from audit.portal.access import Access, Attempt
 from audit.portal.frame import form_of, page, refused
+from audit.portal.listing import Listing, as_csv, plain, wants_csv
 from audit.portal.provider_sign_in import METHOD
 from audit.staff import Staff, StaffRole, only
 
@@ -32,6 +33,8 @@ def token_pages(access: Access) -> APIRouter:
 
     @router.get(PATH)
     def tokens(request: Request, staff: _ANY) -> Response:
+        if wants_csv(request):
+            return as_csv(_listing(_rows(access, staff)))
         return _drawn(request, access, staff)
 
     @router.post(PATH)
@@ -88,18 +91,34 @@ def _drawn(
     made: dict[str, Any] | None = None,
     wrong: str = "",
 ) -> Response:
-    rows = [
-        token
-        | {"until": datetime.fromtimestamp(token["until"], UTC).strftime("%Y-%m-%d %H:%M UTC")}
-        for token in access.sessions.tokens(staff.name)
-    ]
     return page(
         request,
         "tokens.html",
-        tokens=rows,
+        tokens=_rows(access, staff),
         made=made,
         wrong=wrong,
         roles=sorted(staff.roles),
         most=access.sessions.most_days(staff.name),
         provided=_is_provided(access, staff),
+    )
+
+
+def _rows(access: Access, staff: Staff) -> list[dict[str, Any]]:
+    return [
+        token
+        | {"until": datetime.fromtimestamp(token["until"], UTC).strftime("%Y-%m-%d %H:%M UTC")}
+        for token in access.sessions.tokens(staff.name)
+    ]
+
+
+def _listing(rows: list[dict[str, Any]]) -> Listing:
+    return Listing(
+        name="tokens",
+        caption="Your bearer tokens",
+        columns=("Token", "Roles", "Good until"),
+        rows=[
+            (plain(row["token"]), plain(", ".join(row["roles"])), plain(row["until"]))
+            for row in rows
+        ],
+        empty="You have none.",
     )

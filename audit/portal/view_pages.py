@@ -15,6 +15,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from audit.portal.access import Access
 from audit.portal.frame import form_of, page
+from audit.portal.listing import Listing, as_csv, plain, wants_csv
+from audit.portal.tables import ViewRow
 from audit.staff import Staff, StaffRole, only
 
 _ANY = Annotated[Staff, Depends(only(*StaffRole))]
@@ -25,7 +27,9 @@ def view_pages(access: Access) -> APIRouter:
     router = APIRouter(prefix="/account/views", include_in_schema=False)
 
     @router.get("")
-    def views(request: Request, _: _ANY) -> Response:
+    def views(request: Request, staff: _ANY) -> Response:
+        if wants_csv(request):
+            return as_csv(_listing(access.views.of(staff.name)))
         return page(request, "views.html")
 
     @router.post("")
@@ -42,3 +46,13 @@ def view_pages(access: Access) -> APIRouter:
         return RedirectResponse("/account/views", status_code=303)
 
     return router
+
+
+def _listing(views: list[ViewRow]) -> Listing:
+    return Listing(
+        name="views",
+        caption="Saved views",
+        columns=("Name", "Page"),
+        rows=[(plain(one.title), plain(one.address)) for one in views],
+        empty="None yet.",
+    )

@@ -107,8 +107,8 @@ class FakeTrust:
         if self.away:
             raise httpx.ConnectError("away")
         path = request.url.raw_path.decode()
-        if path.startswith("/v1/witness"):
-            return httpx.Response(404)  # this one is no witness
+        if path.startswith(("/v1/witness", "/v1/branch-decisions")):
+            return httpx.Response(404)  # this one is no witness, and reads no branch's decisions
         verify_request(
             request.headers,
             method=request.method,

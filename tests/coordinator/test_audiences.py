@@ -178,6 +178,9 @@ def test_staff_read_what_the_centre_has_set_aside(centre: Centre) -> None:
         in page
     )
     assert "nothing is given back" in page
+    saved = client.get("/budget?format=csv", headers=_headers(centre, "officer")).text
+    assert saved.splitlines()[0].startswith("Place,Purpose,Spent,Limit,Remains,")
+    assert f",0.500,{centre.service.ledger.ceiling.epsilon:.3f},{left:.3f}," in saved
 
 
 def test_the_sites_cookies_are_not_the_trust_services(centre: Centre) -> None:

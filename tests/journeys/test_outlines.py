@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from audit.staff import StaffRole
-from tests.journeys.sites import Drawn, Site
+from tests.journeys.sites import Drawn, Site, both_sites
 from tests.journeys.window import DESK, PHONE, Window, window
 
 KEPT = Path(__file__).parent / "outlines"
@@ -68,6 +68,13 @@ _OUTLINE = """() => {
   }).filter((block, place, all) => all.indexOf(block) === place);
   return within(document.body, 0).join("\\n").split("\\n");
 }"""
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]:
+    """Return both sites as nobody changed them: what is on a page is always the same."""
+    with both_sites(tmp_path_factory.mktemp("outlined")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -323,6 +323,9 @@ def test_a_session_is_seen_and_ended_from_another(desk: Desk) -> None:
     shown = here.get("/account/sessions").text
     assert shown.count("this browser") == 1
     (named,) = re.findall(r'name="session" value="([0-9a-f]{64})"', shown)
+    saved = here.get("/account/sessions?format=csv").text
+    assert sorted(row.rpartition(",")[2] for row in saved.splitlines()[1:]) == ["no", "yes"]
+    assert named not in saved
     said = {"csrf": _csrf(foreign), "session": named}
     assert foreign.post("/account/sessions", data=said).status_code == 404
     assert other.get("/account").status_code == 200, "another's session is not hers to end"

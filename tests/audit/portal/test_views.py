@@ -56,6 +56,15 @@ def test_a_filtered_table_is_named_and_found_again(browser: TestClient) -> None:
     assert "red" in browser.get(FILTERED).text
 
 
+def test_views_are_saved_as_csv_and_no_name_is_a_formula(browser: TestClient) -> None:
+    """The file has name and page of each; a name that begins as a formula is text."""
+    assert _save(browser, "=1+1") == 303
+    assert 'href="?format=csv"' in browser.get("/account/views").text
+    saved = browser.get("/account/views?format=csv")
+    assert saved.headers["content-type"].startswith("text/csv")
+    assert saved.text.splitlines() == ["Name,Page", f"'=1+1,{FILTERED}"]
+
+
 def test_a_view_of_the_same_name_is_replaced_and_one_is_forgotten(browser: TestClient) -> None:
     """A name stands once; what was forgotten is in no menu."""
     _save(browser, "Mine")
