@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import re
 from typing import Any
 
@@ -15,6 +17,7 @@ from audit.portal.access import SESSION_COOKIE
 from audit.portal.decision_index import Search
 from audit.portal.frame import csrf_of
 from audit.portal.passwords import Passwords
+from audit.portal.tables import AccountRow
 from audit.staff import StaffRole
 from consent.api import create_app
 from consent.pages.rulebook import question_words
@@ -304,3 +307,33 @@ def test_a_question_to_the_rules_is_recorded_nowhere(portal: Portal) -> None:
     assert "the person agrees" in portal.get(asked)
     assert ">Allowed<" in portal.get(f"{asked}&consent=yes")
     assert portal.world.service.log.size == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>",
+        "=cmd|'/c calc'!A0",
+        "+1+1",
+        "@SUM(1)",
+        "\t=1",
+        "x\r\nset-cookie: a=1",
+        '"; rm',
+        "\u202egnp.exe",
+    ],
+)
+def test_a_wicked_name_is_text_wherever_it_is_written(portal: Portal, name: str) -> None:
+    """Even one that came past every check, as by a damaged store: page, CSV, headers, link."""
+    row = AccountRow(name=name, roles="auditor", active=True, made_at=1.0)
+    portal.world.service.access.ledger.put(row)
+    page = portal.http.get("/settings")
+    assert page.status_code == 200
+    assert name not in page.text or not {"<", '"', "'"} & set(name)
+    saved = portal.http.get("/settings?format=csv&table=people")
+    cells = [cell for line in csv.reader(io.StringIO(saved.text, newline="")) for cell in line]
+    found = [cell for cell in cells if cell.removeprefix("'") == name]
+    assert len(found) == 1
+    assert not found[0].startswith(("=", "+", "@", "\t", "\r"))
+    for answer in (page, saved):
+        assert name not in str(answer.headers)
+        assert "set-cookie" not in answer.headers
