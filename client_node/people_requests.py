@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audit.considered import considered
+from audit.considered import COMPLETE, NOTHING_HERE, considered
 from audit.decisions_about import decisions_about
 from audit.errors import EntryMissing
 from audit.events import Event, EventKind, Value
@@ -55,7 +55,6 @@ _RIGHTS = (
 )
 KNOWN = frozenset(_RIGHTS.split())
 """What this version can answer; anything else waits for a later one."""
-COMPLETE, NOTHING_HERE = "complete", "nothing-here"
 _PAGE = 1000
 LIMITS_OF_MODELS = (
     "Models that were trained in these rounds are not trained again without this person. "

@@ -21,12 +21,21 @@ from typing import Any, NamedTuple
 from audit.branch_leaves import DECISIONS, LeafPage, ProvenLeaf
 from audit.errors import EntryMissing, EvidenceUnavailable
 from audit.events import EventKind
-from audit.portal.decision_index import Found, Key, Search, conditions, found_of, row_of, rules_of
+from audit.portal.decision_index import (
+    BY,
+    Found,
+    Key,
+    Search,
+    conditions,
+    found_of,
+    row_of,
+    rules_of,
+    words_of,
+)
 from audit.receipt import make_receipt
 from audit.transaction import transaction
 
 _VERSION = 1
-_BY = ("node", "purpose", "action", "allowed")
 _ROW = "d.idx, d.at, d.decision_id, d.node, d.action, d.purpose, d.use, d.allowed, d.rules, d.batch"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS decision (
@@ -52,7 +61,7 @@ CREATE INDEX IF NOT EXISTS decision_page ON decision (page);
 CREATE INDEX IF NOT EXISTS mark_page ON mark (page);
 """ + "".join(
     f"CREATE INDEX IF NOT EXISTS decision_{name} ON decision ({name}, at, log, idx);\n"
-    for name in _BY
+    for name in BY
 )
 
 
@@ -188,15 +197,8 @@ class BranchIndex:
 
     def words(self, name: str) -> list[str]:
         """Return the values that decisions have of `node`, `purpose`, `action` or `rule`."""
-        if name not in {*_BY, "rule"}:
-            return []
-        table = "rule" if name == "rule" else "decision"
-        statement = (
-            f"WITH RECURSIVE step(v) AS (SELECT MIN({name}) FROM {table} UNION ALL "  # noqa: S608
-            f"SELECT (SELECT MIN({name}) FROM {table} WHERE {name} > v) FROM step "
-            "WHERE v IS NOT NULL) SELECT v FROM step WHERE v IS NOT NULL"
-        )
-        return [str(row[0]) for row in self._rows(statement)]
+        statement = words_of(name)
+        return [] if statement is None else [str(row[0]) for row in self._rows(statement)]
 
     def forget(
         self, before: dict[EventKind, float], *, held: Sequence[tuple[float, float]] = ()

@@ -34,7 +34,8 @@ _PATIENCE_S = 0.1
 _MARKED = (*IN_FORCE, *OF_A_RUN)
 _MOST_MARKED = 200
 _EVERY = 2**62
-_BY = ("node", "purpose", "action", "allowed")
+BY = ("node", "purpose", "action", "allowed")
+"""Columns that are searched by."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS decision (
     idx INTEGER PRIMARY KEY, at REAL NOT NULL, decision_id TEXT NOT NULL, node TEXT NOT NULL,
@@ -52,7 +53,7 @@ CREATE TABLE IF NOT EXISTS reached (one INTEGER PRIMARY KEY CHECK (one = 1), siz
 CREATE INDEX IF NOT EXISTS decision_at ON decision (at, idx);
 CREATE INDEX IF NOT EXISTS decision_id ON decision (decision_id);
 """ + "".join(
-    f"CREATE INDEX IF NOT EXISTS decision_{name} ON decision ({name}, at, idx);\n" for name in _BY
+    f"CREATE INDEX IF NOT EXISTS decision_{name} ON decision ({name}, at, idx);\n" for name in BY
 )
 
 
@@ -215,16 +216,8 @@ class DecisionIndex:
 
     def words(self, name: str) -> list[str]:
         """Return the values that decisions have of `node`, `purpose`, `action` or `rule`."""
-        if name not in {*_BY, "rule"}:
-            return []
-        table = "rule" if name == "rule" else "decision"
-        # A step from each value to the next: as many look-ups as there are values.
-        statement = (
-            f"WITH RECURSIVE step(v) AS (SELECT MIN({name}) FROM {table} UNION ALL "  # noqa: S608
-            f"SELECT (SELECT MIN({name}) FROM {table} WHERE {name} > v) FROM step "
-            "WHERE v IS NOT NULL) SELECT v FROM step WHERE v IS NOT NULL"
-        )
-        return [str(row[0]) for row in self._rows(statement)]
+        statement = words_of(name)
+        return [] if statement is None else [str(row[0]) for row in self._rows(statement)]
 
     def _follow(self) -> None:
         while not self._closing.is_set():
@@ -275,6 +268,21 @@ class DecisionIndex:
                 f"the portal's index of decisions failed ({type(error).__name__}): "
                 "delete it, and the next start makes it anew"
             ) from error
+
+
+def words_of(name: str) -> str | None:
+    """Return what asks an index for the values of a column; None where there is none of that name.
+
+    A step from each value to the next: as many look-ups as there are values.
+    """
+    if name not in {*BY, "rule"}:
+        return None
+    table = "rule" if name == "rule" else "decision"
+    return (
+        f"WITH RECURSIVE step(v) AS (SELECT MIN({name}) FROM {table} UNION ALL "  # noqa: S608
+        f"SELECT (SELECT MIN({name}) FROM {table} WHERE {name} > v) FROM step "
+        "WHERE v IS NOT NULL) SELECT v FROM step WHERE v IS NOT NULL"
+    )
 
 
 def rules_of(event: Event) -> list[str]:

@@ -9,6 +9,7 @@ Keys are rotated and holds are placed by their commands, which the page names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -37,7 +38,7 @@ def settings_pages(service: TrustService) -> APIRouter:
 
     @router.get("")
     def settings(request: Request, staff: _Reader) -> Response:
-        zone = zone_of(request)
+        zone, people = zone_of(request), service.access.accounts.every()
         return show(
             request,
             "settings.html",
@@ -46,9 +47,9 @@ def settings_pages(service: TrustService) -> APIRouter:
                 _keys(service),
                 _periods(service),
                 _holds(service, zone),
-                _people(service),
+                _people(people),
             ],
-            people=service.access.accounts.every(),
+            people=people,
             roles=[role.value for role in StaffRole],
             operator=StaffRole.OPERATOR in staff.roles,
             second=bool({StaffRole.OFFICER, StaffRole.DPO} & staff.roles),
@@ -97,7 +98,7 @@ def _token_page(request: Request, name: str, token: str) -> Response:
     )
 
 
-def _people(service: TrustService) -> Listing:
+def _people(people: Sequence[Mapping[str, Any]]) -> Listing:
     """Return the table of the page's first section, as it is saved; the page adds its buttons."""
     return Listing(
         name="people",
@@ -111,7 +112,7 @@ def _people(service: TrustService) -> Listing:
                 plain(one["state"]),
                 plain(one["signs_in"]),
             )
-            for one in service.access.accounts.every()
+            for one in people
         ],
         empty="Nobody has an account yet.",
     )
