@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -86,6 +87,7 @@ _REMEDIES = {
     405: "this address does not take this method: send what its page or description says",
 }
 _MOST_DETAIL = 400
+_NOT_IN_NAMES, _LONGEST_NAME = re.compile(r"[^A-Za-z0-9._-]"), 120
 _NOTE = "undertone.refusal"
 _MEDIA_TYPE = "application/problem+json"
 _log = logging.getLogger("undertone")
@@ -104,6 +106,12 @@ def problem(status: int, title: str, detail: str, **members: Any) -> JSONRespons
     line = "".join(c if c.isprintable() else " " for c in detail)[:_MOST_DETAIL]
     content = {"type": "about:blank", "title": title, "status": status, "detail": line}
     return JSONResponse(content | members, status_code=status, media_type=_MEDIA_TYPE)
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Return the header of a file to keep, under a name that no header and no folder misreads."""
+    plain = _NOT_IN_NAMES.sub("_", name)[-_LONGEST_NAME:].lstrip(".")
+    return {"content-disposition": f'attachment; filename="{plain}"'}
 
 
 def install_error_handlers(app: FastAPI, mapping: Mapping[type[UndertoneError], int]) -> None:

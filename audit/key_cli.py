@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ import typer
 from audit.errors import KeyChangeRefused
 from audit.key_history import follow_file
 from audit.keys import LogKeys, VerifyKey
-from audit.terminal import emit
+from audit.terminal import complain, emit, put
 
 PATH = "/v1/log-keys"
 Send = Callable[[Path, Path | None, str, bytes | None], Any]
@@ -43,7 +42,7 @@ def keys_app(send: Send) -> typer.Typer:
     @app.command("history")
     def history(*, settings: Settings, ca: Ca = None) -> None:
         """Print how each key came, proven from the first: a file for whoever checks receipts."""
-        sys.stdout.write(str(send(settings, ca, f"{PATH}/history", None)))
+        put(str(send(settings, ca, f"{PATH}/history", None)))
 
     @app.command("rotate")
     def rotate(
@@ -94,5 +93,5 @@ def keys_from(first: VerifyKey, history: Path | None) -> LogKeys:
 
 def _show(state: dict[str, Any], *, as_json: bool) -> None:
     if not as_json and not state["changed"]:
-        typer.echo("nothing to do: it is so already", err=True)
+        complain("nothing to do: it is so already")
     emit(state if as_json else state["keys"], as_json=as_json)

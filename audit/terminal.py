@@ -2,11 +2,13 @@
 
 Results go to stdout, as JSON where asked; one line on stderr says what went wrong; exit 0 is
 done, 1 refused or failed, 2 misuse. No traceback reaches a user: what nobody expected is
-named by type only, because a third party's message may quote a person.
+named by type only, because a third party's message may quote a person. Nothing that is printed
+steers the terminal or forges a line, wherever it came from: every word goes through here.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -20,7 +22,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
+from audit.visible import visible
 from policies.errors import UndertoneError
 
 DONE, FAILED, MISUSE = 0, 1, 2
@@ -59,6 +63,17 @@ class CommandLine(typer.Typer):
         sys.exit(_outcome(super().__call__, *args, **kwargs))
 
 
+class PlainConsole(Console):
+    """A console on which every text is what it is: no markup, nothing that steers it."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**{"markup": False, "emoji": False, "highlight": False} | how)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Return a text as it is drawn, wherever it stands."""
+        return super().render_str(visible(text), **how)
+
+
 def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 1 refused or failed, 2 misuse."""
     call = super(CommandLine, app).__call__ if isinstance(app, CommandLine) else app
@@ -70,13 +85,25 @@ def emit(value: Any, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     if isinstance(value, Mapping):
         console.print(_pairs(value))
     elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
         console.print(_rows(value))
     else:
-        console.print(str(value), markup=False)
+        console.print(str(value))
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines for people, each one line whatever is in it."""
+    file = sys.stderr if err else sys.stdout
+    file.writelines(f"{visible(line, one_line=True)}\n" for line in lines)
+    file.flush()
+
+
+def put(text: str) -> int:
+    """Write what is a file to stdout: as it is, but on a terminal visibly; return its length."""
+    return sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
 
 
 @contextmanager
@@ -94,7 +121,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def complain(message: str) -> None:
     """Print one line to stderr."""
-    sys.stderr.write(" ".join(message.split()) + "\n")
+    say(" ".join(message.split()), err=True)
 
 
 def _outcome(call: Any, *args: Any, **kwargs: Any) -> int:
@@ -105,7 +132,9 @@ def _outcome(call: Any, *args: Any, **kwargs: Any) -> int:
         complain(f"{type(error).__name__}: {error}")
         return FAILED
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(file=told)
+        sys.stderr.write(visible(told.getvalue()))
         return MISUSE
     except (click.Abort, KeyboardInterrupt):
         complain("stopped")
@@ -124,7 +153,7 @@ def _outcome(call: Any, *args: Any, **kwargs: Any) -> int:
 def _pairs(value: Mapping[str, Any]) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, item in value.items():
-        table.add_row(_text(name), _text(item))
+        table.add_row(visible(_text(name), one_line=True), _text(item))
     return table
 
 
@@ -132,11 +161,9 @@ def _rows(rows: Sequence[Mapping[str, Any]]) -> Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(*names, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(_text(row.get(name, "")) for name in names))
+        table.add_row(*(visible(_text(row.get(name, "")), one_line=True) for name in names))
     return table
 
 
 def _text(value: Any) -> str:
-    """Return a value as text that rich does not read as markup."""
-    plain = value if isinstance(value, str) else json.dumps(value, default=str)
-    return plain.replace("[", "\\[")
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from audit.archive import Archive
 from audit.copied_log import copied_log
 from audit.keys import VerifyKey
-from audit.terminal import emit, progress_bar
+from audit.terminal import emit, progress_bar, say
 from audit.trace import Foreign, Link, Proofs, link_to_dict, trace
 from audit.verify import verify_log
 
@@ -40,8 +38,7 @@ def print_trace(
     if as_json:
         emit([link_to_dict(link) for link in links], as_json=True)
         return
-    for link in links:
-        typer.echo(_line(link))
+    say(*map(_line, links))
 
 
 def _line(link: Link) -> str:

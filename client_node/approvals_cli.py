@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audit.terminal import emit
+from audit.terminal import emit, say
 from client_node.running_node import ask_node
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
@@ -27,10 +27,8 @@ def waiting(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: F
     if as_json:
         emit(found, as_json=True)
         return
-    for item in found["approvals"]:
-        typer.echo(f"{item['approval']}  {item['use']}  {item['topic']}")
-    if not found["approvals"]:
-        typer.echo("Nothing waits.")
+    said = [f"{item['approval']}  {item['use']}  {item['topic']}" for item in found["approvals"]]
+    say(*said or ["Nothing waits."])
 
 
 @approvals_app.command("approve")
@@ -45,7 +43,7 @@ def approve(
     who = {"by": by or getpass.getuser()}
     shown = ask_node("POST", f"approvals/{item}/show", settings, who)
     if not yes:
-        typer.echo(_words(shown), err=True)
+        say(*_words(shown).splitlines(), err=True)
         typer.confirm(f"Approve as {who['by']}?", abort=True, err=True)
     _print(ask_node("POST", f"approvals/{item}/approve", settings, who), as_json=as_json)
 

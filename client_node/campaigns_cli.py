@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audit.terminal import emit
+from audit.terminal import emit, say
 from client_node.errors import CohortRefused
 from client_node.running_node import ask_node
 
@@ -42,8 +42,7 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit(found, as_json=True)
     else:
-        for line in _lines(found):
-            typer.echo(line)
+        say(*_lines(found))
     if found["answer"] in {"refused", "abstained"}:
         raise typer.Exit(1)
 

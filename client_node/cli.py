@@ -7,7 +7,6 @@ cannot start, with one line that says why; 2: misuse.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from audit.events import EventKind
 from audit.export_spans import start_telemetry
 from audit.receipt import checkpoint_in
 from audit.signing import VerifyKey
-from audit.terminal import Bookmark, CommandLine, Known, Sealed, emit, progress_bar
+from audit.terminal import Bookmark, CommandLine, Known, Sealed, emit, progress_bar, say
 from audit.verify import read_last, verify_log
 from client_node.access import last_day, new_key
 from client_node.approvals_cli import approvals_app
@@ -66,7 +65,7 @@ def serve(settings: SettingsFile) -> None:
     loading = begin_loading(loaded.encoder_path, graphs=loaded.graphs)
     from client_node.serving import serve_node  # noqa: PLC0415 (imported while models load)
 
-    serve_node(loaded, loading, typer.echo)
+    serve_node(loaded, loading, say)
 
 
 @app.command()
@@ -105,8 +104,7 @@ def budget_show(settings: SettingsFile, as_json: AsJson = False) -> None:  # noq
     if as_json:
         emit(value, as_json=True)
         return
-    for sentence in value.pop("words"):
-        typer.echo(sentence)
+    say(*value.pop("words"))
     emit(value, as_json=False)
 
 
@@ -151,5 +149,5 @@ def key_new(
     Add the line beside the one before; a node that runs takes it at once.
     """
     key, digest = new_key()
-    sys.stderr.write(f"API key for {name}, shown once: {key}\n")
-    typer.echo(f"{name}:sha256:{digest}:{last_day(days, now=time.time())}")
+    say(f"API key for {name}, shown once: {key}", err=True)
+    say(f"{name}:sha256:{digest}:{last_day(days, now=time.time())}")

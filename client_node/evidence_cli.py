@@ -18,7 +18,7 @@ import typer
 
 from audit.key_cli import keys_app
 from audit.keys import LogKeys, VerifyKey
-from audit.terminal import MISUSE, CommandLine, complain, emit
+from audit.terminal import MISUSE, CommandLine, complain, emit, put, say
 from audit.trace_cli import print_trace
 from audit.witness_store import WitnessStore
 from client_node.errors import NodeUnreachable
@@ -101,8 +101,7 @@ def own_releases(
     if as_json:
         emit(answer, as_json=True)
     else:
-        for sentence in answer["words"]:
-            typer.echo(sentence)
+        say(*answer["words"])
 
 
 @own_app.command("statement")
@@ -117,7 +116,7 @@ def own_statement(
 ) -> None:
     """Print the signed file that a customer was, or was not, in a round; strangers verify it."""
     said = _customer(customer_file) | {"run": run, "round": round_number}
-    sys.stdout.write(_ask(url, "statements", said, api_key_file, ca).text)
+    put(_ask(url, "statements", said, api_key_file, ca).text)
 
 
 def _ask(

@@ -41,6 +41,7 @@ from flwr.supercore.interceptors import (
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
+from audit.visible import visible
 from client_node.errors import StartRefused
 from client_node.federation import NodeServiceClient, Round, client_app, deadline_of, payload_of
 from client_node.settings import NodeSettings, load_policy, load_signing_key
@@ -201,7 +202,7 @@ def _heartbeat(client: RuntimeHttpClient) -> Callable[[], bool]:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"undertone executor: {line}\n")
+    sys.stderr.write(f"undertone executor: {visible(line, one_line=True)}\n")
     sys.stderr.flush()
 
 

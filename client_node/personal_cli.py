@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audit.terminal import emit
+from audit.terminal import emit, say
 from client_node.running_node import ask_node
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
@@ -52,8 +52,7 @@ def _print(value: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit(value, as_json=True)
         return
-    for sentence in _words(value):
-        typer.echo(sentence)
+    say(*_words(value))
 
 
 def _words(value: dict[str, Any]) -> list[str]:

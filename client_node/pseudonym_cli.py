@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, TextIO
 
 import typer
 
 from audit.private_files import create_private
-from audit.terminal import emit
+from audit.terminal import emit, put, say
 from client_node.errors import StartRefused
 from client_node.pseudonym import Pseudonyms, key_id, pseudonym
 from client_node.pseudonym_keys import PseudonymKeys, load_key
@@ -52,7 +53,7 @@ def key(file: Annotated[Path, typer.Argument(help="Where to write it; must not e
         raise typer.BadParameter(f"{file} is there already: a key is never written over") from error
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be written ({type(error).__name__})") from error
-    typer.echo(key_id(made))
+    say(key_id(made))
 
 
 @pseudonym_app.command("make")
@@ -78,7 +79,7 @@ def make(
     with ExitStack() as opened:
         name = _namer(key_file, settings, opened)
         rows = _rows(_input(given, opened), [column, *kept])
-        out = sys.stdout if mapping is None else _private(mapping, opened)
+        out: Any = SimpleNamespace(write=put) if mapping is None else _private(mapping, opened)
         shown = [] if mapping is None else [column]
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["pseudonym", *shown, *kept])

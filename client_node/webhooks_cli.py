@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from audit.terminal import emit
+from audit.terminal import emit, say
 from client_node.running_node import ask_node
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
@@ -27,9 +27,9 @@ def listed(settings: SettingsFile, as_json: AsJson = False) -> None:  # noqa: FB
         return
     for one in found["webhooks"]:
         why = one["reason"] or ""
-        typer.echo(f"{one['delivery']}  {one['state']}  {one['target']}  {one['type']}  {why}")
+        say(f"{one['delivery']}  {one['state']}  {one['target']}  {one['type']}  {why}")
     if not found["webhooks"]:
-        typer.echo("Nothing waits, and nothing is dead.")
+        say("Nothing waits, and nothing is dead.")
 
 
 @webhooks_app.command("retry")

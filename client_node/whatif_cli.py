@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from audit.terminal import emit, progress_bar
+from audit.terminal import emit, progress_bar, say
 from client_node.errors import ScenarioInvalid
 from client_node.running_node import ask_node
 from client_node.whatif import Hour, what_if
@@ -35,8 +35,7 @@ def whatif(
     if as_json:
         emit({"scenario": asked.name, "plans": [told_to_dict(one) for one in told]}, as_json=True)
         return
-    for line in lines(told):
-        typer.echo(line)
+    say(*lines(told))
 
 
 def _recorded(queue: str, settings: Path | None) -> tuple[Hour, ...]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from audit.terminal import FAILED, emit
+from audit.terminal import FAILED, emit, put
 from consent.documents import Name
 from consent.errors import SettingsInvalid
 from consent.options_cli import LOCAL, AsJson, Ca, Token, Url, ask, misuse_is_told
@@ -39,7 +38,7 @@ def show(
     if as_json:
         emit(found, as_json=True)
     else:
-        sys.stdout.write(str(found))
+        put(str(found))
 
 
 @documents_app.command("approve")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,7 @@ from audit.auditor import Auditor
 from audit.export import ExportFormat, export_log
 from audit.receipt import checkpoint_in
 from audit.signing import SigningKey, VerifyKey
-from audit.terminal import Bookmark, CommandLine, Known, Sealed, emit, progress_bar
+from audit.terminal import Bookmark, CommandLine, Known, Sealed, emit, progress_bar, put
 from audit.verify import verify_log
 from audit.witnessing import write_cosignatures
 from consent.errors import SettingsInvalid
@@ -83,7 +82,7 @@ def export(
             sealed = None if archive is None else Archive(archive, VerifyKey.parse(key))
             lines = export_log(log, VerifyKey.parse(key), how, progress=progress, archive=sealed)
         for line in lines:
-            sys.stdout.write(line)
+            put(line)
 
 
 def audit(

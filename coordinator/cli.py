@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from audit.key_cli import keys_app
 from audit.portal.cli import staff_app
+from audit.terminal import PlainConsole, complain, emit
 from coordinator.client import CoordinatorClient
 from coordinator.plan import read_draft
 from coordinator.settings import CoordinatorSettings
@@ -44,7 +44,7 @@ UNGOVERNED = (
     "so every run and every release will be refused"
 )
 
-out, err = Console(), Console(stderr=True)
+out = PlainConsole()
 
 Settings = Annotated[Path, typer.Option("--settings", help="The coordinator's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON values.")]
@@ -60,7 +60,7 @@ class _Refused:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, UndertoneError):
-            err.print(f"undertone-coordinator: {error}", style="red", highlight=False, markup=False)
+            complain(f"undertone-coordinator: {error}")
             raise typer.Exit(1) from error
 
 
@@ -98,7 +98,7 @@ def _ask(
 ) -> None:
     with _Refused(), _client(settings) as client:
         answer = question(client)
-        out.print_json(json.dumps(answer)) if as_json else out.print(show(answer), markup=False)
+        emit(answer, as_json=True) if as_json else out.print(show(answer))
 
 
 @app.command()
@@ -111,7 +111,7 @@ def serve(settings: Settings) -> None:
     with _Refused():
         loaded = CoordinatorSettings.load(settings)
         if loaded.trust_url is None:
-            err.print(UNGOVERNED, style="yellow", highlight=False, markup=False)
+            complain(UNGOVERNED)
         start_telemetry("undertone-coordinator", loaded)
         service = CoordinatorService(loaded)
         run_service(service, on_ready=lambda: out.print("undertone coordinator ready"))
@@ -163,7 +163,7 @@ def run_watch(run: str, settings: Settings, *, as_json: AsJson = False) -> None:
         seen: dict[str, Any] = {}
         if as_json:
             for seen in client.watch(run):
-                out.print(json.dumps(seen), soft_wrap=True, markup=False, highlight=False)
+                out.print(json.dumps(seen), soft_wrap=True)
         else:
             with Live(console=out, refresh_per_second=4) as live:
                 for seen in client.watch(run):
@@ -245,7 +245,7 @@ def fab() -> None:
     """Print the digest of the bundle that nodes put on their allow-list."""
     from coordinator.federation import fab_digest  # noqa: PLC0415 (loads Flower)
 
-    out.print(fab_digest(), highlight=False)
+    out.print(fab_digest())
 
 
 def _table(rows: list[dict[str, Any]], fields: tuple[str, ...]) -> Table:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from audit.terminal import PlainConsole
 from coordinator.plan import preview_from_dict
 from deploy import acts, harness, telling
 from deploy.apart import Apart, apart
@@ -140,7 +141,7 @@ def main() -> None:
     """Parse the options, run the demo, and exit with its code; errors are one line."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end it like the keyboard does
     try:
-        code = run(parse(sys.argv[1:]), Console(highlight=False))
+        code = run(parse(sys.argv[1:]), PlainConsole(markup=True))
     except Misuse as error:
         sys.stderr.write(f"demo: {error}\n")
         code = 2

@@ -22,6 +22,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 
+from audit.http import attachment
 from audit.portal.access import Access
 from audit.portal.decision_index import Found, Key, Search
 from audit.portal.decision_sources import BranchSource, Sources, branch_listing, silence
@@ -102,10 +103,7 @@ def decision_pages(
     def proof(request: Request, decision: str) -> Response:
         found = sources.known(decision, _log(request))
         name = f"decision-{found.log or 'here'}-{found.idx}.tlog-proof"
-        return PlainTextResponse(
-            sources.receipt(found),
-            headers={"content-disposition": f'attachment; filename="{name}"'},
-        )
+        return PlainTextResponse(sources.receipt(found), headers=attachment(name))
 
     return router
 

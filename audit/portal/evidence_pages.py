@@ -18,6 +18,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 
 from audit.errors import EntryMissing
 from audit.events import EventKind
+from audit.http import attachment
 from audit.log import Entry
 from audit.portal.evidence_desk import EvidenceDesk
 from audit.portal.frame import form_of, show
@@ -79,8 +80,7 @@ def _add_entries(router: APIRouter, desk: EvidenceDesk) -> None:
 
 
 def _file(text: str, name: str) -> Response:
-    sent = {"content-disposition": f'attachment; filename="{name}"'}
-    return PlainTextResponse(text, headers=sent)
+    return PlainTextResponse(text, headers=attachment(name))
 
 
 def _overview(request: Request, desk: EvidenceDesk, *, before: int | None, kind: str) -> Response:

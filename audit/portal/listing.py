@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
+from audit.http import attachment
 from audit.portal.moments import moment, moment_utc
 
 PAGE_ROWS = 50
@@ -117,7 +118,7 @@ def as_csv(listing: Listing) -> Response:
     return Response(
         text.getvalue(),
         media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": f'attachment; filename="{listing.name}.csv"'},
+        headers=attachment(f"{listing.name}.csv"),
     )
 
 

@@ -22,7 +22,7 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from audit.errors import TooManyAttempts
-from audit.http import address_of
+from audit.http import address_of, attachment
 from audit.portal.frame import cookies_of, csrf_of
 from audit.portal.rules_page import preferred
 from audit.portal.throttle import Counted
@@ -127,8 +127,7 @@ def as_files(taken: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def saved(body: bytes | str, name: str, media_type: str) -> Response:
     """Return a file to keep, under a name of ours."""
-    headers = PRIVATE | {"content-disposition": f'attachment; filename="{name}"'}
-    return Response(body, media_type=media_type, headers=headers)
+    return Response(body, media_type=media_type, headers=PRIVATE | attachment(name))
 
 
 def language_of(request: Request, chosen: str | None) -> Language:

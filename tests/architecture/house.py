@@ -156,5 +156,23 @@ BUILDERS: Mapping[str, str] = {
 }
 """Each proof-carrying type, and the one module that builds it."""
 
+OUTPUTS: Mapping[str, frozenset[str]] = {
+    "sys.stdout.write": frozenset({"audit.terminal", "client_node.executor", "coordinator.plan"}),
+    "sys.stderr.write": frozenset({"audit.terminal", "client_node.executor"}),
+    "print": frozenset(),
+    "typer.echo": frozenset(),
+    "typer.secho": frozenset(),
+    "rich.print": frozenset(),
+    "rich.console.Console": frozenset({"audit.terminal"}),
+    "rich.progress.Progress": frozenset({"audit.terminal"}),
+}
+"""Each way to print, and who of the services may use it past `audit.terminal`.
+
+The executor, which must stay lean, writes its own words; a plan's child process writes JSON.
+"""
+
+ATTACHMENT = "audit.http"
+"""The one module that names a file to keep."""
+
 NAMES_OF_NOTHING = frozenset({"utils", "util", "common", "helpers", "helper", "base", "misc"})
 """Module names that say nothing of what is inside."""

@@ -75,6 +75,34 @@ def builds(source: Module, type_name: str) -> bool:
     return any(_makes(node, names) for node in ast.walk(source.tree))
 
 
+def names_in(source: Module) -> set[str]:
+    """Return every dotted name that stands in the module, its imports resolved."""
+    known: dict[str, str] = {}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            known |= {a.asname: a.name for a in node.names if a.asname}
+        elif isinstance(node, ast.ImportFrom):
+            start = _origin(source, node)
+            known |= {a.asname or a.name: f"{start}.{a.name}" for a in node.names}
+    dotted = {_dotted(node) for node in ast.walk(source.tree)} - {""}
+    return {
+        ".".join([known.get(n.split(".")[0], n.split(".")[0]), *n.split(".")[1:]]) for n in dotted
+    }
+
+
+def _dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        before = _dotted(node.value)
+        return before and f"{before}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def texts(source: Module) -> set[str]:
+    """Return every text that stands in the module, in small letters."""
+    constants = (n.value for n in ast.walk(source.tree) if isinstance(n, ast.Constant))
+    return {value.lower() for value in constants if isinstance(value, str)}
+
+
 def _makes(node: ast.AST, names: set[str]) -> bool:
     if isinstance(node, ast.ClassDef):
         return any(_called(b) in names for b in node.bases)

@@ -10,10 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.house import ARROWS, BUILDERS, DOORS, NAMES_OF_NOTHING
-from tests.architecture.scan import ROOT, Module, builds, imports_of, module, modules_of
+from tests.architecture.house import ARROWS, ATTACHMENT, BUILDERS, DOORS, NAMES_OF_NOTHING, OUTPUTS
+from tests.architecture.scan import (
+    ROOT,
+    Module,
+    builds,
+    imports_of,
+    module,
+    modules_of,
+    names_in,
+    texts,
+)
 
 PACKAGES = tuple(ARROWS)
+SERVICES = ("policies", "audit", "consent", "client_node", "coordinator")
 NO_CODE = {"tests", "docs"}
 
 
@@ -61,6 +71,28 @@ def test_proof_carrying_types_have_one_builder(package: str) -> None:
     """A permit, a redacted text and a verified release each come from one module alone."""
     wrong = {m.name: w for m in modules_of(package) if (w := stray_builders(m))}
     assert not wrong
+
+
+def stray_outputs(source: Module) -> list[str]:
+    """Return the ways past `audit.terminal` in which this module prints and may not."""
+    used = names_in(source)
+    return [way for way, who in OUTPUTS.items() if way in used and source.name not in who]
+
+
+@pytest.mark.parametrize("package", SERVICES)
+def test_services_print_by_the_one_terminal(package: str) -> None:
+    """What a name could do to a terminal is undone in one place, which nobody goes around."""
+    wrong = {m.name: w for m in modules_of(package) if (w := stray_outputs(m))}
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_to_keep_are_named_in_one_place(package: str) -> None:
+    """A name that goes into a header goes through `audit.http.attachment`."""
+    found = {
+        m.name for m in modules_of(package) if any("content-disposition" in t for t in texts(m))
+    }
+    assert found <= {ATTACHMENT}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -143,6 +175,33 @@ def test_the_doors_themselves_are_open(name: str, text: str) -> None:
     """What the tables allow is not refused."""
     assert not forbidden_doors(module(name, text))
     assert not forbidden_arrows(module(name, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print('x')",
+        "import sys\nsys.stdout.write(x)",
+        "from sys import stdout\nstdout.write(x)",
+        "import typer as t\nt.echo(x)",
+        "from typer import echo\necho(x)",
+        "say = typer.echo\nserve(say)",
+        "from rich.console import Console as C\nout = C()",
+        "out = rich.console.Console(stderr=True)",
+    ],
+)
+def test_printing_past_the_terminal_is_seen(text: str) -> None:
+    """Each way is found, by alias, too, and when it is only handed on."""
+    assert stray_outputs(module("client_node.some_cli", text))
+    assert not stray_outputs(module("client_node.some_cli", "say(x)\nself.stdout.read()"))
+
+
+def test_a_second_name_of_a_file_is_seen() -> None:
+    """The header's name is found in whatever case, and in an f-string."""
+    assert "content-disposition" in texts(module("a", "x = {'Content-Disposition': 1}"))
+    assert any(
+        "content-disposition" in t for t in texts(module("a", "x = f'Content-Disposition: {y}'"))
+    )
 
 
 def test_a_relative_import_is_resolved() -> None:

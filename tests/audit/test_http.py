@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from email.message import EmailMessage
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 from starlette.types import Message
 
 from audit.errors import EvidenceUnavailable, KeyDestroyed, SignatureInvalid
-from audit.http import BodyLimit, install_error_handlers
+from audit.http import BodyLimit, attachment, install_error_handlers
 from policies.decision import Decision
 from policies.errors import NotBuilt, Refused, UndertoneError
 from policies.vocabulary import DecisionId, Digest, RuleId
@@ -202,6 +203,27 @@ async def test_http_mistake_in_a_list_is_told_once() -> None:
         answer = await client.post("/lists", json=["no"] * 50)
     assert answer.status_code == 422
     assert len(answer.json()["fields"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("entry-7.tlog-proof", "entry-7.tlog-proof"),
+        ("../../etc/x.csv", "_.._etc_x.csv"),
+        ("a\"; filename*=UTF-8''b.exe", "a___filename__UTF-8__b.exe"),
+        ("a\r\nset-cookie: b=1\r\n\r\n.csv", "a__set-cookie__b_1____.csv"),
+        ("\u202egnp.exe\x00é\ud800%00.csv", "_gnp.exe____00.csv"),
+        ("n" * 9_000 + ".csv", "n" * 116 + ".csv"),
+    ],
+)
+def test_a_file_has_a_name_that_nobody_misreads(name: str, kept: str) -> None:
+    """One header, one name, no folder, none that is hidden, and the ending that it should have."""
+    told = EmailMessage()
+    for header, value in attachment(name).items():
+        told[header] = value.encode("ascii").decode()
+    assert told.keys() == ["content-disposition"]
+    assert told.get_content_disposition() == "attachment"
+    assert told.get_filename() == kept
 
 
 @pytest.fixture

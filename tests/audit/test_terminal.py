@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import pytest
 import typer
 
-from audit.terminal import CommandLine, emit, run
+from audit.terminal import CommandLine, PlainConsole, complain, emit, put, run, say
 from policies.errors import NotBuilt
 
 app = CommandLine(help="Try things.")
+WICKED = (
+    ":warning:zq\x1b[31m\x1b]0;title\x07\x1b]8;;http://zq\x1b\\\x9b2J\r\x08\x00\x7f\u202e\u2066\u2028"
+    "\ud800[bold]\\[red]zq[/zq]"
+)
+STEERS = {chr(n) for n in (*range(9), *range(11, 32), *range(127, 160))} | set("\u202e\u2066\u2028")
+WAYS: dict[str, Callable[[], object]] = {
+    "mapping": lambda: emit({"name": WICKED, WICKED: [WICKED]}, as_json=False),
+    "rows": lambda: emit([{"name": f"{WICKED}\nforged", WICKED: 1}], as_json=False),
+    "text": lambda: emit(WICKED, as_json=False),
+    "json": lambda: emit({"name": WICKED}, as_json=True),
+    "line": lambda: say(f"{WICKED}\nforged"),
+    "diagnostic": lambda: complain(f"{WICKED}\nforged"),
+    "file": lambda: put(WICKED),
+    "console": lambda: PlainConsole().print(WICKED),
+    "misuse": lambda: run(app, ["fail", "wicked"]),
+    "argument": lambda: run(app, ["fail", "ours", f"--{WICKED}"]),
+}
 
 
 @app.command()
@@ -27,6 +49,8 @@ def fail(how: str) -> None:
         raise NotBuilt("voice comes\nlater")
     if how == "exit":
         raise typer.Exit(1)
+    if how == "wicked":
+        raise typer.BadParameter(WICKED)
     raise ValueError("Ann said this")
 
 
@@ -72,3 +96,44 @@ def test_terminal_emits_json_or_a_table(capsys: pytest.CaptureFixture[str]) -> N
     told = capsys.readouterr().out
     assert "[red]ab" in told
     assert "done [bold]" in told
+
+
+class _Screen(io.StringIO):
+    """What a person looks at."""
+
+    encoding, errors = "utf-8", "strict"
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        return super().write(text.encode().decode())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_that_is_printed_steers_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """No control sign, no override, no markup and no second line comes out of a name.
+
+    The only escape is a table's own bold heading.
+    """
+    out, err = _Screen(), _Screen()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("TERM", "xterm")
+    with suppress(SystemExit):
+        WAYS[way]()
+    told = out.getvalue() + err.getvalue()
+    assert not STEERS & set(re.sub(r"\x1b\[[01]m", "", told)), repr(told)
+    if way != "argument":
+        assert "zq" in told
+        assert ":warning:" in told
+    assert not [line for line in told.splitlines() if line.startswith("forged")]
+
+
+def test_a_file_is_piped_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no terminal gets a file's bytes."""
+    put("a\x1b[31m\r\nb")
+    assert capsys.readouterr().out == "a\x1b[31m\r\nb"
