@@ -118,7 +118,9 @@ def install_error_handlers(app: FastAPI, mapping: Mapping[type[UndertoneError], 
     """Let the app answer every error with one problem document, never with a traceback.
 
     The nearest class in an error's ancestry decides, the service's mapping before
-    `STATUSES`. A `Refused` also says the decision's id, rules and reasons.
+    `STATUSES`. A `Refused` also says the decision's id, rules and reasons. An address with a
+    slash too many is unknown: the framework would send on to what the Host header says, and to
+    plain http where a proxy ends TLS, with a customer's token in the address.
     """
     statuses = {**STATUSES, **mapping}
 
@@ -131,6 +133,7 @@ def install_error_handlers(app: FastAPI, mapping: Mapping[type[UndertoneError], 
         tell_wait(answer, error)
         return answer
 
+    app.router.redirect_slashes = False
     app.add_exception_handler(UndertoneError, expected)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http_error)

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from fastapi import APIRouter, Request, Response
 
+from audit.portal.frame import origin_of
 from consent.code_picture import code_svg
 from consent.errors import Conflict, NotFound
 from consent.privacy_centre.frame import PRIVATE, centre_words, language_of, opens_nothing
@@ -59,9 +60,8 @@ def code_router(service: TrustService) -> APIRouter:
     def code(request: Request, token: str, language: str = "") -> Response:
         _check_open(service, token)
         chosen = language_of(request, language)
-        base = service.settings.public_url or str(request.base_url)
         title, description = WORDS[chosen]
-        address = f"{base.rstrip('/')}/consent/{token}"
+        address = f"{_base(service, request)}/consent/{token}"
         drawn = code_svg(address, title=title, description=description)
         headers = {"Cache-Control": "no-store"}
         return Response(drawn, media_type="image/svg+xml", headers=headers)
@@ -74,12 +74,15 @@ def code_router(service: TrustService) -> APIRouter:
         except NotFound:
             return opens_nothing(service, request, chosen)
         said = centre_words()[chosen]
-        base = service.settings.public_url or str(request.base_url)
-        address = f"{base.rstrip('/')}/my/{token}"
+        address = f"{_base(service, request)}/my/{token}"
         drawn = code_svg(address, title=said["code_title"], description=said["take_words"])
         return Response(drawn, media_type="image/svg+xml", headers=PRIVATE)
 
     return router
+
+
+def _base(service: TrustService, request: Request) -> str:
+    return (service.settings.public_url or origin_of(request)).rstrip("/")
 
 
 def _check_open(service: TrustService, token: str) -> None:

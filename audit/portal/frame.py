@@ -17,7 +17,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.errors import FormInvalid, NotSignedIn, RequestForged, TooManyAttempts
@@ -169,6 +168,15 @@ def csrf_of(cookies: Mapping[str, str], names: Cookies = _TRUST) -> str:
     return keyed(own.encode(), "form") if own else ""
 
 
+def origin_of(request: Request) -> str:
+    """Return where this site is as a browser reaches it.
+
+    By TLS, whatever a proxy in front speaks to us, but for a browser on the machine itself.
+    """
+    here = request.base_url
+    return str(here if _LOOPBACK.fullmatch(here.netloc) else here.replace(scheme="https"))
+
+
 async def form_of(request: Request) -> dict[str, str]:
     """Return the fields of a URL-encoded form, whose token `_OwnForms` has checked.
 
@@ -221,7 +229,9 @@ class _OwnForms:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        expected = csrf_of(cookie_parser(headers.get("cookie", "")), cookies_of(Request(scope)))
+        request = Request(scope)
+        # Of every Cookie header, as the routes read them: a proxy may split one in two.
+        expected = csrf_of(request.cookies, cookies_of(request))
         if "authorization" in headers or not expected:
             await self._app(scope, receive, send)
             return

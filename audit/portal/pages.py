@@ -214,20 +214,20 @@ def _add_account(router: APIRouter, access: Access) -> None:
             await run_in_threadpool(
                 access.sessions.end, request.cookies.get(access.cookies.session, "")
             )
-        where = await run_in_threadpool(_provider_exit, request, access, staff.name)
+        where = await run_in_threadpool(_provider_exit, access, staff.name)
         answer = page(request, "signed_out.html", provider=where)
         answer.headers["clear-site-data"] = '"cache", "storage"'
         answer.delete_cookie(access.cookies.session, secure=True, httponly=True, samesite="lax")
         return answer
 
 
-def _provider_exit(request: Request, access: Access, name: str) -> str | None:
+def _provider_exit(access: Access, name: str) -> str | None:
     """Return where somebody whom the provider let in signs out there too."""
     row = access.ledger.account(name)
     if access.provider is None or row is None or row.issuer is None:
         return None
     try:
-        return access.provider.leave(back_to=str(request.base_url.replace(path=SIGN_IN)))
+        return access.provider.leave(then=SIGN_IN)
     except ProviderUnavailable:
         return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
 from audit.errors import AccountInvalid, NotAdmitted, SecondFactorMissing, SignInRefused
 from audit.events import EventKind
@@ -137,9 +138,12 @@ class ProviderSignIn:
             self._sessions.end_provided(account, sid)
         return account
 
-    def leave(self, *, back_to: str) -> str | None:
-        """Return where one signs out at the provider too; see `IdentityProvider.leave`."""
-        return self._provider.leave(back_to=back_to)
+    def leave(self, *, then: str) -> str | None:
+        """Return where one signs out at the provider too, and comes back to a path of this site.
+
+        Where this site is say the settings, never the request. See `IdentityProvider.leave`.
+        """
+        return self._provider.leave(back_to=urljoin(self._settings.redirect_uri, then))
 
     # -- inside -------------------------------------------------------------------------
 

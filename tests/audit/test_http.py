@@ -189,6 +189,17 @@ async def test_http_unknown_path_and_method_are_problems_too(client: httpx.Async
 
 
 @pytest.mark.anyio
+async def test_http_nobody_is_sent_on_to_what_the_host_header_says(
+    client: httpx.AsyncClient,
+) -> None:
+    """A slash too many is another address; behind a proxy the way on would be by plain http."""
+    for path in ("/turns/", "//turns", "/raise/refused/"):
+        answer = await client.get(path, headers={"host": "evil.example"})
+        assert answer.status_code == 404
+        assert "location" not in answer.headers
+
+
+@pytest.mark.anyio
 async def test_http_mistake_in_a_list_is_told_once() -> None:
     """What is wrong with every entry of a long list is one thing that is wrong."""
     app = FastAPI()

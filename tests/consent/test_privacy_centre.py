@@ -147,6 +147,8 @@ def test_a_link_is_a_picture_for_whoever_has_it(world: World) -> None:
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert f'src="/my/{token}/code.svg?language=en"' in opened(world, f"/my/{token}").text
+    behind = world.send("GET", f"http://trust/my/{token}/code.svg", headers={"host": "trust"})
+    assert behind.text == drawn, "a code leads to TLS, where a proxy ended it too"
     asked = invited(world, "carl")
     done = pressed(
         world, f"/consent/{asked['invitation_token']}", answer="yes", purpose="service", adult="yes"

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from audit.staff import SAFE_METHODS, StaffRole
-from tests.journeys.sites import HTML, READERS, Drawn, Route, Site
+from tests.journeys.sites import HTML, READERS, Drawn, Route, Site, Visitor
 
 SITES = ("trust", "centre")
 GUESSES = 'INSERT INTO "staff_throttle"'
@@ -87,26 +87,48 @@ def test_no_route_changes_anything_for_another_sites_page(
     assert not _is_forged(officer.ask("POST", "/none", headers=good)), "what is ours goes on"
 
 
+def _cookie(visitor: Visitor) -> str:
+    return f"{visitor.site.access.cookies.session}={next(iter(visitor.http.cookies.values()))}"
+
+
+@pytest.mark.parametrize("name", SITES)
 @pytest.mark.parametrize("host", ["portal.example", "localhost.evil.example"])
 def test_a_page_by_plain_http_is_another_site_behind_a_proxy_too(
-    sites: dict[str, Site], host: str
+    sites: dict[str, Site], name: str, host: str
 ) -> None:
     """Where a proxy ends TLS we are asked by http, and whoever answers by http is still not us."""
-    officer = sites["trust"].visitor(StaffRole.OFFICER)
-    cookie = f"{officer.site.access.cookies.session}={next(iter(officer.http.cookies.values()))}"
-    sent = JSON | {"host": host, "cookie": cookie, "x-csrf-token": officer.csrf}
+    officer = sites[name].visitor(StaffRole.OFFICER)
+    sent = JSON | {"host": host, "cookie": _cookie(officer), "x-csrf-token": officer.csrf}
     for origin, forged in ((f"http://{host}", True), (f"https://{host}", False)):
         headers = sent | {"origin": origin}
         answer = officer.ask("POST", "http://portal.example/none", headers=headers)
         assert _is_forged(answer) == forged, origin
 
 
+@pytest.mark.parametrize("name", SITES)
+def test_a_session_in_a_second_cookie_header_is_guarded_like_any(
+    sites: dict[str, Site], name: str
+) -> None:
+    """A proxy that speaks HTTP/2 may send two; whichever has the session, its form needs proof."""
+    officer = sites[name].visitor(StaffRole.OFFICER)
+    cookies = ("theme=dark", _cookie(officer))
+    visitor = sites[name].visitor(None)
+    for first, second in (cookies, cookies[::-1]):
+        sent = [("cookie", first), ("cookie", second), *JSON.items()]
+        for origin, forged in (("https://evil.example", True), ("https://portal.example", False)):
+            proof = [("origin", origin), ("x-csrf-token", officer.csrf)]
+            answer = visitor.http.request("POST", "/none", headers=[*sent, *proof])
+            assert (answer.status_code == 403) == forged, (first, origin)
+
+
+@pytest.mark.parametrize("name", SITES)
 @pytest.mark.parametrize("host", ["localhost:8090", "127.0.0.1:8090", "[::1]:8090"])
-def test_a_browser_on_the_machine_itself_needs_no_tls(sites: dict[str, Site], host: str) -> None:
+def test_a_browser_on_the_machine_itself_needs_no_tls(
+    sites: dict[str, Site], name: str, host: str
+) -> None:
     """On loopback, where services listen without TLS, our own pages are ours."""
-    officer = sites["trust"].visitor(StaffRole.OFFICER)
-    cookie = f"{officer.site.access.cookies.session}={next(iter(officer.http.cookies.values()))}"
-    sent = JSON | {"host": host, "cookie": cookie, "x-csrf-token": officer.csrf}
+    officer = sites[name].visitor(StaffRole.OFFICER)
+    sent = JSON | {"host": host, "cookie": _cookie(officer), "x-csrf-token": officer.csrf}
     for origin, forged in ((f"http://{host}", False), ("http://localhost:1", True)):
         headers = sent | {"origin": origin}
         assert (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -251,11 +252,15 @@ def test_the_providers_keys_may_rotate(town: Town) -> None:
 
 
 def test_one_may_sign_out_at_the_provider_too(town: Town) -> None:
-    """Signing out here ends the session, and shows the way out there."""
+    """Signing out here ends the session, and shows the way out there, and back to this site."""
     browser = town.sign_in()
     csrf = browser.get("/account").text.split('name="csrf" value="')[1].split('"')[0]
-    page = browser.post("/sign-out", data={"csrf": csrf}).text
+    answer = browser.post("/sign-out", data={"csrf": csrf}, headers={"host": "evil.example"})
+    page = html.unescape(answer.text)
     assert f"{town.provider.issuer}/leave?client_id={CLIENT}" in page
+    back = urlencode({"post_logout_redirect_uri": f"https://{urlsplit(RETURN).netloc}/sign-in"})
+    assert back in page, "as the settings say, whatever the Host header does"
+    assert "evil" not in page
     assert browser.get("/account").status_code == 401
 
 
