@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import re
 import resource
 import socket
 import time
@@ -30,6 +31,7 @@ MOST = 2048
 _OWN_FILES = 256
 """What a service opens besides connections."""
 _TELL_EVERY_S = 60.0
+_HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]*)(:[0-9]{0,5})?")
 _log = logging.getLogger("undertone")
 
 
@@ -85,10 +87,11 @@ class TimedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop waiting: what follows is the body."""
         self._head_came()
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
-            raise ValueError("one Host header (RFC 9112, 3.2)")
+        upgrade = self.parser.should_upgrade()
+        _check_head(self.headers, version=self.parser.get_http_version(), upgrade=upgrade)
         super().on_headers_complete()
+        if upgrade and not self._should_upgrade():
+            self.cycle.keep_alive = False  # llhttp takes what follows for another protocol
 
     def on_message_complete(self) -> None:
         """Whatever comes next is another request's head."""
@@ -125,6 +128,29 @@ class TimedHttp(HttpToolsProtocol):
             self._await_head()
         else:
             self.transport.close()
+
+
+def _check_head(headers: list[tuple[bytes, bytes]], *, version: str, upgrade: bool) -> None:
+    """Return if nobody in front of us can have read a head in another way.
+
+    A body behind an `Upgrade` or `CONNECT` llhttp reads as the next request, which whoever sent the
+    body has written.
+
+    Raises:
+        ValueError: Two hosts, none or no name; a coding beside `chunked`; a body behind an upgrade.
+    """
+    hosts, codings, lengths = (
+        [value.strip().lower() for name, value in headers if name == wanted]
+        for wanted in (b"host", b"transfer-encoding", b"content-length")
+    )
+    if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
+        raise ValueError("one Host header that is a name or address (RFC 9112, 3.2)")
+    if version not in {"1.0", "1.1"} or (version == "1.1" and not hosts):
+        raise ValueError("HTTP/1.1 with a Host header, or HTTP/1.0 (RFC 9112, 3.2)")
+    if codings and (version, codings) != ("1.1", [b"chunked"]):
+        raise ValueError("Transfer-Encoding is chunked alone (RFC 9112, 6.1)")
+    if upgrade and (codings or lengths not in ([], [b"0"])):
+        raise ValueError("no body with an upgrade")
 
 
 class BoundedSocket(socket.socket):

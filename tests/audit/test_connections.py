@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import httpx
 import pytest
@@ -172,17 +172,55 @@ def test_a_head_of_the_largest_size_is_taken(address: tuple[str, int]) -> None:
         b"Host: a\r\nX: a\r\n b\r\n\r\n",
         b"Host: a\nX: a\n\n",
         b"Host: a\r\nHost: b\r\n\r\n",
+        b"Host: a, b\r\n\r\n",
+        b"Host: a/b\r\n\r\n",
+        b"Host: b@a\r\n\r\n",
         b"X: a\r\n\r\n",
+        b"Host: a\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+        b"Host: a\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Host: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 40\r\n\r\n",
+        b"Host: a\r\nConnection: upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
 def test_what_two_parsers_could_read_in_two_ways_is_refused(
     address: tuple[str, int], head: bytes
 ) -> None:
-    """Both lengths, two lengths, folded lines, bare line feeds, two hosts or none."""
+    """Two lengths, folded lines, bare line feeds, hosts, codings, a body behind an upgrade."""
     with closing(socket.create_connection(address)) as stream:
         stream.sendall(b"POST / HTTP/1.1\r\n" + head + b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
         said = _until_closed(stream)
     assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET / HTTP/0.9\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"CONNECT / HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n",
+    ],
+)
+def test_a_line_that_two_parsers_could_read_in_two_ways_is_refused(
+    address: tuple[str, int], line: bytes
+) -> None:
+    """No version, a coding that the version has not, a tunnel with a body."""
+    with closing(socket.create_connection(address)) as stream:
+        stream.sendall(line)
+        assert _until_closed(stream).startswith(b"HTTP/1.1 400 ")
+
+
+def test_nothing_behind_an_upgrade_that_we_do_not_make_is_read(address: tuple[str, int]) -> None:
+    """The request is answered as it is, and its connection is over: what follows is nobody's."""
+    with closing(socket.create_connection(address)) as stream:
+        stream.sendall(FIRST_LINES + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+        said = stream.recv(65_536)
+        with suppress(OSError):
+            stream.sendall(FIRST_LINES + b"\r\n")
+        with suppress(ConnectionResetError):
+            said += _until_closed(stream)
+    assert said.startswith(b"HTTP/1.1 200 ")
     assert said.count(b"HTTP/1.1 ") == 1
 
 
