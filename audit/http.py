@@ -20,6 +20,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -219,6 +220,31 @@ class RecordRefusals:
         kind = scope.get("state", {}).get(_NOTE)
         if kind is not None:
             await run_in_threadpool(self._refusals.note, kind)
+
+
+class GuardAnswers:
+    """ASGI middleware, outside all others: headers that an answer has where it says nothing else.
+
+    What does not say otherwise is not stored, and a page never is.
+    """
+
+    def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
+        self._app, self._headers = app, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; complete the answer's headers."""
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("cache-control", "no-store")
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers["cache-control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, guarded)
 
 
 class TraceRequests:

@@ -48,7 +48,14 @@ from fastapi.concurrency import run_in_threadpool
 
 from audit.batch import Membership, verify_batch_proof
 from audit.errors import EntryMissing
-from audit.http import BodyLimit, RecordRefusals, TraceRequests, address_of, install_error_handlers
+from audit.http import (
+    BodyLimit,
+    GuardAnswers,
+    RecordRefusals,
+    TraceRequests,
+    address_of,
+    install_error_handlers,
+)
 from audit.telemetry import span
 from audit.trace_api import trace_router
 from client_node import wire
@@ -128,15 +135,23 @@ STATUSES: dict[type[UndertoneError], int] = {
     NodeError: 503,
 }
 
+HEADERS = {
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+"""Of every answer; the panel's pages say more (`client_node.panel.panel_api`)."""
+
 
 def create_app(service: NodeService) -> FastAPI:
     """Return the node's app for integrations."""
     app = FastAPI(title="Undertone node", version=VERSION, docs_url=None, redoc_url=None)
-    install_error_handlers(app, STATUSES)
     app.add_middleware(Idempotency, replays=service.room.replays)
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
+    install_error_handlers(app, STATUSES)
+    app.add_middleware(GuardAnswers, headers=HEADERS)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -67,10 +67,10 @@ STATUSES: dict[type[UndertoneError], int] = {
 def create_internal_app(service: NodeService) -> FastAPI:
     """Return the app for the executor's socket."""
     app = FastAPI(title="Undertone node, internal", docs_url=None, redoc_url=None, openapi_url=None)
-    install_error_handlers(app, STATUSES)
     app.add_middleware(BodyLimit, limit_bytes=MAX_BODY_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
+    install_error_handlers(app, STATUSES)
 
     app.include_router(personal_router(service.personalisation))
     app.include_router(approvals_router(service.room.proposals), prefix="/internal")

@@ -16,11 +16,11 @@ from urllib.parse import parse_qs, quote, urlencode
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.errors import FormInvalid, NotSignedIn, RequestForged, TooManyAttempts
-from audit.http import problem, tell_wait
+from audit.http import GuardAnswers, problem, tell_wait
 from audit.portal.access import Access
 from audit.portal.cookies import Cookies
 from audit.portal.listing import Listing, as_csv, chosen, with_query
@@ -98,7 +98,7 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
 
 def guard_answers(app: FastAPI) -> None:
     """Let every answer carry the security headers, an early refusal's too; call it last of all."""
-    app.add_middleware(_SecurityHeaders)
+    app.add_middleware(GuardAnswers, headers=_HEADERS)
 
 
 def _static(name: str) -> Callable[[], FileResponse]:
@@ -315,25 +315,3 @@ def _problem_page(request: Request, body: bytes) -> Response:
     said = json.loads(body)
     status, title, detail = int(said["status"]), str(said["title"]), str(said["detail"])
     return page(request, "problem.html", status=status, title=title, detail=detail)
-
-
-class _SecurityHeaders:
-    """ASGI middleware that adds the security headers; what does not say otherwise is not stored."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, guarded."""
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("cache-control", "no-store")
-                if headers.get("content-type", "").startswith("text/html"):
-                    headers["cache-control"] = "no-store"
-            await send(message)
-
-        await self._app(scope, receive, guarded)

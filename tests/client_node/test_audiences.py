@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest import mock
 
 import pytest
 from fastapi.routing import iter_route_contexts
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import openapi
 
+from audit.http import BodyLimit
+from client_node.api import MAX_BODY_BYTES
 from tests.client_node.conftest import Api, World
 from tests.fuzzing import BY_DAY_AND_NIGHT
 
@@ -34,6 +37,34 @@ def test_every_route_of_a_node_but_health_needs_a_key(world: World) -> None:
                 assert answer.status_code == 401, (method, path, given_)
                 judged += 1
     assert judged > 50
+
+
+def test_no_answer_of_a_node_is_kept_or_guessed_at(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Answers, refusals of every kind, and what broke outside the routes; the panel may be framed.
+
+    What broke says and logs an id, and nothing of what was sent.
+    """
+    api = world.api(world.open(panel_frames=("https://crm.example",)))
+    bodies: list[dict[str, Any]] = [{"json": {}}, {"content": b"\xff"}]
+    bodies.append({"content": b"0" * (MAX_BODY_BYTES + 1)})
+    answers = [
+        *(api.get(path) for path in ("/v1/status", "/none", "/v1/turns")),
+        api.get("/v1/status", headers={"Authorization": ""}),
+        *(api.post("/v1/turns", **sent) for sent in bodies),
+    ]
+    with mock.patch.object(BodyLimit, "_limit", side_effect=ValueError("Ann is furious")):
+        answers.append(api.post("/v1/turns", json={}))
+    assert {a.status_code for a in answers} == {200, 400, 401, 404, 405, 413, 422, 500}
+    assert answers[-1].json()["error_id"] in caplog.text
+    assert "Ann" not in caplog.text + answers[-1].text
+    for answer in [*answers, api.get("/panel")]:
+        assert answer.headers["cache-control"] == "no-store", answer.status_code
+        assert answer.headers["x-content-type-options"] == "nosniff", answer.status_code
+        assert answer.headers["referrer-policy"] == "no-referrer", answer.status_code
+        own = "https://crm.example" if answer.url.path == "/panel" else "'none'"
+        assert f"frame-ancestors {own}" in answer.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize("examples", BY_DAY_AND_NIGHT)
