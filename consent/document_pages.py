@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from consent.documents import Kind
+from consent.paper import breakable, moment_of, paper
 
 CONTEXT = {
     "dpv": "https://w3id.org/dpv#",
@@ -26,13 +27,8 @@ def as_markdown(kind: Kind, stamp: Mapping[str, Any]) -> str:
 
 def as_html(kind: Kind, stamp: Mapping[str, Any]) -> str:
     """Return the document as one HTML page without script, fit to print."""
-    title = html.escape(kind.title)
     parts = _sections(kind, {**stamp["document"], **_ending(stamp)})
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
-        f"<body><main><h1>{title}</h1><p>Digest: <code>{stamp['digest']}</code></p>{parts}"
-        "</main></body></html>"
-    )
+    return paper(kind.title, f"<p>Digest: <code>{stamp['digest']}</code></p>{parts}")
 
 
 def body_of(kind: Kind, stamp: Mapping[str, Any]) -> str:
@@ -73,7 +69,7 @@ def _lines(value: Any, depth: int = 0) -> str:
         return f"{pad}{_plain(value)}"
     if isinstance(value, Mapping):
         return "\n".join(
-            f"{pad}- {_word(n)}: {_plain(v)}"
+            f"{pad}- {_word(n)}: {_plain(v, n)}"
             if not _nested(v)
             else f"{pad}- {_word(n)}:\n{_lines(v, depth + 1)}"
             for n, v in value.items()
@@ -86,28 +82,54 @@ def _lines(value: Any, depth: int = 0) -> str:
 
 def _html(value: Any) -> str:
     if not _nested(value):
-        return f"<p>{html.escape(_plain(value))}</p>"
+        return f"<p>{breakable(html.escape(_plain(value)))}</p>"
     if isinstance(value, Mapping):
         rows = (
-            f'<tr><th scope="row">{html.escape(_word(n))}</th><td>{_cell(v)}</td></tr>'
+            f'<tr><th scope="row">{html.escape(_word(n))}</th><td>{_cell(v, n)}</td></tr>'
             for n, v in value.items()
         )
         return f"<table>{''.join(rows)}</table>"
+    if (columns := _columns(value)) is not None:
+        return _table(columns, value)
     return f"<ul>{''.join(f'<li>{_cell(v)}</li>' for v in value)}</ul>"
 
 
-def _cell(value: Any) -> str:
-    return _html(value) if _nested(value) else html.escape(_plain(value))
+def _columns(rows: Any) -> list[str] | None:
+    """Return what every row says, if all say the same and nothing is nested deeper."""
+    first = rows[0]
+    if len(rows) == 1 or not all(
+        isinstance(row, Mapping) and row.keys() == first.keys() for row in rows
+    ):
+        return None
+    return None if any(_nested(v) for row in rows for v in row.values()) else list(first)
+
+
+def _table(columns: list[str], rows: Any) -> str:
+    """Return rows that say the same as one table, in place of one table each."""
+    head = "".join(f'<th scope="col">{html.escape(_word(name))}</th>' for name in columns)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_cell(row[name], name)}</td>' for name in columns)}</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: Any, name: object = "") -> str:
+    return _html(value) if _nested(value) else breakable(html.escape(_plain(value, name)))
 
 
 def _nested(value: Any) -> bool:
     return isinstance(value, Mapping | list | tuple) and bool(value)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any, name: object = "") -> str:
+    if (at := moment_of(str(name), value)) is not None:
+        return f"{at:%Y-%m-%d %H:%M} UTC"
     if value is None or (isinstance(value, Mapping | list | tuple) and not value):
         return "none"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _word(name: object) -> str:

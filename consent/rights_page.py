@@ -8,21 +8,19 @@ the other; it writes times as dates, and beside each rule what it says. Letters 
 from __future__ import annotations
 
 import html
-import re
 import tomllib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from string import Formatter
 from typing import Any
 
 from consent.errors import Conflict, NotFound
+from consent.paper import breakable, moment_of, paper
 from policies.vocabulary import RuleId
 from policies.words import Language, Reader, say
 
 _FILE = resources.files("consent").joinpath("rights_letters.toml")
-_SECONDS = re.compile(r"at|now|as_of|until|\w+_at")
 _WORDS = resources.files("consent").joinpath("rights_words.toml")
 
 
@@ -69,17 +67,13 @@ def letter(name: str, language: str, state: Mapping[str, Any]) -> str:
 
 
 def package_page(package: Mapping[str, Any]) -> str:
-    """Return what was gathered as one HTML page without script, style or picture."""
+    """Return what was gathered as one HTML page without script or picture."""
     parts = "".join(
         f"<section><h2>{html.escape(str(source))}</h2>{_value(found)}</section>"
         for source, found in package["by"].items()
     )
-    title = f"Your {html.escape(str(package['right']))} request"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{title}</title></head><body><main><h1>{title}</h1>"
-        f"<p>Request {html.escape(str(package['request']))}</p>{parts}</main></body></html>"
-    )
+    request = f"<p>Request <code>{html.escape(str(package['request']))}</code></p>"
+    return paper(f"Your {package['right']} request", request + parts)
 
 
 def _value(value: Any, name: str = "") -> str:
@@ -91,17 +85,9 @@ def _value(value: Any, name: str = "") -> str:
         return f"<ul>{''.join(items)}</ul>" if value else "none"
     if name == "rules":
         return _rule(str(value))
-    if _SECONDS.fullmatch(name) and isinstance(value, int | float):
-        return _moment(value)
-    return html.escape("none" if value is None else str(value))
-
-
-def _moment(seconds: float) -> str:
-    try:
-        at = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):  # a node may say what it likes
-        return html.escape(str(seconds))
-    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at:%Y-%m-%d %H:%M} UTC</time>'
+    if (at := moment_of(name, value)) is not None:
+        return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at:%Y-%m-%d %H:%M} UTC</time>'
+    return breakable(html.escape("none" if value is None else str(value)))
 
 
 def _rule(rule: str) -> str:

@@ -3,17 +3,19 @@
     GET  /documents                    how each stands
     GET  /documents/{name}             the document as the system is now
     POST /documents/{name}/approval    officer, DPO: as it was read, by its digest
+    GET  /documents/paper.css          the style of what is exported as HTML
 
 Exports are at `/v1/desk/documents/{name}?format=` (JSON-LD, Markdown, HTML to print as PDF).
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from audit.portal.frame import page, show
 from audit.portal.listing import Cell, Listing, badge, ident, plain
@@ -45,6 +47,10 @@ def document_pages(service: TrustService) -> APIRouter:
             empty="No document.",
         )
         return show(request, "documents.html", tables=[listing])
+
+    @router.get("/paper.css")
+    def style() -> FileResponse:
+        return FileResponse(Path(__file__).parent / "paper.css", media_type="text/css")
 
     @router.get("/{name}")
     def one(request: Request, staff: _Reader, name: str) -> Response:

@@ -19,6 +19,7 @@ from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.portal.passwords import Passwords
 from audit.staff import Staff, StaffRole
+from consent.document_pages import body_of
 from consent.documents import DOCUMENTS, Name
 from consent.risks import RISKS, parse_risks
 from consent.settings import Declared
@@ -465,6 +466,18 @@ def test_every_form_says_every_section(governed: World, name: Name) -> None:
     linked = client.get(f"{route}?format=json-ld").json()
     assert linked["@id"] == f"urn:sha256:{digest_}"
     assert linked["dct:hasPart"] == read(governed, name)["document"]
+
+
+def test_a_document_on_paper_is_made_to_be_read() -> None:
+    """Rows that say the same are one table, seconds are dates, digests break, figures are short."""
+    rows = [{"release": f"r{n}", "published_at": 1.8e9 + n} for n in range(2)]
+    document = {"releases": rows, "mixed": [{"a": 1}, {"b": 2.123456}], "digest": DIGEST}
+    page = body_of(DOCUMENTS[Name.ROPA], {"document": document})
+    assert '<th scope="col">release</th><th scope="col">published at</th>' in page
+    assert "<td>2027-01-15 08:00 UTC</td>" in page
+    assert page.count("<thead>") == 1
+    assert "<td>2.123</td>" in page
+    assert "<wbr>".join([DIGEST[:16]] * 4) in page
 
 
 @pytest.mark.parametrize("name", Name)
