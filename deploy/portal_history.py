@@ -107,13 +107,19 @@ class History:
         roll_out(self._rule)
         self.codes = open_accounts(self.service.access, self.clock)
         subjects = self._consent()
+        self._breach(Risk.LIKELY, told=True)
         self._use(subjects)
         self._change_minds(subjects)
         self._ask(subjects)
-        self._breach()
+        self.clock.now = self.end - 30 * HOUR_S
+        self._breach(Risk.HIGH, told=False)
         self._oversee()
         self.clock.now = self.end
-        self._hear()
+        for name, spent in (("harbour", 1.6), ("meadow", 7.5)):
+            self._hear(name, spent=spent)
+            rules = self.service.bundles.rules_of(NodeId(name))
+            report = shadow_report(rules.policy_digest, decided=int(190 * spent), otherwise=14)
+            self.service.bundles.report(NodeId(name), report)
         for log in self._logs.values():
             log.close()
 
@@ -201,7 +207,7 @@ class History:
             if not said["allowed"]:
                 self._refused.append((str(said["decision_id"]), subject, node))
 
-        self._logs["station"].report()  # its last word: it falls silent before the month is over
+        self._hear("station", spent=0.5)  # its last word: it falls silent before the month is over
 
     def _decide_there(
         self, subject: SubjectId, node: NodeRow, asks: tuple[str, str, str | None]
@@ -247,23 +253,21 @@ class History:
             self.service.rights.ask_identity(opened["request"], by="dario", way=Way.LETTER.value)
         return str(opened["request"])
 
-    def _breach(self) -> None:
-        """Register two breaches: one closed, one whose 72 hours run."""
+    def _breach(self, risk: Risk, *, told: bool) -> None:
+        """Register a breach: one is told to the authority and closed, or its 72 hours run."""
         desk = self.service.registers
-        for hours, risk in ((200, Risk.LIKELY), (30, Risk.HIGH)):
-            self.clock.now = self.end - hours * HOUR_S
-            details = {
-                "known_at": self.clock.now,
-                "part": Part.CONTROLLER.value,
-                "risk": risk.value,
-                "digest": hashlib.sha256(f"breach {hours}".encode()).hexdigest(),
-            }
-            breach = desk.register_breach(details, by="dario").breach
-            if risk is Risk.LIKELY:
-                told = {"who": "authority", "digest": details["digest"]}
-                self.clock.now += 20 * HOUR_S
-                desk.on_breach(breach, "told", told, by="dario")
-                desk.on_breach(breach, "closed", {}, by="olga")
+        details = {
+            "known_at": self.clock.now,
+            "part": Part.CONTROLLER.value,
+            "risk": risk.value,
+            "digest": hashlib.sha256(f"breach {risk}".encode()).hexdigest(),
+        }
+        breach = desk.register_breach(details, by="dario").breach
+        if told:
+            sent = {"who": "authority", "digest": details["digest"]}
+            self.clock.now += 20 * HOUR_S
+            desk.on_breach(breach, "told", sent, by="dario")
+            desk.on_breach(breach, "closed", {}, by="olga")
 
     def _oversee(self) -> None:
         """Appoint who oversees handover, and make an account that waits for a second yes."""
@@ -278,26 +282,21 @@ class History:
         self.service.registers.appoint(details, by="dario")
         self.service.access.accounts.add("nora", [StaffRole.DPO], by="otto")
 
-    def _hear(self) -> None:
-        """Let two of the three nodes say where they are; the third fell silent."""
-        day = datetime.fromtimestamp(self.end, tz=UTC).date().isoformat()
-        for name, spent in (("harbour", 1.6), ("meadow", 7.5)):
-            budget = BudgetIn(
-                day=day,
-                period_days=365,
-                delta=1e-5,
-                epsilon_spent=spent,
-                epsilon_limit=8.0,
-                epsilon_at_nodes=spent * 1.4,
-                by_purpose={Purpose.TRAINING: spent},
-                more_like_the_last=int((8.0 - spent) // 1.5),
-            )
-            self._logs[name].report()
-            said = AcknowledgementIn(sequence=0, budget=budget)
-            self.service.acknowledgements.receive(self._nodes[name], said)
-            rules = self.service.bundles.rules_of(NodeId(name))
-            report = shadow_report(rules.policy_digest, decided=int(190 * spent), otherwise=14)
-            self.service.bundles.report(NodeId(name), report)
+    def _hear(self, name: str, *, spent: float) -> None:
+        """Let a node say where it is, and hand over what it decided."""
+        budget = BudgetIn(
+            day=datetime.fromtimestamp(self.clock.now, tz=UTC).date().isoformat(),
+            period_days=365,
+            delta=1e-5,
+            epsilon_spent=spent,
+            epsilon_limit=8.0,
+            epsilon_at_nodes=spent * 1.4,
+            by_purpose={Purpose.TRAINING: spent},
+            more_like_the_last=int((8.0 - spent) // 1.5),
+        )
+        self._logs[name].report()
+        said = AcknowledgementIn(sequence=0, budget=budget)
+        self.service.acknowledgements.receive(self._nodes[name], said)
 
 
 def open_accounts(access: Access, clock: MovedClock) -> dict[str, list[str]]:

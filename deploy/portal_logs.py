@@ -1,5 +1,7 @@
 """Made-up branches' own decisions: by a gate each, into a log each, cosigned and handed over.
 
+Each cosigns the trust service's log in turn, as a node does.
+
 Gate, log, witness and pages are the product's; only nobody stands behind the counter.
 """
 
@@ -14,7 +16,10 @@ from audit.gate import Gate
 from audit.keystore import Keystore
 from audit.log import EvidenceLog
 from audit.signing import SigningKey
-from audit.submission import submission_of
+from audit.submission import read_submission, submission_of
+from audit.witness import Witness
+from audit.witness_store import WitnessStore
+from audit.witnessing import write_cosignatures
 from consent.enrolment import NODE_ORIGIN
 from consent.service import TrustService
 from consent.tables import NodeRow
@@ -34,6 +39,8 @@ class BranchLog:
     log: EvidenceLog
     keystore: Keystore
     gate: Gate
+    witness: Witness
+    store: WitnessStore
     heard: int = -1
 
     def decide(self, request: UseRequest) -> None:
@@ -65,10 +72,20 @@ class BranchLog:
         while state["start"] < state["size"]:
             page = make_page(self.log, state["start"], state["size"])
             state = self.service.branches.receive(self.node, LeafPageIn.model_validate(page))
+        self._vouch()
+
+    def _vouch(self) -> None:
+        """Cosign the trust service's log as it is now, and bring it the cosignature."""
+        theirs = self.service.witnessing
+        last = self.witness.last_size(theirs.log.origin)
+        body = theirs.answer("GET", "/request", f"old={last}", b"").body
+        line = self.witness.add_checkpoint(body, said_at=self.clock())
+        theirs.accept(write_cosignatures(read_submission(body).claimed.size, [line]))
 
     def close(self) -> None:
         """Close the branch's files."""
         self.log.close()
+        self.store.close()
         self.keystore.close()
 
 
@@ -89,4 +106,15 @@ def open_branch_log(
     }
     log.append(Event(kind=EventKind.SERVICE_STARTED, at=clock(), fields=fields))
     gate = Gate(engine=service.engine, log=log, clock=clock, batch_key=key.derive("batches"))
-    return BranchLog(node=node, service=service, clock=clock, log=log, keystore=keystore, gate=gate)
+    ours, store = service.log, WitnessStore(folder / "witness.db")
+    known = {ours.origin: ours.key.verify_key}
+    return BranchLog(
+        node=node,
+        service=service,
+        clock=clock,
+        log=log,
+        keystore=keystore,
+        gate=gate,
+        witness=Witness(store, key, clock=clock, find_log=known.get),
+        store=store,
+    )

@@ -132,3 +132,38 @@ def test_every_step_of_the_tour_is_open_to_whom_it_is_for(sites: Sites, name: st
             assert shown.status_code == 200, href
             if target.startswith("#"):
                 assert f'id="{target[1:]}"' in shown.text, (href, target)
+
+
+def test_the_month_goes_on_in_one_direction_and_is_witnessed(sites: Sites) -> None:
+    """No entry is earlier than the one before it; the branches cosigned the trust service's log."""
+    log = sites.history.service.log
+    times = [entry.event.at for entry in log.entries(0, log.size)]
+    assert times == sorted(times)
+    sites.sign_in("olga")
+    evidence = sites.trust_site.get("/evidence").text
+    assert "No witness has cosigned" not in evidence
+    assert "harbour" in evidence
+
+
+def test_a_coordinator_is_no_branch_that_fell_silent(sites: Sites) -> None:
+    """It is named for what it is in the settings, and Today counts branches alone."""
+    sites.sign_in("olga")
+    assert ">coordinator</span>" in sites.trust_site.get("/settings").text
+    today = sites.trust_site.get("/today").text
+    assert re.search(
+        r'<p class="figure">3</p>\s*<p class="quiet"><a [^>]*>Branches enrolled', today
+    )
+    assert "Node coordinator" not in today
+    assert "station was not heard for" in today
+    assert re.search(r"6 %</p>\s*<p class=\"quiet\"><a href=\"/budget\"", today)
+
+
+def test_a_run_that_ended_early_says_so(sites: Sites) -> None:
+    """Its plan measures, so nobody reads that it does not; and no round is still to come."""
+    runs = sites.centre.service.journal.runs()
+    (failed,) = (run.run for run in runs if run.state.value == "failed")
+    sites.sign_in("sam")
+    page = sites.centre_site.get(f"/federation/runs/{failed}").text
+    assert "It ended before its first round." in page
+    assert "It ended before anything was measured." in page
+    assert "no run can start" in sites.centre_site.get("/federation").text
