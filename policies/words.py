@@ -31,6 +31,12 @@ class Language(StrEnum):
     FRENCH = "fr"
 
 
+NAMES = MappingProxyType(
+    {Language.ENGLISH: "English", Language.GERMAN: "Deutsch", Language.FRENCH: "Français"}
+)
+"""Each language by its own name."""
+
+
 class Reader(StrEnum):
     """For whom: what decided it, or what it means to the person."""
 

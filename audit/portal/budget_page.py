@@ -94,6 +94,8 @@ def _row(share: Share) -> dict[str, str]:
         "what": "all purposes" if purpose is None else purpose_name(purpose, Language.ENGLISH),
         "spent": f"{share.epsilon_spent:.3f}",
         "limit": f"{share.epsilon_limit:.3f}",
+        "half": f"{0.5 * share.epsilon_limit:.3f}",
+        "most_of": f"{0.9 * share.epsilon_limit:.3f}",
         "left": f"{share.epsilon_left:.3f}",
         "right": percent(share.right_percent),
         "most": percent(share.most_percent),

@@ -124,14 +124,14 @@ def _config(look: str) -> dict[str, Any]:
         "bar": {"discreteBandSize": 18},
         "point": {"filled": True, "size": 60},
         "rule": {"color": ink},
-        "legend": {"orient": "top", "title": None, **words},
+        "legend": {"orient": "top", "title": None, "labelFontSize": 13, **words},
         "axis": {
             "grid": True,
             "gridColor": grid,
             "domainColor": ink,
             "tickColor": ink,
-            "labelFontSize": 11,
-            "titleFontSize": 12,
+            "labelFontSize": 13,
+            "titleFontSize": 13,
             **words,
         },
     }

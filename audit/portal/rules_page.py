@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse
 
 from audit.portal.frame import page
 from audit.staff import Staff, staff_if_any
-from policies.words import Language, Reader, rule_pages
+from policies.words import NAMES, Language, Reader, rule_pages
 
 _TITLES = {
     Language.ENGLISH: ("The rules", "Rule", "What may be allowed", "since"),
@@ -48,7 +48,7 @@ def rules_page() -> APIRouter:
             lang=chosen.value,
             title=title,
             since=since,
-            languages=[each.value for each in Language],
+            languages=[(each.value, NAMES[each]) for each in Language],
             sections=sections,
         )
         drawn.headers["content-language"] = chosen.value

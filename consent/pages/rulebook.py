@@ -42,7 +42,7 @@ from policies.vocabulary import (
     SubjectId,
     Use,
 )
-from policies.words import Language, Reader, rule_pages, say
+from policies.words import NAMES, Language, Reader, rule_pages, say
 
 READERS = OVERSEERS | {StaffRole.OPERATOR}
 _Reader = Annotated[Staff, Depends(only(*READERS))]
@@ -74,7 +74,8 @@ def rulebook_pages(service: TrustService) -> APIRouter:
             "question.html",
             lang=chosen.value,
             languages=[
-                (each.value, f"?{urlencode(asked | {'language': each.value})}") for each in Language
+                (each.value, name, f"?{urlencode(asked | {'language': each.value})}")
+                for each, name in NAMES.items()
             ],
             words=words,
             crumbs=[(words["rules"], "/rulebook")],
@@ -174,18 +175,22 @@ def _bundles(status: dict[str, Any]) -> Listing:
                 _version(name, one["in_force"]),
                 _version(name, one["candidate"]),
                 plain("-") if stage is None else badge(stage, "warn"),
-                plain(", ".join(one["nodes"]) or (f"{one['percent']} %" if stage else "-")),
+                plain(", ".join(one["nodes"]) or _share(one["percent"])),
             )
         )
     return Listing(
         name="bundles",
         caption="The organisation's own rules, by bundle",
-        columns=("Bundle", "Versions", "In force", "Candidate", "Stage", "Where"),
+        columns=("Bundle", "Versions", "In force", "Candidate", "Stage", "Candidate decides at"),
         rows=rows,
         empty="No bundle of the organisation's own: the rules that ship decide everywhere. A "
         "bundle can forbid more, never allow more; it is checked, signed by the officer, run as "
         "a shadow, then rolled out: `undertone-trust bundles publish`.",
     )
+
+
+def _share(percent: int) -> str:
+    return f"{percent} % of nodes" if percent else "nowhere yet"
 
 
 def _version(name: str, version: int | None) -> Cell:
@@ -247,7 +252,7 @@ def _shadows(status: dict[str, Any]) -> Listing:
     ]
     return Listing(
         name="shadows",
-        caption="What a proposed bundle would have decided otherwise, in counts of nobody",
+        caption="What a proposed bundle would have decided otherwise, in counts without people",
         columns=("Node", "Action", "Purpose", "Difference", "Rules now", "Rules then", "Times"),
         rows=rows,
         empty="No difference is known. Stage a bundle as a shadow, and nodes count here where it "

@@ -28,12 +28,10 @@ from audit.portal.rules_page import preferred
 from audit.portal.throttle import Counted
 from consent.errors import SettingsInvalid
 from consent.service import TrustService
-from policies.words import Language
+from policies.words import NAMES, Language
 
 HERE = Path(__file__).parent
 STYLE, SCRIPT = "/centre/privacy.css", "/centre/check.js"
-NAMES = {Language.ENGLISH: "English", Language.GERMAN: "Deutsch", Language.FRENCH: "Français"}
-"""Each language by its own name."""
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 """Languages that are written from right to left; the style asks only for start and end."""
 _POLICY = (

@@ -9,13 +9,14 @@ from audit.portal.charts import Chart, axis
 from coordinator.pages.told import Told
 
 _UNIT = {"domain": [0, 1]}
+_UPRIGHT = {"labelAngle": 0, "tickCount": 8}
 _F1 = axis("f1", "Macro-F1", scale=_UNIT)
 
 
 def _interval(field: str, kind: str = "quantitative") -> dict[str, Any]:
-    """Return the rule between the bounds of each figure."""
+    """Return the upright line between the bounds of each figure."""
     low = axis("low", "Macro-F1", scale=_UNIT)
-    return {"x": axis(field, "", kind), "y": low, "y2": {"field": "high"}}
+    return {"x": axis(field, "", kind, axis=_UPRIGHT), "y": low, "y2": {"field": "high"}}
 
 
 def participation_chart(told: Told) -> Chart:
@@ -32,7 +33,7 @@ def participation_chart(told: Told) -> Chart:
         caption="Replies by round",
         rows=rows,
         encoding={
-            "x": axis("round", "Round", "ordinal", axis={"labelAngle": 0}),
+            "x": axis("round", "Round", "ordinal", axis=_UPRIGHT),
             "y": axis("replies", "Replies", axis={"tickMinStep": 1}),
             "color": axis("what", "", "nominal"),
         },
@@ -51,10 +52,10 @@ def accuracy_chart(told: Told) -> Chart:
     return Chart(
         path=f"/federation/runs/{told.record.run}/accuracy.svg",
         alt=f"A line of macro-F1 by round, {len(rows)} evaluations; the last: {last:.3f}.",
-        caption="Macro-F1 by round, by private evaluation; the rule is what its noise may hide",
+        caption="Macro-F1 by round, by private evaluation; upright lines show what noise may hide",
         rows=rows,
         encoding={
-            "x": axis("round", "After round", "ordinal", axis={"labelAngle": 0}),
+            "x": axis("round", "After round", "ordinal", axis=_UPRIGHT),
             "y": _F1,
         },
         band=_interval("round", "ordinal"),
@@ -81,9 +82,9 @@ def compared_chart(told: Sequence[Told]) -> Chart:
         caption="What accuracy cost: each run's last macro-F1 against its ε for a person at a node",
         rows=rows,
         encoding={
-            "x": axis("epsilon", "ε of a person at a node"),
+            "x": axis("epsilon", "ε of a person at a node", axis=_UPRIGHT),
             "y": _F1,
-            "color": axis("plan", "Plan", "nominal"),
+            "color": axis("plan", "", "nominal"),
         },
         band=_interval("epsilon"),
         mark="point",

@@ -33,7 +33,7 @@ def coordinator_site(service: CoordinatorService) -> Site:
         areas=COORDINATOR_AREAS + _OWN_LOG,
         templates=Path(__file__).parent / "templates",
         other=TRUST_AREAS,
-        other_name="Trust service",
+        other_name="At the trust service",
         other_url=service.settings.portal.other_url,
     )
 

@@ -22,7 +22,9 @@ let going = false;
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, select, textarea");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  const search = document.querySelector("form[role=search] input:not([type=hidden])");
+  const form = "form[role=search] ";
+  const search = document.querySelector(form + "input[type=search]")
+    ?? document.querySelector(`${form}input:not([type=hidden]), ${form}select`);
   if (event.key === "/" && search) {
     event.preventDefault();
     search.focus();
