@@ -23,6 +23,7 @@ from audit.log import Entry
 from audit.portal.evidence_desk import EvidenceDesk
 from audit.portal.frame import form_of, show
 from audit.portal.listing import (
+    CSV_ROWS,
     Cell,
     Listing,
     badge,
@@ -38,7 +39,7 @@ from audit.portal.site import OVERSEERS
 from audit.portal.verifying import Verification
 from audit.staff import StaffRole, only
 
-_SHOWN_FIELDS = 4
+_SHOWN_FIELDS, _SHORT = 4, 16
 
 
 def evidence_pages(desk: EvidenceDesk, *, roles: frozenset[StaffRole] = OVERSEERS) -> APIRouter:
@@ -129,9 +130,13 @@ def _verification(found: Verification, zone: tzinfo) -> dict[str, object]:
 def _entries(
     request: Request, desk: EvidenceDesk, zone: tzinfo, *, before: int | None, kind: str
 ) -> Listing:
-    limit = rows_wanted(request)
+    limit, of = rows_wanted(request), ""
     if kind in set(EventKind):
-        found, older = desk.log.find(EventKind(kind), limit), ""
+        first = before is None
+        newest = desk.log.find(EventKind(kind), limit + 1 if first else CSV_ROWS)
+        found = [entry for entry in newest if before is None or entry.index < before]
+        older = with_query(request, before=found[limit - 1].index) if found[limit:] else ""
+        found, of = found[:limit], f" {kind}" + ("" if first else f", of the newest {CSV_ROWS:,}")
     else:
         end = desk.log.size if before is None else min(before, desk.log.size)
         start = max(0, end - limit)
@@ -139,7 +144,7 @@ def _entries(
         older = with_query(request, before=start) if start else ""
     return Listing(
         name="entries",
-        caption="Entries of the log, newest first",
+        caption=f"Entries of the log{of and ':'}{of}, newest first",
         columns=("Entry", "When", "What", "Says"),
         rows=[_row(entry, zone) for entry in found],
         empty="No such entry yet. Every decision and every act of staff adds one.",
@@ -149,19 +154,24 @@ def _entries(
 
 
 def _row(entry: Entry, zone: tzinfo) -> tuple[Cell, ...]:
-    said = [f"{n}={v}" for n, v in sorted(entry.event.fields.items()) if v not in (None, [], "")]
-    shown = " · ".join(_short(each) for each in said[:_SHOWN_FIELDS])
+    fields = {n: v for n, v in sorted(entry.event.fields.items()) if v not in (None, [], "")}
+    shown = " · ".join(
+        f"{_word(n)} {_short(_said(v))}" for n, v in [*fields.items()][:_SHOWN_FIELDS]
+    )
     return (
         Cell(text=str(entry.index), href=f"/evidence/entries/{entry.index}"),
         when(entry.event.at, zone),
         plain(entry.event.kind.value),
-        Cell(text=shown, full="; ".join(said)),
+        Cell(text=shown, full="; ".join(f"{n}={_said(v)}" for n, v in fields.items())),
     )
 
 
-def _short(said: str) -> str:
-    name, _, value = said.partition("=")
-    return f"{name} {value if len(value) <= 16 else value[:10] + '…'}"  # noqa: PLR2004 (a width)
+def _word(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _SHORT else f"{value[:10]}…"
 
 
 def _witnesses(desk: EvidenceDesk) -> Listing:
@@ -173,7 +183,7 @@ def _witnesses(desk: EvidenceDesk) -> Listing:
     return Listing(
         name="witnesses",
         caption="Who cosigned our newest cosigned checkpoint",
-        columns=("Witness", "Up to entry", "Since then"),
+        columns=("Witness", "Entries cosigned", "Since then"),
         rows=[(plain(name), number(size), number(desk.log.size - size)) for name in names],
         empty="No witness has cosigned this log yet. Nodes do as soon as they connect; until then "
         "the log proves that it holds together, and not that there is only one.",
@@ -208,7 +218,8 @@ def _one(request: Request, desk: EvidenceDesk, index: int) -> Response:
     entry, zone = desk.log.entry(index), zone_of(request)
     decision = entry.event.fields.get("decision_id")
     rows = [
-        (plain(name), plain(_said(value))) for name, value in sorted(entry.event.fields.items())
+        (plain(_word(name)), _value(name, value, zone))
+        for name, value in sorted(entry.event.fields.items())
     ]
     return show(
         request,
@@ -227,14 +238,26 @@ def _one(request: Request, desk: EvidenceDesk, index: int) -> Response:
         facts=[
             ("Kind", plain(entry.event.kind.value)),
             ("When", when(entry.event.at, zone)),
-            ("Decision", ident(decision, href=f"/decisions/{decision}"))
-            if isinstance(decision, str)
-            else ("Decision", plain("-")),
+            *(
+                [("Decision", ident(decision, href=f"/decisions/{decision}"))]
+                if isinstance(decision, str)
+                else []
+            ),
         ],
         leaf=json.dumps(json.loads(entry.leaf), indent=1, ensure_ascii=False),
         key=str(desk.log.key.verify_key),
     )
 
 
+def _value(name: str, value: object, zone: tzinfo) -> Cell:
+    if isinstance(value, float) and (name in {"since", "until"} or name.endswith("_at")):
+        return when(value, zone)
+    return plain(_said(value) or "-")
+
+
 def _said(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

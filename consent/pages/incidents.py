@@ -163,13 +163,15 @@ def _clock(one: dict[str, Any]) -> Cell:
         return badge("everything is shown", "ok")
     hours = one["hours_left"]
     if hours < 0:
-        return badge(f"late by {-hours:g} h", "bad")
-    return badge(f"{hours:g} h left", "bad" if hours < _SOON_H else "warn")
+        return badge(f"late by {-hours:.0f} h", "bad")
+    return badge(f"{hours:.0f} h left", "bad" if hours < _SOON_H else "warn")
 
 
 def _particulars(details: Any) -> Cell:
-    said = [f"{n} {v}" for n, v in details.items() if v is not None and n != "known_at"]
-    return Cell(text=", ".join(f"{each[:40]}" for each in said) or "-", full="; ".join(said))
+    said = {n: str(v) for n, v in details.items() if v is not None and n != "known_at"}
+    short = [f"{n} {v if len(v) <= 40 else v[:10] + '…'}" for n, v in said.items()]  # noqa: PLR2004 (a width)
+    full = "; ".join(f"{n} {v}" for n, v in said.items())
+    return Cell(text=", ".join(short) or "-", full=full)
 
 
 def _second(text: str, zone: tzinfo) -> float:

@@ -30,6 +30,7 @@ from audit.staff import Staff, StaffRole, only
 from consent.acts import Person
 from consent.errors import NotFound, RequestInvalid
 from consent.pages.forms import read_form
+from consent.pages.lacking import lacking
 from consent.records import Record, act_to_dict, standing_of
 from consent.rights import (
     Case,
@@ -173,7 +174,7 @@ def _requests(found: list[dict[str, Any]]) -> Listing:
                 plain(one["right"]),
                 Cell(text=one["due"], full=one["due"], tone="time"),
                 _clock(one),
-                plain("; ".join(one["missing"]) or "nothing"),
+                plain("; ".join(lacking(one["missing"])) or "nothing"),
             )
             for one in found
         ],
@@ -336,6 +337,7 @@ def _request_page(request: Request, service: TrustService, staff: Staff, case: C
         tables=[evidence],
         crumbs=[("People", "/people")],
         state=state,
+        missing=lacking(state["missing"]),
         case=case,
         clock=_clock(state),
         facts=[

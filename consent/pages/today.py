@@ -23,6 +23,7 @@ from audit.portal.site import OVERSEERS, TRUST_AREAS
 from audit.staff import Staff, StaffRole, only
 from consent.errors import RequestInvalid
 from consent.notice import StopReason
+from consent.pages.lacking import lacking
 from consent.register import LIFT_S, UNABLE, Register
 from consent.service import TrustService
 
@@ -39,6 +40,7 @@ REASONS = {
     StopReason.PRECAUTION: "as a precaution: something is unclear",
 }
 _LITTLE_LEFT = 0.1
+_BUDGET_READERS = OVERSEERS | {StaffRole.DATA_SCIENTIST}
 _DAY_S = 86_400
 
 
@@ -148,10 +150,10 @@ def _breaches(service: TrustService) -> Iterator[Task]:
         if breach["closed_at"] is not None or not breach["missing"]:
             continue
         hours = breach["hours_left"]
-        clock = f"{hours:g} h left" if hours >= 0 else f"late by {-hours:g} h"
+        clock = f"{hours:.0f}\xa0h left" if hours >= 0 else f"late by {-hours:.0f}\xa0h"
         yield Task(
             title=f"Breach {breach['breach'][:8]}: {clock} of the 72 hours",
-            words="; ".join(breach["missing"]),
+            words=_sentence(breach["missing"]),
             href=f"/incidents/{breach['breach']}",
             urgency=Urgency.NOW if hours < _SOON_HOURS else Urgency.SOON,
         )
@@ -165,11 +167,12 @@ def _requests(service: TrustService) -> Iterator[Task]:
         elif request["paused"]:
             clock, urgency = "the clock stands still until the identity is known", Urgency.WAITS
         else:
-            clock = f"{days} days left"
+            clock = f"{days}\xa0days left"
             urgency = Urgency.SOON if days <= _SOON_DAYS else Urgency.WAITS
         yield Task(
             title=f"Request for {request['right']}: {clock}",
-            words="; ".join(request["missing"]) or "Everything is there: it can be closed.",
+            words=_sentence(lacking(request["missing"]))
+            or "Everything is there: it can be closed.",
             href=f"/people/requests/{request['request']}",
             urgency=urgency,
         )
@@ -231,10 +234,10 @@ def _budgets(service: TrustService) -> Iterator[Task]:
         if left < _LITTLE_LEFT:
             yield Task(
                 title=f"The privacy budget of {node.node} is nearly spent",
-                words=f"{max(left, 0):.0%} is left; when nothing is, it trains no more.",
+                words=f"{100 * max(left, 0):.0f} % is left; when nothing is, it trains no more.",
                 href="/budget",
                 urgency=Urgency.SOON,
-                roles=OVERSEERS | {StaffRole.DATA_SCIENTIST},
+                roles=_BUDGET_READERS,
             )
 
 
@@ -249,6 +252,11 @@ def _accounts(service: TrustService) -> Iterator[Task]:
                 urgency=Urgency.SOON,
                 roles=_DESK,
             )
+
+
+def _sentence(parts: list[str]) -> str:
+    said = "; ".join(parts)
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
 
 
 def _stop(request: Request, service: TrustService, staff: Staff) -> dict[str, Any]:
@@ -272,10 +280,24 @@ def _quiet(service: TrustService, staff: Staff) -> list[tuple[str, str, str]]:
     """Return the figures at the foot of the page, of what this person may open: how many, where."""
     breaches = [b for b in service.registers.breaches() if b["closed_at"] is None]
     open_to = {area.path for area in TRUST_AREAS if area.roles & staff.roles}
+    open_to |= {"/budget"} if _BUDGET_READERS & staff.roles else set()
     figures = [
         ("Entries in the log", f"{service.log.size:,}", "/evidence"),
         ("Open requests", f"{len(service.rights.requests()):,}", "/people"),
         ("Open breaches", f"{len(breaches):,}", "/incidents"),
-        ("Nodes", f"{service.enrolment.count():,}", "/settings#nodes"),
+        ("Branches enrolled", f"{_branches(service):,}", "/settings#nodes"),
+        *_least_left(service),
     ]
     return [one for one in figures if one[2].partition("#")[0] in open_to]
+
+
+def _branches(service: TrustService) -> int:
+    return sum(node.node != service.settings.coordinator for node in service.ledger.nodes())
+
+
+def _least_left(service: TrustService) -> list[tuple[str, str, str]]:
+    """Return how much of its privacy budget the branch has left that has least."""
+    told = [state for _, state in service.acknowledgements.budgets() if state is not None]
+    left = [1 - t.epsilon_spent / t.epsilon_limit if t.epsilon_limit else 0.0 for t in told]
+    shown = f"{100 * max(min(left), 0):.0f} %" if left else "unheard"
+    return [("Privacy budget left, at the least", shown, "/budget")]

@@ -130,7 +130,7 @@ def _nodes(service: TrustService, zone: tzinfo) -> Listing:
                 plain(node.company),
                 when(node.enrolled_at, zone),
                 when(heard, zone),
-                badge("heard", "ok") if fresh else badge("not heard", "warn"),
+                _heard(coordinator=node.node == service.settings.coordinator, fresh=fresh),
                 ident(node.vkey),
             )
         )
@@ -141,6 +141,13 @@ def _nodes(service: TrustService, zone: tzinfo) -> Listing:
         rows=rows,
         empty="No node is enrolled: `undertone-trust node enrol` does it.",
     )
+
+
+def _heard(*, coordinator: bool, fresh: bool) -> Cell:
+    """Return a node's state; a coordinator holds nobody's standing and acknowledges none."""
+    if coordinator:
+        return badge("coordinator", "quiet")
+    return badge("heard", "ok") if fresh else badge("not heard", "warn")
 
 
 def _keys(service: TrustService) -> Listing:

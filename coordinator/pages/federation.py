@@ -106,6 +106,7 @@ def _overview(request: Request, service: CoordinatorService) -> Response:
         tables=[_nodes(service), _runs(told, zone)],
         spent=service.ledger.spent(),
         ceiling=service.ledger.ceiling,
+        full=service.ledger.spent().epsilon >= service.ledger.ceiling.epsilon,
         governed=governance is not None,
         stopped=governance is not None and governance.stopped,
         chart=compared_chart(told) if measured else None,
@@ -117,7 +118,7 @@ def _nodes(service: CoordinatorService) -> Listing:
     holders = service.registry.holders(newest.release) if newest else frozenset()
     return Listing(
         name="nodes",
-        caption="Nodes",
+        caption="Who is heard, and who runs the newest release",
         columns=("Node", "Reachable", "Newest release"),
         rows=[
             (
@@ -183,7 +184,7 @@ def _shown(request: Request, told: Told) -> Response:
     return show(
         request,
         "run.html",
-        tables=[_rounds(told.rounds), _evaluations(told), _at_nodes(told)],
+        tables=[_rounds(told), _evaluations(told), _at_nodes(told)],
         crumbs=[("Federation", "/federation")],
         run=record.run,
         facts=[
@@ -216,10 +217,11 @@ def _charts(told: Told) -> list[Any]:
     return [participation_chart(told), accuracy_chart(told)]
 
 
-def _rounds(rounds: tuple[RoundRecord, ...]) -> Listing:
+def _rounds(told: Told) -> Listing:
+    over = told.record.state.final
     return Listing(
         name="rounds",
-        caption="Rounds",
+        caption="Each round, and the replies that went into it",
         columns=("Round", "State", "Replies that counted", "Not counted", "Seconds", "Aggregate"),
         rows=[
             (
@@ -230,9 +232,9 @@ def _rounds(rounds: tuple[RoundRecord, ...]) -> Listing:
                 number(one.seconds, f"{one.seconds:.1f}"),
                 ident(one.weights_digest),
             )
-            for one in rounds
+            for one in told.rounds
         ],
-        empty="No round has ended yet.",
+        empty="It ended before its first round." if over else "No round has ended yet.",
     )
 
 
@@ -245,6 +247,8 @@ def _rejected(one: RoundRecord | EvaluationRecord) -> str:
 
 
 def _evaluations(told: Told) -> Listing:
+    measures, over = told.plan.evaluation is not None, told.record.state.final
+    none = "It ended before anything was measured." if over else "Nothing is measured yet."
     return Listing(
         name="evaluations",
         caption="Private evaluations: noisy counts by label, charged to each person's budget",
@@ -258,7 +262,9 @@ def _evaluations(told: Told) -> Listing:
             )
             for one in told.evaluations
         ],
-        empty="This plan measures nothing: a plan with `[evaluation]` does, at a stated cost.",
+        empty=none
+        if measures
+        else "This plan measures nothing: a plan with `[evaluation]` does, at a stated cost.",
     )
 
 

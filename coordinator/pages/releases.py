@@ -100,7 +100,7 @@ def _run(one: Published) -> Cell:
 
 def _epsilon(card: Card) -> Cell:
     if card.epsilon is None:
-        return plain("0: no customer's data")
+        return number(0, "none: no customer's data")
     return number(card.epsilon, f"{card.epsilon:.2f}")
 
 
@@ -137,7 +137,7 @@ def _shown(request: Request, service: CoordinatorService, one: Published) -> Res
         ],
         lineage=_lineage(service, one, card),
         charts=_charts(service, release),
-        attacks=_ATTACKS,
+        attacks="" if card.epsilon is None else _ATTACKS,
     )
 
 

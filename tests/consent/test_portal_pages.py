@@ -20,8 +20,9 @@ from audit.portal.passwords import Passwords
 from audit.portal.tables import AccountRow
 from audit.staff import StaffRole
 from consent.api import create_app
+from consent.pages.lacking import lacking
 from consent.pages.rulebook import question_words
-from consent.rights import Identity, Right
+from consent.rights import EvidenceKind, Identity, Right
 from deploy.portal_history import one_time_code
 from policies.steps import WORDS
 from policies.vocabulary import RuleId, SubjectId
@@ -263,7 +264,7 @@ def test_what_staff_type_is_text(portal: Portal) -> None:
 def test_a_refusal_is_a_page_for_people_and_a_problem_for_programs(portal: Portal) -> None:
     """A browser gets the reason in the frame; a program the same as problem+json."""
     shown = portal.http.get("/people/requests/none", headers={"accept": "text/html"})
-    assert (shown.status_code, "no request none" in shown.text) == (404, True)
+    assert (shown.status_code, "No request none" in shown.text) == (404, True)
     assert "<nav" in shown.text
     told = portal.http.get("/people/requests/none", headers={"accept": "application/json"})
     assert told.headers["content-type"] == "application/problem+json"
@@ -337,3 +338,44 @@ def test_a_wicked_name_is_text_wherever_it_is_written(portal: Portal, name: str)
     for answer in (page, saved):
         assert name not in str(answer.headers)
         assert "set-cookie" not in answer.headers
+
+
+def test_entries_of_a_kind_go_on_as_far_as_there_are_some(portal: Portal) -> None:
+    """What does not fit on a page has a way to the rest, and each is there once."""
+    for _ in range(60):
+        portal.post("/people", subject=PERSON)
+    seen, path = list[str](), "/evidence?kind=staff-acted"
+    while path:
+        page = portal.get(path)
+        seen += re.findall(r'href="/evidence/entries/(\d+)"', page)
+        older = re.search(r'<a href="([^"]+)" rel="next">Older', page)
+        path = "" if older is None else f"/evidence{html.unescape(older[1])}"
+    log = portal.world.service.log
+    wanted = [str(entry.index) for entry in log.find(EventKind.STAFF_ACTED, log.size)]
+    assert len(wanted) > 60
+    assert seen == wanted
+
+
+def test_what_an_entry_says_is_for_people(portal: Portal) -> None:
+    """Yes and no, lists without brackets, moments as moments; the leaf below has it to the byte."""
+    page = portal.get("/evidence?kind=decision")
+    assert "allowed no" in page
+    assert "False" not in page
+    assert not re.search(r"\[&#39;", page)
+
+
+def test_pages_say_what_is_missing_in_words() -> None:
+    """Each kind of evidence has a sentence; who has not answered may be the one that holds it."""
+    for kind in set(EvidenceKind) - {EvidenceKind.NODE_ANSWERED, EvidenceKind.VERDICT_APPLIED}:
+        assert lacking([f"no evidence: {kind}"]) != [f"no evidence: {kind}"]
+    held = "no node holds what it concerns"
+    assert lacking(["node a: no answer", held]) == ["node a: no answer"]
+    assert lacking(["node a: nothing-here", held])[-1] == held
+
+
+def test_pages_below_the_account_lead_back_to_it(portal: Portal) -> None:
+    """Each stands under the account, by the same line of links as every other page below one."""
+    for path in ("sessions", "tokens", "views", "password"):
+        page = portal.get(f"/account/{path}")
+        assert 'aria-label="Where you are"' in page, path
+        assert '<a href="/account">Your account</a>' in page, path
