@@ -1,8 +1,7 @@
 """The store of the trust service: acts are added, never changed; a person can be erased.
 
 It stores and finds; what the acts mean is computed in `consent.records` and `consent.notice`.
-Tables come from the migrations alone. SQLite (WAL, synchronous=FULL, secure_delete) is the
-default; another database needs its driver and one URL.
+The database is one of `audit.database`.
 """
 
 from __future__ import annotations
@@ -16,14 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import alembic.command
-import alembic.config
-from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session, col, create_engine, delete, func, or_, select
+from sqlmodel import Session, col, delete, func, or_, select
 
+from audit.database import BROKEN, is_text_refused, open_database
 from audit.together import Together
-from consent.errors import Conflict, LedgerUnavailable
+from consent.errors import Conflict, LedgerUnavailable, RequestInvalid
 from consent.notice import DECREE_KINDS, Decree, decree_from_body
 from consent.records import Record, act_from_dict
 from consent.tables import CapturedRow, ChallengeRow, CheckpointRow, LedgerRow, NodeRow
@@ -68,16 +64,8 @@ class Ledger:
         self._writing = threading.Lock()  # sequences become visible in their order
         self._checkpoints = Together[CheckpointRow, None](self._add_checkpoints)
         try:
-            self._engine = create_engine(url)
-            if self._engine.dialect.name == "sqlite":
-                event.listen(self._engine, "connect", _set_pragmas)
-            with self._engine.begin() as connection:
-                config = alembic.config.Config()
-                config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-                config.set_main_option("path_separator", "os")
-                config.attributes["connection"] = connection
-                alembic.command.upgrade(config, "head")
-        except (SQLAlchemyError, ImportError) as error:
+            self._engine = open_database(url, _MIGRATIONS)
+        except (*BROKEN, ImportError, UnicodeError) as error:
             raise LedgerUnavailable(
                 f"the consent ledger cannot be opened ({type(error).__name__}): "
                 "check the folder, its rights and the database URL"
@@ -98,7 +86,9 @@ class Ledger:
         try:
             with Session(self._engine, expire_on_commit=False) as session:
                 yield session
-        except SQLAlchemyError as error:
+        except BROKEN as error:
+            if is_text_refused(error):
+                raise RequestInvalid("a text holds a character that cannot be kept") from error
             raise LedgerUnavailable(
                 f"the consent ledger did not answer ({type(error).__name__}): try again"
             ) from error
@@ -397,14 +387,3 @@ def _record(row: LedgerRow) -> Record:
         at=row.at,
         act=act_from_dict(json.loads(row.body)),
     )
-
-
-def _set_pragmas(connection: Any, _record: object) -> None:
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "secure_delete=ON",
-        "busy_timeout=5000",
-    ):
-        connection.execute(f"PRAGMA {pragma}").close()

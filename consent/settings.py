@@ -15,6 +15,8 @@ An example; relative paths start at the settings file's folder:
     withdraw_at = "https://trust.example/v1/withdrawals"
     log_url = "postgresql://undertone@db.example/log"  # the evidence log; SQLite without it.
                                             # Its password: a file, UNDERTONE_LOG_PASSWORD_FILE
+    database_url = "postgresql://undertone@db.example/consent"  # the consent ledger; likewise,
+                                            # its file UNDERTONE_DATABASE_PASSWORD_FILE
     retention = "retention.toml"            # how long facts are kept; what ships without it
     archive = "/mnt/archive/trust"          # where old entries are sealed; nowhere without it
     uncaptured_until = 2027-03-31           # grants without channel and proof are taken until

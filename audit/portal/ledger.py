@@ -1,8 +1,7 @@
 """The store of staff accounts, sessions, tokens and throttles; it stores and finds only.
 
-SQLite (WAL, synchronous=FULL, mode 0600) is the default; another database needs its driver
-and one URL. Every write is one transaction behind one lock, so that what must happen once
-(a code, a state, a count) does.
+The database is one of `audit.database`. Every write is one transaction behind one lock, so that
+what must happen once (a code, a state, a count) does.
 """
 
 from __future__ import annotations
@@ -11,15 +10,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import alembic.command
-import alembic.config
-from sqlalchemy import Connection, event
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlmodel import Session, SQLModel, col, create_engine, delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, SQLModel, col, delete, select, update
 
-from audit.errors import AccountConflict, AccountsUnavailable
+from audit.database import BROKEN, is_text_refused, open_database
+from audit.errors import AccountConflict, AccountInvalid, AccountsUnavailable
 from audit.portal.tables import (
     AccountRow,
     HandshakeRow,
@@ -45,18 +42,8 @@ class StaffLedger:
         """
         self._writing = threading.RLock()
         try:
-            _make_private(url)
-            self._engine = create_engine(url)
-            if self._engine.dialect.name == "sqlite":
-                event.listen(self._engine, "connect", _set_pragmas)
-                event.listen(self._engine, "begin", _begin)
-            with self._engine.begin() as connection:
-                config = alembic.config.Config()
-                config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-                config.set_main_option("path_separator", "os")
-                config.attributes["connection"] = connection
-                alembic.command.upgrade(config, "head")
-        except (SQLAlchemyError, ImportError, OSError) as error:
+            self._engine = open_database(url, _MIGRATIONS)
+        except (*BROKEN, ImportError, UnicodeError) as error:
             raise AccountsUnavailable(
                 f"the staff accounts cannot be opened ({type(error).__name__}): "
                 "check the folder, its rights and the database URL"
@@ -72,6 +59,7 @@ class StaffLedger:
 
         Raises:
             AccountConflict: A row of that name is there already.
+            AccountInvalid: A text holds what the database cannot (NUL, in PostgreSQL).
             AccountsUnavailable: Nothing was changed.
         """
         with self._writing, self._session() as session:
@@ -88,7 +76,9 @@ class StaffLedger:
         try:
             with Session(self._engine, expire_on_commit=False) as session:
                 yield session
-        except SQLAlchemyError as error:
+        except BROKEN as error:
+            if is_text_refused(error):
+                raise AccountInvalid("a text holds a character that cannot be kept") from error
             raise AccountsUnavailable(
                 f"the staff accounts did not answer ({type(error).__name__}): try again"
             ) from error
@@ -263,25 +253,3 @@ class StaffLedger:
     def _get(self, kind: type[_R], key: str) -> _R | None:
         with self._session() as session:
             return session.get(kind, key)
-
-
-def _make_private(url: str) -> None:
-    """Let SQLite's file be born with mode 0600."""
-    prefix, _, path = url.partition("sqlite:///")
-    if not prefix and path:
-        Path(path).touch(mode=0o600)
-
-
-def _begin(connection: Connection) -> None:
-    """Begin for ourselves: Python's driver begins no transaction before a CREATE TABLE.
-
-    Without this a process that is killed while it migrates leaves half of the tables.
-    """
-    connection.exec_driver_sql("BEGIN")
-
-
-def _set_pragmas(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # see `_begin`
-    pragmas = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000")
-    for pragma in pragmas:
-        connection.execute(f"PRAGMA {pragma}").close()

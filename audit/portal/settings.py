@@ -1,7 +1,7 @@
 """How long a sign-in lasts, and where else one may sign in; part of a service's settings.
 
 [portal]
-database_url = "postgresql+pg8000://undertone@db.example/staff"  # SQLite without it
+database_url = "postgresql://undertone@db.example/staff"  # SQLite without it (`audit.database`)
 idle_s = 1800                           # signed out after so long without a request
 absolute_s = 43200                      # signed out after so long in any case
 other_url = "https://coordinator.example:8444"  # the other site of the portal, linked in the menu

@@ -1,4 +1,4 @@
-"""Run the steps on the connection that `consent.ledger` hands over."""
+"""Run the steps on the connection that `audit.database` hands over."""
 
 from __future__ import annotations
 

@@ -44,6 +44,7 @@ STORES = frozenset(
         "*.feed",
         "*.registry",
         "*.journal",
+        "audit.database",
         "audit.portal.throttle",
         "audit.portal.accounts",
         "audit.portal.sign_ons",
@@ -133,7 +134,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "httpx": frozenset({"client_node.*", "consent.*", "coordinator.*", "deploy.*"}),
     "sqlmodel": STORES,
     "sqlalchemy": STORES | {"*.migrations.*"},
-    "alembic": frozenset({"*.ledger", "*.migrations.*"}),
+    "alembic": frozenset({"audit.database", "*.migrations.*"}),
     "pydantic": frozenset(
         {"*.api", "*.*_api", "*.settings", "*.wire", "audit.http", "client_node.whatif_scenario"}
     ),

@@ -1,4 +1,4 @@
-"""Run the steps on the connection that `audit.portal.ledger` hands over.
+"""Run the steps on the connection that `audit.database` hands over.
 
 The version table has a name of its own, so that the staff tables may share a database.
 """

@@ -80,7 +80,13 @@ class Desk:
 
 
 @pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+def staff_url() -> str | None:
+    """Return where the staff tables lie: in the folder's file, but where a room says other."""
+    return None
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path, staff_url: str | None) -> Iterator[Callable[..., Desk]]:
     """Return a maker of services over the same files."""
     key = SigningKey.generate("desk")
     opened: list[Desk] = []
@@ -99,7 +105,9 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
             clock=clock,
             bootstrap_token=BOOTSTRAP_TOKEN,
             bootstrap_roles=frozenset({StaffRole.OPERATOR}),
-            settings=settings,
+            settings=(settings or PortalSettings()).model_copy(
+                update={} if staff_url is None else {"database_url": staff_url}
+            ),
             passwords=partial(Passwords, PasswordHasher(time_cost=1, memory_cost=64)),
         )
         made = Desk(app=app, access=access, log=log)

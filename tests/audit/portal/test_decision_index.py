@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from audit.events import Event, EventKind
 from audit.log import EvidenceLog
 from audit.portal.decision_index import DecisionIndex, Found, Key, Search
 from audit.signing import SigningKey
+from tests.audit import postgres
 
 NODES, PURPOSES, RULES = ("north", "south"), ("service", "offers"), ("r04", "r07", "p01")
 
@@ -40,16 +42,21 @@ def _event(number: int, drawn: random.Random) -> Event:
     )
 
 
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvidenceLog]:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def log(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EvidenceLog]:
     """Return a log of 150 entries, most of them decisions, some at the same second."""
-    folder, drawn = tmp_path_factory.mktemp("log"), random.Random(3)
-    key = SigningKey.generate("desk")
-    made = EvidenceLog(folder / "log.db", key, origin="desk", clock=lambda: 100.0)
-    for number in range(150):
-        made.append(_event(number, drawn))
-    yield made
-    made.close()
+    drawn, key = random.Random(3), SigningKey.generate("desk")
+    with ExitStack() as stack:
+        place: Path | str = tmp_path_factory.mktemp("log") / "log.db"
+        if request.param == "postgres":
+            place = postgres.make_database(stack.enter_context(postgres.server()), "log")
+        made = EvidenceLog(place, key, origin="desk", clock=lambda: 100.0)
+        stack.callback(made.close)
+        for number in range(150):
+            made.append(_event(number, drawn))
+        yield made
 
 
 @pytest.fixture(scope="module")
