@@ -4,6 +4,7 @@
     POST /my                  holder   goes on to the page of the code
     GET  /my/{token}          holder   what is in force, each with a button that stops it
     POST /my/{token}          holder   stop=PURPOSE or all, or hold=lift; one step, no question back
+    GET  /my/{token}/rules    holder   every rule in the customer's words, with its law
     GET  /my/{token}/learned  holder   what was learned, and what remains of each branch's limit
     *    /choices/{token}     holder   the same page under its earlier address
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -28,6 +30,7 @@ from consent.privacy_centre.frame import (
     HERE,
     STYLE,
     as_files,
+    centre_words,
     customer_page,
     day_of,
     form_values,
@@ -40,7 +43,7 @@ from consent.service import TrustService
 from policies.budget import BudgetState, sentences
 from policies.standing import Standing
 from policies.vocabulary import Purpose
-from policies.words import Language
+from policies.words import Language, Reader, rule_pages
 
 LINK_DAYS = 365
 """How long a link opens after the last consent is over."""
@@ -51,6 +54,21 @@ def privacy_centre(service: TrustService) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     _add_door(router)
     _add_home(router, service)
+
+    @router.get("/my/{token}/rules")
+    def rules(request: Request, token: str, language: str = "") -> HTMLResponse:
+        chosen = language_of(request, language)
+        try:
+            holder(service, token)
+        except NotFound:
+            return opens_nothing(service, request, chosen)
+        found = [
+            {"words": one["words"][Reader.CUSTOMER][chosen], "source": one["source"]}
+            for one in rule_pages()
+        ]
+        return customer_page(
+            request, "my_rules.html", language=chosen, base=f"/my/{token}", rules=found
+        )
 
     @router.get("/my/{token}/learned")
     def learned(request: Request, token: str, language: str = "") -> HTMLResponse:
@@ -218,13 +236,22 @@ def _learning(service: TrustService, person: Person) -> bool:
     )
 
 
+def _day(day: str, language: Language) -> str:
+    """Return a day as people write it; what a node said that is none stays as it is."""
+    try:
+        at = date.fromisoformat(day)
+    except ValueError:
+        return day
+    return at.strftime(centre_words()[language]["day_format"])
+
+
 def _branch(name: str, state: BudgetState | None, language: Language) -> dict[str, Any]:
     if state is None:
         return {"name": name, "day": None, "words": [], "used": 0}
     used = 1.0 if state.epsilon_limit == 0 else state.epsilon_spent / state.epsilon_limit
     return {
         "name": name,
-        "day": state.day,
+        "day": _day(state.day, language),
         "words": sentences(state, language),
         "used": min(100, math.ceil(100 * used)),
     }

@@ -96,7 +96,9 @@ def _line(branch: str, told: Mapping[str, Any], language: Language) -> Line:
 def _copy(branch: str, row: Mapping[str, Any], language: Language) -> Copy:
     words = centre_words()[language]
     family = words.get(f"feel_{row.get('family')}", str(row.get("family")))
-    cue = words["cue"].format(family=family) if "expressed_cues_of" in row else ""
+    sure = row.get("family") is not None
+    cue = words["cue"].format(family=family) if sure else words["unsure"]
+    cue = cue if "expressed_cues_of" in row else ""
     notes = [
         words[name]
         for name, told in (("corrected", "corrected_by"), ("shut", "kept_shut_by"))

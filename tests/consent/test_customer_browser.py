@@ -144,6 +144,7 @@ def test_pages_work_without_script_and_are_accessible(world: World, url: str, br
     paths = [
         "/my", f"/my/{token}", f"/my/{token}/learned", f"/my/{token}/used", f"/my/{token}/rights",
         f"/my/{token}/rights/erasure", f"/my/{token}/rights/objection", f"/my/{token}/asked",
+        f"/my/{token}/rules",
         f"/consent/{invited(world, 'bob')['invitation_token']}", "/check", "/my/nobody",
     ]  # fmt: skip
     for path in paths:
@@ -154,8 +155,24 @@ def test_pages_work_without_script_and_are_accessible(world: World, url: str, br
     page.get_by_text("undertone-trust receipt verify").wait_for()
     page.goto(f"{url}/my/{token}/used")
     page.get_by_role("button", name="Afficher").click()
-    page.get_by_text("0 agences sur 2 ont répondu").wait_for()
+    page.get_by_text("0 sur 2").wait_for()
     made.close()
+
+
+def test_paper_has_what_the_page_says_and_nothing_to_press(
+    world: World, url: str, context: Any
+) -> None:
+    """On paper the yeses are there, with the code to the page, and no button or menu."""
+    token = world.grant("alice").json()["manage_token"]
+    page = context.new_page()
+    page.goto(f"{url}/my/{token}")
+    page.emulate_media(media="print")
+    page.get_by_text("Notice in my words").wait_for()
+    code = page.locator(".take img")
+    code.wait_for()
+    assert code.evaluate("img => img.complete && img.naturalWidth > 0")
+    assert page.get_by_role("button").count() == 0
+    assert not page.locator("nav.rows").is_visible()
 
 
 # --- the receipt check ---------------------------------------------------------------------------
@@ -334,6 +351,7 @@ def test_no_page_has_a_serious_finding_of_axe(world: World, url: str, context: A
     paths = [
         "/my", f"/my/{token}", f"/my/{token}/learned", f"/my/{token}/used", f"/my/{token}/rights",
         f"/my/{token}/rights/erasure", f"/my/{token}/rights/objection", f"/my/{token}/asked",
+        f"/my/{token}/rules",
         f"/consent/{invited(world, 'bob')['invitation_token']}",
         f"/confirm/{waiting(world, 'carl')['confirmation_token']}", "/check", "/my/nobody",
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import Any
@@ -14,7 +15,8 @@ from consent.code_picture import code_svg
 from consent.privacy_centre.frame import centre_words, frame_of
 from consent.privacy_centre.used import copies_of, lines_of
 from consent.settings import Party
-from policies.words import Language
+from policies.vocabulary import RuleId
+from policies.words import Language, Reader, rule_pages, say
 from tests.consent.conftest import World
 from tests.consent.test_confirming import invited, waiting
 
@@ -231,7 +233,7 @@ def test_each_right_is_one_press_and_asked_once(
     assert first.status_code == 303, first.text
     page = opened(world, first.headers["location"])
     assert page.status_code == 200
-    assert "0 of 2 branches have answered" in page.text
+    assert "Answers so far: 0 of 2" in page.text
     (case,) = world.service.rights.requests()
     assert case.right.value == right
     again = pressed(world, f"/my/{token}/rights/{right}", **fields)
@@ -290,6 +292,37 @@ def test_uses_are_told_in_words_of_the_rules() -> None:
     (copy,) = copies_of(by, Language.ENGLISH)
     assert copy.cue == "We read signs of anger. That can be wrong."
     assert copy.can_correct
+
+
+def test_a_reading_that_abstained_names_no_feeling() -> None:
+    """Who was not sure says so, in each language, and can be corrected all the same."""
+    row = {
+        "at": 1.8e9, "turn": "t", "purpose": "service", "text": "hm",
+        "expressed_cues_of": None, "family": None,
+    }  # fmt: skip
+    for language in Language:
+        (copy,) = copies_of({"north": {"kept": [row]}}, language)
+        assert copy.cue == centre_words()[language]["unsure"]
+        assert copy.can_correct
+
+
+def test_rules_for_customers_lead_back_to_their_page(world: World) -> None:
+    """Each rule in the customer's words alone, under the person's own link, which must open."""
+    token = world.grant("alice").json()["manage_token"]
+    page = opened(world, f"/my/{token}/rules")
+    said = [one["words"][Reader.CUSTOMER][Language.ENGLISH] for one in rule_pages()]
+    text = html.unescape(page.text)
+    assert [one for one in said if one not in text] == []
+    assert say(RuleId("r01-workplace"), Reader.OFFICER, Language.ENGLISH) not in page.text
+    assert f'href="/my/{token}?language=en"' in page.text
+    assert f'href="/my/{token}/rules?language=en"' in opened(world, f"/my/{token}").text
+    assert opened(world, "/my/none/rules").status_code == 404
+
+
+def test_french_keeps_its_signs_with_their_words() -> None:
+    """A colon or a question mark never begins a line: the space before it does not break."""
+    said = centre_words()[Language.FRENCH].values()
+    assert [words for words in said if re.search(r" [?:;!»]|« ", words)] == []
 
 
 def test_customers_are_addressed_as_in_letters() -> None:

@@ -68,7 +68,7 @@ def test_customer_reads_what_was_used_stops_it_and_the_gate_shuts(town: Town, ur
         page.goto(home)
         page.get_by_role("link", name="What was used").click()
         page.get_by_role("button", name="Show me").click()
-        page.get_by_text("0 of 1 branches have answered").wait_for()
+        page.get_by_text("Answers so far: 0 of 1").wait_for()
 
     def read_and_stop(page: Any) -> None:
         page.goto(f"{home}/asked")

@@ -172,6 +172,7 @@ function mark(step, how) {
 async function check() {
   if (!file.files.length) return;
   steps.replaceChildren();
+  said.className = "lead";
   said.textContent = words.check_reading;
   const done = [];
   const passed = (step) => { done.push(step); mark(step, "good"); };
@@ -180,10 +181,12 @@ async function check() {
     const receipt = await checkReceipt(new Uint8Array(await file.files[0].arrayBuffer()), ...known(), passed);
     const uninformed = receipt["dpv:hasNotice"]?.["undertone:shownFirst"] === false;
     const more = uninformed ? ` ${words.check_uninformed}` : "";
+    said.className = "said";
     said.textContent = `${words.check_holds} ${words.check_meaning}${more}`;
   } catch (error) {
     if (error instanceof CannotCheck) { said.textContent = words.check_cannot; return; }
     mark(error instanceof Fails ? error.message : STEPS[done.length], "bad");
+    said.className = "wrong lead";
     said.textContent = words.check_fails;
   }
 }
