@@ -8,6 +8,7 @@ way out asks this, whatever was checked on the way in. Words of every language p
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _STEERS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line feed, DEL, C1
@@ -24,6 +25,11 @@ def visible(text: str, *, one_line: bool = False) -> str:
     """
     shown = _STEERS.sub(_written, text.replace("\r\n", "\n"))
     return _BREAKS.sub(_written, shown) if one_line else shown
+
+
+def visible_value(value: Any) -> Any:
+    """Return what a template writes: a text visibly, and markup that it made itself as it is."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _written(found: re.Match[str]) -> str:

@@ -1,11 +1,17 @@
-"""A stamped document as Markdown, as a page to print, or as JSON-LD; all say the same."""
+"""A stamped document as Markdown, as a page to print, or as JSON-LD; all say the same.
+
+What people wrote is text in each of them: it heads no section, links nowhere, names no node.
+"""
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
+from audit.visible import visible
 from consent.documents import Kind
 from consent.paper import breakable, moment_of, paper
 
@@ -13,7 +19,11 @@ CONTEXT = {
     "dpv": "https://w3id.org/dpv#",
     "dct": "http://purl.org/dc/terms/",
     "undertone": "urn:undertone:documents#",
+    "@vocab": "urn:undertone:documents#",
 }
+_TERM = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_MARKS = re.compile(r"[\\`*_\[\]<>&|~]")
+_BEGINS = re.compile(r"\A(?=(?:#+|\+|=+|-+)(?: |\Z))|\A[0-9]+(?=[.)](?: |\Z))")
 
 
 def as_markdown(kind: Kind, stamp: Mapping[str, Any]) -> str:
@@ -52,7 +62,19 @@ def as_json_ld(kind: Kind, stamp: Mapping[str, Any]) -> dict[str, Any]:
         "dct:title": kind.title,
         "undertone:approver": [row["by"] for row in stamp["approval"]["approvals"] if row["holds"]],
     }
-    return identity | typed | {"dct:hasPart": stamp["document"]}
+    return identity | typed | {"dct:hasPart": _linked(stamp["document"])}
+
+
+def _linked(value: Any) -> Any:
+    """Return JSON values whose every name is a term of ours, whatever a branch is called."""
+    if isinstance(value, Mapping):
+        return {_term(str(name)): _linked(of) for name, of in value.items()}
+    return [_linked(of) for of in value] if isinstance(value, list | tuple) else value
+
+
+def _term(name: str) -> str:
+    plain = _TERM.fullmatch(name)
+    return name if plain else f"undertone:{quote(name, safe='', errors='replace')}"
 
 
 def _ending(stamp: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,26 +88,32 @@ def _heading(kind: Kind, name: str) -> str:
 def _lines(value: Any, depth: int = 0) -> str:
     pad = "  " * depth
     if not _nested(value):
-        return f"{pad}{_plain(value)}"
+        return f"{pad}{_marked(_plain(value))}"
     if isinstance(value, Mapping):
         return "\n".join(
-            f"{pad}- {_word(n)}: {_plain(v, n)}"
+            f"{pad}- {_marked(_word(n))}: {_marked(_plain(v, n))}"
             if not _nested(v)
-            else f"{pad}- {_word(n)}:\n{_lines(v, depth + 1)}"
+            else f"{pad}- {_marked(_word(n))}:\n{_lines(v, depth + 1)}"
             for n, v in value.items()
         )
     return "\n".join(
-        f"{pad}- {_plain(v)}" if not _nested(v) else f"{pad}-\n{_lines(v, depth + 1)}"
+        f"{pad}- {_marked(_plain(v)) if not _nested(v) else _lines(v, depth + 1).lstrip()}"
         for v in value
     )
 
 
+def _marked(text: str) -> str:
+    """Return text on one line in which Markdown sees no mark."""
+    line = _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+    return _BEGINS.sub(r"\g<0>\\", line)
+
+
 def _html(value: Any) -> str:
     if not _nested(value):
-        return f"<p>{breakable(html.escape(_plain(value)))}</p>"
+        return f"<p>{breakable(_plain(value))}</p>"
     if isinstance(value, Mapping):
         rows = (
-            f'<tr><th scope="row">{html.escape(_word(n))}</th><td>{_cell(v, n)}</td></tr>'
+            f'<tr><th scope="row">{breakable(_word(n))}</th><td>{_cell(v, n)}</td></tr>'
             for n, v in value.items()
         )
         return f"<table>{''.join(rows)}</table>"
@@ -106,7 +134,7 @@ def _columns(rows: Any) -> list[str] | None:
 
 def _table(columns: list[str], rows: Any) -> str:
     """Return rows that say the same as one table, in place of one table each."""
-    head = "".join(f'<th scope="col">{html.escape(_word(name))}</th>' for name in columns)
+    head = "".join(f'<th scope="col">{breakable(_word(name))}</th>' for name in columns)
     body = "".join(
         f"<tr>{''.join(f'<td>{_cell(row[name], name)}</td>' for name in columns)}</tr>"
         for row in rows
@@ -115,7 +143,7 @@ def _table(columns: list[str], rows: Any) -> str:
 
 
 def _cell(value: Any, name: object = "") -> str:
-    return _html(value) if _nested(value) else breakable(html.escape(_plain(value, name)))
+    return _html(value) if _nested(value) else breakable(_plain(value, name))
 
 
 def _nested(value: Any) -> bool:
@@ -129,8 +157,8 @@ def _plain(value: Any, name: object = "") -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else visible(str(value))
 
 
 def _word(name: object) -> str:
-    return str(name).replace("_", " ")
+    return visible(str(name).replace("_", " "))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import re
 from datetime import UTC, datetime
+from itertools import pairwise
+
+from audit.visible import visible
 
 STYLE = "/documents/paper.css"
-_DIGEST = re.compile(r"\b[0-9a-f]{32,}\b")
+_LONG = re.compile(r"\b[0-9a-f]{32,}\b|\S{40,}")
 _SECONDS = re.compile(r"at|now|as_of|until|\w+_at")
 
 
@@ -22,12 +25,15 @@ def paper(title: str, body: str) -> str:
 
 
 def breakable(text: str) -> str:
-    """Let a line break within a digest, and within nothing else; a copy of it stays whole."""
-    return _DIGEST.sub(lambda found: "<wbr>".join(_parts(found[0])), text)
+    """Return text as HTML that steers nothing, and whose lines may break where they must.
 
-
-def _parts(digest: str) -> list[str]:
-    return [digest[at : at + 16] for at in range(0, len(digest), 16)]
+    Within a digest and what no line holds, which a sheet would cut off, and within nothing else; a
+    copy of it stays whole.
+    """
+    shown = visible(text)
+    breaks = [at for f in _LONG.finditer(shown) for at in range(f.start() + 16, f.end(), 16)]
+    ends = pairwise([0, *breaks, len(shown)])
+    return "<wbr>".join(html.escape(shown[start:end]) for start, end in ends)
 
 
 def moment_of(name: str, value: object) -> datetime | None:

@@ -7,7 +7,6 @@ the other; it writes times as dates, and beside each rule what it says. Letters 
 
 from __future__ import annotations
 
-import html
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -69,10 +68,10 @@ def letter(name: str, language: str, state: Mapping[str, Any]) -> str:
 def package_page(package: Mapping[str, Any]) -> str:
     """Return what was gathered as one HTML page without script or picture."""
     parts = "".join(
-        f"<section><h2>{html.escape(str(source))}</h2>{_value(found)}</section>"
+        f"<section><h2>{breakable(str(source))}</h2>{_value(found)}</section>"
         for source, found in package["by"].items()
     )
-    request = f"<p>Request <code>{html.escape(str(package['request']))}</code></p>"
+    request = f"<p>Request <code>{breakable(str(package['request']))}</code></p>"
     return paper(f"Your {package['right']} request", request + parts)
 
 
@@ -87,12 +86,12 @@ def _value(value: Any, name: str = "") -> str:
         return _rule(str(value))
     if (at := moment_of(name, value)) is not None:
         return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at:%Y-%m-%d %H:%M} UTC</time>'
-    return breakable(html.escape("none" if value is None else str(value)))
+    return breakable("none" if value is None else str(value))
 
 
 def _rule(rule: str) -> str:
-    return html.escape(f"{rule}: {say(RuleId(rule), Reader.CUSTOMER, Language.ENGLISH)}")
+    return breakable(f"{rule}: {say(RuleId(rule), Reader.CUSTOMER, Language.ENGLISH)}")
 
 
 def _label(name: object) -> str:
-    return html.escape(str(name).replace("_", " "))
+    return breakable(str(name).replace("_", " "))

@@ -30,6 +30,7 @@ from audit.portal.site import Site
 from audit.portal.staff_api import staff_routes
 from audit.portal.views import is_local
 from audit.staff import SAFE_METHODS
+from audit.visible import visible_value
 
 SIGN_IN = "/sign-in"
 _LOOPBACK = re.compile(r"([a-z0-9-]+\.)*localhost(:[0-9]+)?|(127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?")
@@ -61,7 +62,13 @@ _STATIC = {
 def _environment(site: Site) -> Environment:
     folders = [folder for folder in (site.templates, _HERE / "templates") if folder is not None]
     loader = FileSystemLoader(folders)
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        finalize=visible_value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
 
 
 _templates = _environment(_BARE)

@@ -1,7 +1,8 @@
 """A table of a page: cells that know how they are read, and the same table as CSV.
 
 A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, a tab or a line's end for a
-formula; in an export such a cell begins with an apostrophe, but for plain numbers.
+formula; in an export such a cell begins with an apostrophe, but for plain numbers. So does what
+follows a semicolon or a line's end in it: where the comma is the decimal sign, a cell ends there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ CSV_ROWS = 10_000
 
 _SHORT_ID = 10
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_SIGNS = "=+@\uff1d\uff0b\uff0d\uff20-"
+_FORMULA = re.compile(
+    rf"\A(?=\s*[{_SIGNS}]|[\t\r\n])|(?:(?<=[;\n])|(?<=\r)(?!\n))(?=\s*[{_SIGNS}])"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +128,7 @@ def as_csv(listing: Listing) -> Response:
 
 def safe(value: str) -> str:
     """Return a cell's text that no spreadsheet takes for a formula."""
-    if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
+    return value if _NUMBER.fullmatch(value) else _FORMULA.sub("'", value)
 
 
 def chosen(request: Request, listings: Mapping[str, Listing]) -> Listing | None:

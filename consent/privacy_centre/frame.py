@@ -26,6 +26,7 @@ from audit.http import address_of, attachment
 from audit.portal.frame import cookies_of, csrf_of
 from audit.portal.rules_page import preferred
 from audit.portal.throttle import Counted
+from audit.visible import visible_value
 from consent.errors import SettingsInvalid
 from consent.service import TrustService
 from policies.words import NAMES, Language
@@ -49,6 +50,7 @@ PRIVATE = {
 templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
+    finalize=visible_value,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

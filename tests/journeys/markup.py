@@ -36,6 +36,8 @@ class Markup(HTMLParser):
     alerts: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     """Of every element, and of every attribute as `@name`."""
+    text: str = ""
+    """All that is written on it."""
     _open: list[tuple[str, bool]] = field(default_factory=list)
     _select: str = ""
     _says_itself: bool = False
@@ -79,7 +81,8 @@ class Markup(HTMLParser):
             pass
 
     def handle_data(self, data: str) -> None:
-        """Keep what an alert says, and the value of an option that has no other."""
+        """Keep what is written: what an alert says, the value of an option that has no other."""
+        self.text += data
         if self._says_itself and self.forms:
             name, value = self.forms[-1].fields.pop()
             self.forms[-1].fields.append((name, value + data))
