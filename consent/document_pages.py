@@ -136,10 +136,14 @@ def _table(columns: list[str], rows: Any) -> str:
     """Return rows that say the same as one table, in place of one table each."""
     head = "".join(f'<th scope="col">{breakable(_word(name))}</th>' for name in columns)
     body = "".join(
-        f"<tr>{''.join(f'<td>{_cell(row[name], name)}</td>' for name in columns)}</tr>"
-        for row in rows
+        f"<tr>{''.join(_named(name, row[name]) for name in columns)}</tr>" for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _named(name: str, value: Any) -> str:
+    """Return a cell that knows its column, for where there is no room for a head."""
+    return f'<td data-name="{html.escape(_word(name))}">{_cell(value, name)}</td>'
 
 
 def _cell(value: Any, name: object = "") -> str:

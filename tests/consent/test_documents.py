@@ -474,7 +474,7 @@ def test_a_document_on_paper_is_made_to_be_read() -> None:
     document = {"releases": rows, "mixed": [{"a": 1}, {"b": 2.123456}], "digest": DIGEST}
     page = body_of(DOCUMENTS[Name.ROPA], {"document": document})
     assert '<th scope="col">release</th><th scope="col">published at</th>' in page
-    assert "<td>2027-01-15 08:00 UTC</td>" in page
+    assert '<td data-name="published at">2027-01-15 08:00 UTC</td>' in page
     assert page.count("<thead>") == 1
     assert "<td>2.123</td>" in page
     assert "<wbr>".join([DIGEST[:16]] * 4) in page
