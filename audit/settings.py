@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 
@@ -31,6 +32,7 @@ def _not_everybody(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Netw
     return network
 
 
+_Settings = TypeVar("_Settings", bound=BaseModel)
 _Proxy = Annotated[IPv4Network | IPv6Network, AfterValidator(_not_everybody)]
 
 
@@ -61,3 +63,14 @@ class ServiceSettings(BaseSettings):
         """Let the environment win over the file, and read nothing else."""
         del settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings
+
+
+def beside(settings: _Settings, folder: Path) -> _Settings:
+    """Return settings whose relative paths, in every part of them, are taken from a folder."""
+    placed: dict[str, Any] = {}
+    for name, value in settings:
+        if isinstance(value, Path):
+            placed[name] = folder / value
+        elif isinstance(value, BaseModel):
+            placed[name] = beside(value, folder)
+    return settings.model_copy(update=placed)

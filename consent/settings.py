@@ -47,25 +47,15 @@ from __future__ import annotations
 import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from audit.portal.settings import PortalSettings
-from audit.settings import ServiceSettings
+from audit.settings import ServiceSettings, beside
 from consent.errors import SettingsInvalid
 from policies.vocabulary import Purpose
-
-_PATHS = (
-    "folder",
-    "certificate",
-    "private_key",
-    "signing_key",
-    "admin_token_file",
-    "retention",
-    "archive",
-)
 
 
 class Party(BaseModel):
@@ -158,14 +148,7 @@ class TrustSettings(ServiceSettings):
             raise SettingsInvalid(f"settings file {path} is not TOML: {error}") from error
         except ValidationError as error:
             raise SettingsInvalid(f"settings file {path}: {_complaints(error)}") from error
-        return settings.beside(path.parent)
-
-    def beside(self, folder: Path) -> TrustSettings:
-        """Return these settings with relative paths taken from a folder."""
-        paths: dict[str, Any] = {
-            name: folder / value for name in _PATHS if (value := getattr(self, name)) is not None
-        }
-        return self.model_copy(update=paths)
+        return beside(settings, path.parent)
 
     def takes_uncaptured(self, now: float) -> bool:
         """Return whether a grant may still lack its channel and proof, at a Unix second."""

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from audit.portal.settings import PortalSettings
-from audit.settings import ServiceSettings
+from audit.settings import ServiceSettings, beside
 from coordinator.errors import SettingsInvalid
 
 SOCKET_PATH_BYTES = 107
@@ -91,8 +91,10 @@ class CoordinatorSettings(ServiceSettings):
         """
         try:
             values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-            placed = {n: path.parent.absolute() / values[n] for n in _PATHS if n in values}
-            return cls(**(values | placed))
+            folder = path.parent.absolute()
+            placed = {n: folder / values[n] for n in _PATHS if n in values}
+            settings = cls(**(values | placed))
+            return settings.model_copy(update={"portal": beside(settings.portal, folder)})
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsInvalid(f"settings {path}: {type(error).__name__}") from error
         except ValidationError as error:

@@ -1,5 +1,7 @@
 """How long a sign-in lasts, and where else one may sign in; part of a service's settings.
 
+Relative paths start at the settings file's folder.
+
 [portal]
 database_url = "postgresql://undertone@db.example/staff"  # SQLite without it (`audit.database`)
 idle_s = 1800                           # signed out after so long without a request
@@ -10,17 +12,17 @@ leaked_passwords = "/srv/pwned-sha1.txt" # Pwned Passwords by hash (`audit.porta
 [portal.single_sign_on]                 # at the trust service: its staff are in at the other site
 issuer = "https://trust.example:8443"   # this site; the other's [portal.provider] says the same
 client_id = "coordinator"
-client_secret_file = "/etc/undertone/sign-on.secret"
+client_secret_file = "sign-on.secret"
 redirect_uri = "https://coordinator.example:8444/sign-in/provider/return"
 logout_uri = "https://coordinator.example:8444/sign-in/provider/logout"
-authority = "/etc/undertone/authority.crt"  # of the other site's certificate
+authority = "tls/authority.crt"  # of the other site's certificate
 
 [portal.provider]                       # at the coordinator, to take the trust service's word
 issuer = "https://trust.example:8443"
 client_id = "coordinator"
-client_secret_file = "/etc/undertone/sign-on.secret"
+client_secret_file = "sign-on.secret"
 redirect_uri = "https://coordinator.example:8444/sign-in/provider/return"
-authority = "/etc/undertone/authority.crt"
+authority = "tls/authority.crt"
 roles_claim = "roles"
 roles = { officer = ["officer"], data-scientist = ["data-scientist"] }  # who is admitted, as what
 at_once = true                          # whoever is nobody is sent there unasked
@@ -29,7 +31,7 @@ again_s = 900                           # and after so long in any case; nothing
 [portal.provider]                       # or of another; without any local accounts alone
 issuer = "https://login.example/realms/acme"
 client_id = "undertone-trust"
-client_secret_file = "/etc/undertone/provider.secret"
+client_secret_file = "provider.secret"
 redirect_uri = "https://trust.example:8443/sign-in/provider/return"
 roles_claim = "groups"
 

@@ -33,6 +33,25 @@ with warnings.catch_warnings():
 ADMIN = "an-admin-token-of-tests"
 
 
+PORTAL = """
+[portal]
+leaked_passwords = "leaked.txt"
+[portal.single_sign_on]
+issuer = "https://trust.example:8443"
+client_id = "coordinator"
+client_secret_file = "sign-on.secret"
+redirect_uri = "https://coordinator.example:8444/sign-in/provider/return"
+logout_uri = "https://coordinator.example:8444/sign-in/provider/logout"
+authority = "/etc/authority.crt"
+[portal.provider]
+issuer = "https://login.example"
+client_id = "undertone-trust"
+client_secret_file = "secrets/provider"
+redirect_uri = "https://trust.example:8443/sign-in/provider/return"
+authority = "tls/authority.crt"
+"""
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -91,6 +110,21 @@ def test_settings_are_read_with_paths_beside_the_file(
     assert settings.folder == tmp_path / "state"
     assert settings.certificate == tmp_path / "trust.crt"
     assert settings.standing_max_age_s == 10
+
+
+def test_paths_of_the_portal_are_beside_the_file_too(tmp_path: Path) -> None:
+    """Secrets and authorities of single sign-on and of a provider, and the leaked passwords."""
+    path = write_settings(tmp_path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(PORTAL)
+    portal = TrustSettings.load(path).portal
+    assert portal.leaked_passwords == tmp_path / "leaked.txt"
+    assert portal.single_sign_on is not None
+    assert portal.single_sign_on.client_secret_file == tmp_path / "sign-on.secret"
+    assert portal.single_sign_on.authority == Path("/etc/authority.crt")
+    assert portal.provider is not None
+    assert portal.provider.client_secret_file == tmp_path / "secrets" / "provider"
+    assert portal.provider.authority == tmp_path / "tls" / "authority.crt"
 
 
 def test_settings_example_of_the_docstring_is_complete(tmp_path: Path) -> None:

@@ -134,8 +134,10 @@ def test_settings_name_the_trust_service_whole(tmp_path: Path, missing: str) -> 
     }  # fmt: skip
     whole = "".join(f'{name} = "{value}"\n' for name, value in lines.items())
     path = tmp_path / "coordinator.toml"
-    path.write_text(whole)
-    assert CoordinatorSettings.load(path).trust_ca == tmp_path / "ca"
+    path.write_text(f"{whole}[portal]\nleaked_passwords = 'leaked.txt'\n")
+    read = CoordinatorSettings.load(path)
+    assert read.trust_ca == tmp_path / "ca"
+    assert read.portal.leaked_passwords == tmp_path / "leaked.txt"
     path.write_text(
         "".join(li for li in whole.splitlines(keepends=True) if not li.startswith(missing))
     )
