@@ -87,6 +87,7 @@ from consent.open_api import add_open_api
 from consent.pages.mounted import add_pages, site_of
 from consent.privacy_centre.check_pages import check_pages
 from consent.privacy_centre.consent_pages import consent_pages
+from consent.privacy_centre.frame import customer_problem
 from consent.privacy_centre.pages import privacy_centre
 from consent.privacy_centre.rights_pages import rights_pages
 from consent.register_api import registers_router
@@ -140,6 +141,7 @@ def create_app(service: TrustService) -> FastAPI:
     _add_witness(app, service)
     app.include_router(choices_api.router(service, partial(_signed_by_node, service)))
     app.include_router(asking_router(service, partial(_signed_by_node, service)))
+    app.state.customer_problem = customer_problem
     app.include_router(consent_pages(service))
     app.include_router(code_router(service))
     app.include_router(privacy_centre(service))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlencode
@@ -31,6 +32,7 @@ from audit.portal.staff_api import staff_routes
 from audit.portal.views import is_local
 from audit.staff import SAFE_METHODS
 from audit.visible import visible_value
+from policies.errors import UndertoneError
 
 SIGN_IN = "/sign-in"
 _LOOPBACK = re.compile(r"([a-z0-9-]+\.)*localhost(:[0-9]+)?|(127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?")
@@ -96,7 +98,6 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
     app.include_router(token_pages(access))
     app.add_exception_handler(NotSignedIn, _to_sign_in)
     app.add_middleware(_OwnForms)
-    app.add_middleware(_Readable)
     for name in _STATIC:
         app.get(f"/{name}", include_in_schema=False)(_static(name))
     # What is no page, such as a picture, names no icon: browsers ask for this one.
@@ -104,7 +105,11 @@ def install_frame(app: FastAPI, access: Access, site: Site | None = None) -> Non
 
 
 def guard_answers(app: FastAPI) -> None:
-    """Let every answer carry the security headers, an early refusal's too; call it last of all."""
+    """Let every answer be fit for who asked, an early refusal's too; call it last of all.
+
+    A browser gets problems as pages, and all answers carry the security headers.
+    """
+    app.add_middleware(_Readable)
     app.add_middleware(GuardAnswers, headers=_HEADERS)
 
 
@@ -304,8 +309,8 @@ class _Readable:
                 begun.append(message)
             elif begun and message["type"] == "http.response.body":
                 answer = _problem_page(Request(scope), message.get("body", b""))
-                if (wait := Headers(raw=begun[0]["headers"]).get("retry-after")) is not None:
-                    answer.headers["Retry-After"] = wait
+                for name, value in Headers(raw=begun[0]["headers"]).items():
+                    answer.headers.setdefault(name, value)
                 await answer(scope, receive, send)
             else:
                 await send(message)
@@ -319,6 +324,15 @@ def _is_problem(start: Message) -> bool:
 
 
 def _problem_page(request: Request, body: bytes) -> Response:
+    """Draw a problem for who reads: customers in their own frame, where the site has one."""
     said = json.loads(body)
+    draw = getattr(request.app.state, "customer_problem", None)
+    if draw is not None and (drawn := draw(request, said)) is not None:
+        return cast("Response", drawn)
     status, title, detail = int(said["status"]), str(said["title"]), str(said["detail"])
-    return page(request, "problem.html", status=status, title=title, detail=detail)
+    told = partial(page, request, "problem.html", status=status, title=title, detail=detail)
+    try:
+        return told()
+    except UndertoneError:  # what broke is the store that the menu asks for views
+        request.state.staff = None
+        return told()

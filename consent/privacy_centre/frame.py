@@ -47,6 +47,8 @@ PRIVATE = {
     "x-robots-tag": "noindex",
 }
 """Headers of every answer to a customer; the portal's frame adds the others."""
+_DOORS = frozenset({"my", "choices", "consent", "confirm", "asked", "receipt", "check"})
+"""How every address of a customer's page begins."""
 templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -116,7 +118,24 @@ def opens_nothing(service: TrustService, request: Request, language: Language) -
         service.link_throttle.begin([Counted(what="links", name=address, free=30)])
     except TooManyAttempts:
         status, said = 429, "too_often"
-    return customer_page(request, "told.html", language=language, status=status, said=said)
+    return customer_page(
+        request, "told.html", language=language, status=status, said=said, error_id=""
+    )
+
+
+def customer_problem(request: Request, said: Mapping[str, Any]) -> HTMLResponse | None:
+    """Draw a problem that no page of ours answered, in the customer's words; staff's pages none."""
+    if request.url.path.split("/")[1] not in _DOORS:
+        return None
+    status = int(said["status"])
+    return customer_page(
+        request,
+        "told.html",
+        language=language_of(request, request.query_params.get("language")),
+        status=status,
+        said="unknown" if status in {404, 405} else "failed",
+        error_id=said.get("error_id", ""),
+    )
 
 
 def as_files(taken: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from unittest import mock
 
 import pytest
 
+from audit.errors import AccountsUnavailable
 from audit.http import BodyLimit
 from audit.staff import StaffRole
-from tests.journeys.sites import Drawn, Site
+from consent.privacy_centre.frame import centre_words
+from policies.words import Language
+from tests.journeys.sites import Drawn, Site, Visitor
 
 SITES = ("trust", "centre")
 KEPT = {
@@ -77,14 +81,61 @@ def test_every_answer_is_guarded_and_none_of_a_person_is_kept(
 @pytest.mark.parametrize("name", SITES)
 def test_answers_before_any_page_are_guarded_too(sites: dict[str, Site], name: str) -> None:
     """What broke and what came too slowly are answered outside the pages."""
-    visitor = sites[name].visitor(None)
-    with mock.patch.object(BodyLimit, "_limit", side_effect=ValueError):
-        broken = visitor.get("/sign-in")
+    for reader in (None, StaffRole.OFFICER):
+        visitor = sites[name].visitor(reader)
+        for accept in ("text/html", "application/json"):
+            for drawn in _early(visitor, "/sign-in", accept):
+                _guarded(drawn)
+                assert drawn.is_page == (accept == "text/html"), drawn.status
+                assert drawn.template == ("problem.html" if drawn.is_page else "")
+
+
+def _early(visitor: Visitor, path: str, accept: str) -> list[Drawn]:
+    """Return what a body too large and too slow are answered, and what broke."""
+    asked = {"accept": accept}
+    large = visitor.ask("POST", path, headers=asked, content=b"0" * 9_000_000)
     with mock.patch("audit.http._read", side_effect=TimeoutError):
-        slow = visitor.get("/sign-in")
-    assert (broken.status, slow.status) == (500, 408)
-    for drawn in (broken, slow):
-        _guarded(drawn)
+        slow = visitor.ask("GET", path, headers=asked)
+    with mock.patch.object(BodyLimit, "_limit", side_effect=ValueError):
+        broken = visitor.ask("GET", path, headers=asked)
+    assert [one.status for one in (large, slow, broken)] == [413, 408, 500]
+    assert large.headers["connection"] == slow.headers["connection"] == "close"
+    return [large, slow, broken]
+
+
+def test_an_early_refusal_is_in_the_customers_own_words(sites: dict[str, Site]) -> None:
+    """In their frame and language, with the id to name, and no way to where staff sign in."""
+    visitor = sites["trust"].visitor(None)
+    path = next(path for path in sites["trust"].starts if path.startswith("/my/"))
+    for language in Language:
+        told = [
+            *_early(visitor, f"{path}?language={language}", "text/html"),
+            visitor.ask("PUT", f"{path}?language={language}"),
+        ]
+        for drawn, said in zip(told, ("failed", "failed", "failed", "unknown"), strict=True):
+            _guarded(drawn)
+            assert drawn.template == "told.html"
+            assert centre_words()[language][said] in html.unescape(drawn.body)
+            assert drawn.headers["referrer-policy"] == "no-referrer"
+            assert 'href="/"' not in drawn.body
+        assert re.search(r"<p>[0-9a-f]{16}</p>", told[2].body)
+        assert told[3].headers["allow"]
+
+
+def test_what_broke_is_a_page_though_the_menu_cannot_be_drawn(sites: dict[str, Site]) -> None:
+    """Where the store of accounts is away, its saved views are too: the page does without."""
+    site = sites["trust"]
+    visitor, views = site.visitor(StaffRole.OFFICER), site.app.state.views
+    away = mock.Mock(side_effect=AccountsUnavailable("the accounts cannot be read"))
+    site.app.state.views = away
+    try:
+        drawn = visitor.get("/account")
+    finally:
+        site.app.state.views = views
+    assert (drawn.status, drawn.template) == (503, "problem.html")
+    assert drawn.is_page
+    assert "cannot be read" in drawn.body
+    assert away.called
 
 
 @pytest.mark.parametrize("name", SITES)
