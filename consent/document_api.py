@@ -50,7 +50,7 @@ class ApprovalIn(wire.Shape):
 class CardIn(wire.Shape):
     """A release's card, and the coordinator's log entry that commits to it."""
 
-    card: dict[str, Any]
+    card: wire.Document
     leaf: Annotated[str, Field(max_length=8192)]
     receipt: Annotated[str, Field(max_length=16384)]
 

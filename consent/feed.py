@@ -15,7 +15,8 @@ Body of the envelope (kind `standing`):
     challenge          entries of the node's own log that it is to open for us
     more               true when the next page follows at once
     requests           what this node is asked and has not answered: by people
-                       (`consent.rights_desk`), and for a decision's facts (`consent.facts_desk`)
+                       (`consent.rights_desk`), for a decision's facts (`consent.facts_desk`), and
+                       which decisions are about somebody (`consent.search_desk`)
 
 `issued_at` is always fresh, changes or not: an envelope with nothing new still says that
 nothing was withdrawn until then.
@@ -49,6 +50,21 @@ class Tasks(Protocol):
     def has_news(self, node: NodeRow) -> bool:
         """Return whether there is a task that the node has not heard of yet."""
         ...
+
+
+class AllTasks:
+    """Everything that nodes are asked with their standing, by whoever asks."""
+
+    def __init__(self, *parts: Tasks) -> None:
+        self._parts = parts
+
+    def tasks(self, node: NodeRow) -> list[dict[str, Any]]:
+        """Return what is asked of a node and not answered."""
+        return [task for part in self._parts for task in part.tasks(node)]
+
+    def has_news(self, node: NodeRow) -> bool:
+        """Return whether there is a task that the node has not heard of yet."""
+        return any(part.has_news(node) for part in self._parts)
 
 
 class Feed:

@@ -128,7 +128,7 @@ class ClosingIn(wire.Shape):
 class AnswerIn(wire.Shape):
     """A node's report, and the entry of its log that it stands by."""
 
-    report: dict[str, Any]
+    report: wire.Document
     leaf: Annotated[str, Field(max_length=8192)]
     receipt: Annotated[str, Field(max_length=16384)]
 
@@ -183,9 +183,8 @@ def _add_people(app: FastAPI, service: TrustService, signed_by_node: SignedByNod
     async def answers(request_id: str, request: Request) -> dict[str, Any]:
         node, body = await signed_by_node(service, request)
         said = AnswerIn.read(body).model_dump()
-        asked = service.facts.knows(request_id)
-        receive = service.facts.receive if asked else desk.nodes.receive
-        await run_in_threadpool(receive, node, request_id, said)
+        asks = (one for one in (service.facts, service.searches) if one.knows(request_id))
+        await run_in_threadpool(next(asks, desk.nodes).receive, node, request_id, said)
         return {"request": request_id}
 
 

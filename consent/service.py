@@ -38,8 +38,8 @@ from consent.decision_desk import DecisionDesk
 from consent.document_desk import DocumentDesk
 from consent.documents import Name
 from consent.enrolment import Enrolment
-from consent.facts_desk import AllTasks, FactsDesk
-from consent.feed import Feed
+from consent.facts_desk import FactsDesk
+from consent.feed import AllTasks, Feed
 from consent.from_settings import (
     archive_of,
     code_version,
@@ -51,12 +51,15 @@ from consent.grant_checks import GrantChecks
 from consent.ledger import Ledger
 from consent.live_system import live_of
 from consent.officer import Assessed, Officer
+from consent.officer_asks import DeskParts
 from consent.recorder import Recorder
 from consent.register import OVERSEERS
 from consent.register_desk import RegisterDesk
 from consent.release_cards import ReleaseCards
 from consent.rights_desk import RightsDesk
+from consent.search_desk import SearchDesk, recorded_in
 from consent.settings import TrustSettings
+from consent.tables import NodeRow
 from consent.tokens import Randomness
 from policies.clock import Clock
 from policies.engine import PolicyEngine
@@ -247,7 +250,7 @@ class TrustService:
         self.branches = Branches(
             BranchIndex(self.settings.folder / "branches.db"),
             witnessed=lambda: self.witnessing.store,
-            nodes=lambda: enrolled_branches(self.ledger, self.settings.coordinator),
+            nodes=self._branches,
             retention=self.retention.retention.policy,
             holds=self.holds.in_force,
             clock=self._clock,
@@ -263,17 +266,25 @@ class TrustService:
             size=self.settings.challenge_size,
             period_s=self.settings.challenge_period_s,
         )
-        self.facts = FactsDesk(
+        parts = DeskParts(
             log=self.log,
             index=self.branches.index,
             bell=self.bell,
             keys_of=self._keys_of,
+            clock=self._clock,
+        )
+        self.facts = FactsDesk(
+            parts,
             gate=self.gate,
             standing=lambda found, subject: self.feed.standing(
                 self.enrolment.company_of(found.node), subject
             ),
             governance=self.officer.governance,
-            clock=self._clock,
+        )
+        self.searches = SearchDesk(
+            parts,
+            recorded=lambda subject: recorded_in(self.ledger, subject, now=self._clock()),
+            branches=self._branches,
         )
         self.feed = Feed(
             ledger=self.ledger,
@@ -283,7 +294,7 @@ class TrustService:
             key=self.key,
             clock=self._clock,
             most=self.settings.most_changes,
-            requests=AllTasks(self.rights.nodes, self.facts),
+            requests=AllTasks(self.rights.nodes, self.facts, self.searches),
             holds=self.holds,
         )
         self.acknowledgements = Acknowledgements(
@@ -301,6 +312,9 @@ class TrustService:
             bundles=self.bundles,
             clock=self._clock,
         )
+
+    def _branches(self) -> list[NodeRow]:
+        return enrolled_branches(self.ledger, self.settings.coordinator)
 
     def _archive(self) -> Archive | None:
         return archive_of(self.settings, self.key.verify_key)

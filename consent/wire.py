@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from audit.branch_leaves import MOST_LEAVES
 from audit.refusals import field_at
@@ -24,6 +32,7 @@ from consent.capture import (
 from consent.errors import RequestInvalid
 from consent.records import Granted
 from policies.budget import BudgetState
+from policies.canonical import canonical
 from policies.decision import UseRequest
 from policies.vocabulary import (
     AgeBand,
@@ -44,6 +53,18 @@ Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 Jurisdiction = Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
 Token = Annotated[str, Field(min_length=43, max_length=43)]
 Index = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+def _digestible(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        canonical(value)
+    except ValueError:
+        raise ValueError("holds what has no canonical form, such as a number too large") from None
+    return value
+
+
+Document = Annotated[dict[str, Any], AfterValidator(_digestible)]
+"""A free object that a digest is held against: JSON has more numbers than canonical bytes have."""
 
 
 class Shape(BaseModel):
@@ -222,8 +243,8 @@ class AnswerIn(Shape):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     index: Index
-    request: dict[str, Any]
-    standing: dict[str, Any] | None
+    request: Document
+    standing: Document | None
     allowed: Annotated[bool, Field(strict=True)]
     rules: tuple[str, ...]
     now: Annotated[float, Field(ge=0, lt=2**53)] | None = None

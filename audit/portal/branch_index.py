@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,6 +166,18 @@ class BranchIndex:
         )
         rows = self._rows(statement, (decision_id, log, log))
         return found_of(rows[0][:-1], rows[0][-1]) if rows else None
+
+    def at(self, log: str, places: Collection[int]) -> list[Found]:
+        """Return the decisions at some of the first 2^53 entries of a branch's log, newest first.
+
+        At most as many as one answer names (`audit.decisions_about.MOST`).
+        """
+        marks = ",".join("?" * len(places))
+        statement = (
+            f"SELECT {_ROW}, d.log FROM decision AS d "  # noqa: S608 (our own words, and marks)
+            f"WHERE d.log = ? AND d.idx IN ({marks}) ORDER BY d.idx DESC"
+        )
+        return [found_of(row[:-1], row[-1]) for row in self._rows(statement, (log, *places))]
 
     def around(self, found: Found) -> list[tuple[int, bytes]]:
         """Return `(index, leaf)` of what `audit.trace` reads for a decision, in order."""

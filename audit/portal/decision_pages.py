@@ -52,7 +52,7 @@ _OUTCOMES = {"allowed": True, "refused": False}
 _KEY = re.compile(
     r"([0-9]{1,12}(?:\.[0-9]{1,9})?)_([0-9]{1,16})(?:_([A-Za-z0-9][A-Za-z0-9._-]{0,63}))?"
 )
-_COLUMNS = ("When", "Outcome", "Action", "Purpose", "Node", "Rules", "Decision", "Entry")
+COLUMNS = ("When", "Outcome", "Action", "Purpose", "Node", "Rules", "Decision", "Entry")
 _HERE, _BRANCH = "this service", "a branch"
 _BY = {_HERE: False, _BRANCH: True}
 _EMPTY = "No decision fits. Take a filter away, or look at other days."
@@ -73,6 +73,17 @@ class Considered:
     """Why this reader may ask for them: value and words; none where they may not."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtBranches:
+    """Who else can tell which decisions are about a person, in words, and how this reader asks."""
+
+    words: str
+    whys: tuple[tuple[str, str], ...] = ()
+    """Why this reader may ask: value and words; none where they may not."""
+    asked: tuple[tuple[str, str], ...] = ()
+    """What they asked and is not over: address and words."""
+
+
 def decision_pages(
     desk: EvidenceDesk,
     *,
@@ -80,19 +91,21 @@ def decision_pages(
     considered: Callable[[Request, Found], Considered],
     access: Access | None = None,
     branches: BranchSource | None = None,
+    at_branches: Callable[[Request], AtBranches] | None = None,
 ) -> APIRouter:
     """Return the routes over a service's log, and over what branches handed over where they do.
 
-    `access` counts who looks for whom, if one may.
+    `access` counts who looks for whom, if one may; `at_branches` says who else can be asked.
     """
     router = APIRouter(include_in_schema=False, dependencies=[Depends(only(*roles))])
     sources, by_person = Sources(desk=desk, branches=branches), access is not None
     if access is not None:
-        _add_by_person(router, sources, access)
+        _add_by_person(router, sources, access, at_branches)
 
     @router.get("/decisions")
     def decisions(request: Request) -> Response:
-        return _listed(request, sources, _search(request), by_person=by_person)
+        others = None if at_branches is None else at_branches(request)
+        return _listed(request, sources, _search(request), by_person=by_person, at_branches=others)
 
     @router.get("/decisions/{decision}")
     def one(request: Request, decision: str) -> Response:
@@ -112,25 +125,34 @@ def _log(request: Request) -> str | None:
     return request.query_params.get("log") or None
 
 
-def _add_by_person(router: APIRouter, sources: Sources, access: Access) -> None:
+def _add_by_person(
+    router: APIRouter,
+    sources: Sources,
+    access: Access,
+    at_branches: Callable[[Request], AtBranches] | None,
+) -> None:
     @router.post("/decisions")
     async def of_person(request: Request) -> Response:
         staff: Staff = request.state.staff
         subject = (await form_of(request)).get("subject", "").strip()
         if not subject:
             return RedirectResponse("/decisions", status_code=303)
-        return await run_in_threadpool(_of_person, request, sources, access, staff, subject)
+        return await run_in_threadpool(listed, request, staff, subject)
 
-
-def _of_person(
-    request: Request, sources: Sources, access: Access, staff: Staff, subject: str
-) -> Response:
-    """Show a person's decisions; who asks for nobody's too often must wait (`Access.look_up`)."""
-    access.look_up(staff)
-    places = sources.desk.log.sealed_for(SubjectId(subject))
-    if places:
-        access.looked_up(staff)
-    return _listed(request, sources, Search(among=places), by_person=True, of_person=subject)
+    def listed(request: Request, staff: Staff, subject: str) -> Response:
+        """Show a person's decisions; who asks for nobody's too often must wait."""
+        access.look_up(staff)
+        places = sources.desk.log.sealed_for(SubjectId(subject))
+        if places:
+            access.looked_up(staff)
+        return _listed(
+            request,
+            sources,
+            Search(among=places),
+            by_person=True,
+            of_person=subject,
+            at_branches=None if at_branches is None else at_branches(request),
+        )
 
 
 def _search(request: Request) -> Search:
@@ -163,6 +185,7 @@ def _listed(
     *,
     by_person: bool,
     of_person: str = "",
+    at_branches: AtBranches | None = None,
 ) -> Response:
     zone, limit = zone_of(request), rows_wanted(request)
     mark = _KEY.fullmatch(request.query_params.get("after", ""))
@@ -174,8 +197,8 @@ def _listed(
     listing = Listing(
         name="decisions",
         caption="Decisions, newest first",
-        columns=_COLUMNS,
-        rows=[_row(one, zone) for one in found[:limit]],
+        columns=COLUMNS,
+        rows=[row(one, zone) for one in found[:limit]],
         empty=_EMPTY_WITH_BRANCHES if with_branches else _EMPTY,
         older="" if last is None else with_query(request, after=_mark(last)),
         newest="" if after is None else with_query(request, after=None),
@@ -191,6 +214,7 @@ def _listed(
         behind=sources.desk.log.size - sources.desk.index.reached(),
         by_person=by_person,
         of_person=of_person,
+        at_branches=at_branches,
     )
 
 
@@ -204,7 +228,8 @@ def _address(one: Found, part: str = "") -> str:
     return f"/decisions/{one.decision_id}{part}{log}"
 
 
-def _row(one: Found, zone: tzinfo) -> tuple[Cell, ...]:
+def row(one: Found, zone: tzinfo) -> tuple[Cell, ...]:
+    """Return a decision in the columns of every table of decisions."""
     return (
         when(one.at, zone),
         outcome(one),

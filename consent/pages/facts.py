@@ -12,40 +12,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import tzinfo
-from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
-from audit.considered import KEPT_SHUT, NOTHING_HERE
+from audit.considered import NOTHING_HERE
 from audit.portal.decision_index import Found
 from audit.portal.decision_pages import Considered
 from audit.portal.decision_sources import Sources
 from audit.portal.frame import page
 from audit.portal.listing import Cell, plain, when
 from audit.portal.moments import zone_of
-from audit.staff import Staff, StaffRole, only
+from audit.staff import Staff, only
 from consent.branches import source_of
-from consent.facts_desk import KEPT_S, WAITS_S, Ask, Why
+from consent.facts_desk import FactsAsk
+from consent.officer_asks import KEPT_S, WAITS_S, Answer
+from consent.pages.asks import ASKERS, CHOICES, NamedIn, asked_because, rules_said
 from consent.pages.forms import read_form
 from consent.rights import Right
 from consent.service import TrustService
-from consent.wire import Reference, Shape
-from policies.vocabulary import RuleId
-from policies.words import Language, Reader, say
 
-_ASKERS = frozenset({StaffRole.OFFICER, StaffRole.DPO})
-_Asker = Annotated[Staff, Depends(only(*_ASKERS))]
-_WHYS = MappingProxyType(
-    {
-        Why.AUTHORITY: "an authority asks",
-        Why.PERSON: "the person asks",
-        Why.REVIEW: "a review of the decision",
-        Why.INCIDENT: "an incident is examined",
-    }
-)
+_Asker = Annotated[Staff, Depends(only(*ASKERS))]
 _PARTS = (
     ("request", "What was asked for"),
     ("standing", "What the person had chosen"),
@@ -53,13 +42,6 @@ _PARTS = (
 )
 _SECONDS = (" at", "as of")
 _WORDS = {"None": "-", "True": "yes", "False": "no"}
-
-
-class AskIn(Shape):
-    """Why the facts are asked for, and by which reference."""
-
-    why: Why
-    reference: Reference
 
 
 def facts_pages(service: TrustService) -> APIRouter:
@@ -71,24 +53,22 @@ def facts_pages(service: TrustService) -> APIRouter:
 
     @router.post("/{decision}/facts")
     async def ask(request: Request, staff: _Asker, decision: str) -> Response:
-        said = await read_form(request, AskIn)
+        said = await read_form(request, NamedIn)
         log = request.query_params.get("log") or None
 
-        def asked() -> Ask:
-            found = sources.known(decision, log)
-            return service.facts.ask(found, said.why, said.reference, by=staff.name)
+        def asked() -> FactsAsk:
+            return service.facts.ask(sources.known(decision, log), said.by(staff.name))
 
         made = await run_in_threadpool(asked)
         return RedirectResponse(f"/decisions/facts/{made.ask}", status_code=303)
 
     @router.get("/facts/{ask}")
     def waiting(request: Request, staff: _Asker, ask: str) -> Response:
-        return _page(request, service, service.facts.of(ask, by=staff.name), None)
+        return _page(request, service, service.facts.of(ask, by=staff.name))
 
     @router.post("/facts/{ask}")
     def shown(request: Request, staff: _Asker, ask: str) -> Response:
-        made, report = service.facts.show(ask, by=staff.name)
-        return _page(request, service, made, dict(report))
+        return _page(request, service, *service.facts.show(ask, by=staff.name))
 
     return router
 
@@ -114,18 +94,19 @@ def considered(service: TrustService, request: Request, found: Found) -> Conside
         "alone, where the gate allows it: shown once, to who asked, and kept nowhere."
     )
     staff: Staff = request.state.staff
-    if not _ASKERS & staff.roles:
+    if not ASKERS & staff.roles:
         return Considered(words=f"{words} Officer and DPO may ask.")
     if (mine := service.facts.open_of(found, by=staff.name)) is not None:
         href = f"/decisions/facts/{mine.ask}"
         return Considered(words=words, href=href, link="Go on with what you asked")
-    return Considered(words=words, whys=tuple((w.value, said) for w, said in _WHYS.items()))
+    return Considered(words=words, whys=CHOICES)
 
 
 def _page(
-    request: Request, service: TrustService, made: Ask, report: dict[str, Any] | None
+    request: Request, service: TrustService, made: FactsAsk, shown: Answer | None = None
 ) -> Response:
-    zone, found = zone_of(request), made.found
+    zone, found, answer = zone_of(request), made.found, shown or made.answer
+    report = None if shown is None else dict(shown.report)
     back = f"/decisions/{found.decision_id}" + (f"?log={found.log}" if found.log else "")
     state = next((s for s in service.branches.states() if s.node == found.log), None)
     return page(
@@ -133,24 +114,18 @@ def _page(
         "facts.html",
         crumbs=[("Decisions", "/decisions"), ("the decision", back)],
         made=made,
+        answered=answer is not None,
         report=report,
         parts=[] if report is None else _parts(report, zone),
         rows=[
             ("Decision", plain(found.decision_id, href=back)),
             ("Decided by", plain(f"the branch {found.log}" if found.log else "this service")),
-            ("Asked because", plain(_WHYS[made.why])),
-            ("Reference", plain(made.reference)),
-            ("Asked", when(made.asked_at, zone)),
-            ("Answered", when(made.answered_at, zone)),
+            *asked_because(made, zone),
+            ("Answered", when(answer.at if answer else None, zone)),
         ],
         silent_since=when(state.heard, zone) if state is not None and state.silent else None,
-        nothing=made.outcome == NOTHING_HERE,
-        shut=[
-            say(RuleId(rule), Reader.OFFICER, Language.ENGLISH)
-            for rule in (report or {}).get("kept_shut_by", ())
-        ]
-        if made.outcome == KEPT_SHUT
-        else [],
+        nothing=shown is not None and shown.outcome == NOTHING_HERE,
+        shut=rules_said(shown),
         kept_minutes=int(KEPT_S // 60),
         waits_hours=int(WAITS_S // 3600),
     )

@@ -17,6 +17,7 @@ from consent.pages.incidents import incident_pages
 from consent.pages.papers import document_pages
 from consent.pages.people import people_pages
 from consent.pages.rulebook import rulebook_pages
+from consent.pages.search import at_branches, search_pages
 from consent.pages.today import today_pages
 from consent.pages.tour import TOUR
 from consent.pages.workplace import settings_pages
@@ -43,7 +44,9 @@ def add_pages(app: FastAPI, service: TrustService) -> None:
             access=service.access,
             considered=lambda request, found: considered(service, request, found),
             branches=source_of(service.branches, service.enrolment),
+            at_branches=lambda request: at_branches(service, request),
         ),
+        search_pages(service),
         facts_pages(service),
         evidence_pages(service.evidence),
         people_pages(service),

@@ -143,7 +143,7 @@ def test_no_pseudonym_is_in_an_address_or_in_the_log(portal: Portal) -> None:
     ]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[1].text.count('<th scope="row">') == 3
-    assert "What a branch hands over names nobody" in answers[1].text
+    assert "Ask the branches" in answers[1].text
     entries = portal.world.service.log.entries(before, portal.world.service.log.size)
     assert {e.event.kind for e in entries} == {EventKind.STAFF_ACTED}
     assert all(PERSON.encode() not in entry.leaf for entry in entries)

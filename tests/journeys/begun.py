@@ -19,6 +19,7 @@ def every_page(site: Site) -> list[Drawn]:
         site.once += begin_and_leave(site)
         if site.name == "trust":
             site.once += [make_an_account(site), answer_a_question(site), *ask_for_facts(site)]
+            site.once += ask_the_branches(site)
     return walked + site.once
 
 
@@ -57,6 +58,26 @@ def ask_for_facts(site: Site) -> list[Drawn]:
         )
         pages.append(officer.get(asked.headers["location"]))
     return [*pages, officer.post(asked.headers["location"], {})]
+
+
+def ask_the_branches(site: Site) -> list[Drawn]:
+    """Return the pages on which an officer asks about a person, waits for branches, and guesses."""
+    officer = site.visitor(StaffRole.OFFICER)
+    (subject,) = (said["subject"] for path, said in site.posts if path == "/decisions")
+    asked = officer.post(
+        "/decisions/about", {"subject": subject, "why": "person", "reference": "A-2"}
+    )
+    where = asked.headers["location"]
+    waiting = officer.get(where)
+    site.branches_answer()
+    nobody = {"subject": "nobody", "why": "person", "reference": "A-3"}
+    return [
+        waiting,
+        officer.get(where),
+        officer.post(where, {}),
+        officer.get("/decisions"),
+        officer.post("/decisions/about", nobody),
+    ]
 
 
 def answer_a_question(site: Site) -> Drawn:

@@ -15,7 +15,8 @@ from audit.portal.decision_index import Found
 from audit.portal.frame import csrf_of
 from audit.staff import StaffRole
 from consent.errors import Conflict
-from consent.facts_desk import FACTS, KEPT_S, WAITS_S, Why
+from consent.facts_desk import FactsDesk
+from consent.officer_asks import KEPT_S, WAITS_S, Named, Why
 from policies.canonical import digest
 from tests.consent.test_portal_pages import Portal
 from tests.journeys.test_branch_decisions import Place, officer, place, redactor, town
@@ -24,6 +25,11 @@ from tests.promises.town import consents, says
 __all__ = ["officer", "place", "redactor", "town"]
 
 REASON = {"why": "authority", "reference": "DPC-2027/114"}
+
+
+def named(reference: str, *, by: str = "olga") -> Named:
+    """Return that an authority asks."""
+    return Named(why=Why.AUTHORITY, reference=reference, by=by)
 
 
 def reading(place: Place) -> Found:
@@ -60,7 +66,7 @@ def asked(officer: Portal, one: Found, **changed: str) -> Any:
 def steps(place: Place, step: str) -> list[dict[str, Any]]:
     """Return the service's entries of a step about facts, newest first."""
     found = place.trust.service.log.find(EventKind.REQUEST_STEP)
-    of_facts = [dict(e.event.fields) for e in found if e.event.fields["right"] == FACTS]
+    of_facts = [dict(e.event.fields) for e in found if e.event.fields["right"] == FactsDesk.right]
     return [fields for fields in of_facts if fields["step"] == step]
 
 
@@ -83,7 +89,7 @@ def test_facts_are_fetched_for_a_named_request_and_shown_once(
     (permit,) = [e.fields for e in mine if e.kind is EventKind.DECISION]
     assert (permit["action"], permit["allowed"]) == ("infer", True)
     (answered,) = [e.fields for e in mine if e.kind is EventKind.REQUEST_ANSWERED]
-    assert (answered["right"], answered["outcome"]) == (FACTS, COMPLETE)
+    assert (answered["right"], answered["outcome"]) == (FactsDesk.right, COMPLETE)
     assert subject not in officer.get(where)
     shown = officer.post(where)
     assert shown.status_code == 200
@@ -113,10 +119,9 @@ def test_facts_are_nowhere_after_they_were_shown(place: Place, officer: Portal) 
     where = asked(officer, one).url.path
     place.node.keeper.poll()
     (kept,) = [a for a in desk._asks.values() if a.found == one]
-    assert kept.report is not None
+    assert kept.answer is not None
     assert officer.post(where).status_code == 200
-    desk.open_of(one, by="olga")
-    assert kept.report is None
+    assert kept.answer is None
     assert kept not in desk._asks.values()
     secret = kept.found.decision_id.encode()
     for file in (place.town.folder / "trust").rglob("*"):
@@ -130,15 +135,15 @@ def test_an_answer_that_nobody_looks_at_is_gone(place: Place) -> None:
     """After its time an answer is forgotten, and an ask that nobody answered as well."""
     one, clock = reading(place), place.town.clock
     desk, began = place.trust.service.facts, clock.now
-    made = desk.ask(one, Why.AUTHORITY, "A-1", by="olga")
+    made = desk.ask(one, named("A-1"))
     place.node.keeper.poll()
-    assert made.report is not None
+    assert made.answer is not None
     clock.now = began + KEPT_S + 1
     assert desk.open_of(one, by="olga") is None
-    assert made.report is None
+    assert made.answer is None
     place.town.carrier.away = True
     clock.now = began
-    again = desk.ask(one, Why.AUTHORITY, "A-2", by="olga")
+    again = desk.ask(one, named("A-2"))
     clock.now = began + WAITS_S - 1
     assert desk.open_of(one, by="olga") is again
     clock.now = began + WAITS_S + 1
@@ -168,19 +173,24 @@ def test_a_branch_tells_nothing_that_was_not_asked(place: Place) -> None:
     said = _as_answered(place, "f" * 32, report)
     path = f"/v1/requests/{'f' * 32}/answers"
     assert place.trust.as_node(place.branch.name, "POST", path, said).status_code == 404
-    made = place.trust.service.facts.ask(one, Why.AUTHORITY, "A-1", by="olga")
+    made = place.trust.service.facts.ask(one, named("A-1"))
     other = place.town.branch(f"{place.branch.name}-x")
     said = _as_answered(place, made.ask, report)
     path = f"/v1/requests/{made.ask}/answers"
     assert place.trust.as_node(other.name, "POST", path, said).status_code == 404
-    assert made.outcome is None
+    assert made.answer is None
 
 
 def _as_answered(
     place: Place, ask: str, report: dict[str, Any], outcome: str = COMPLETE
 ) -> dict[str, Any]:
     """Return an answer with an entry of the branch's log that commits to it."""
-    fields = {"request": ask, "right": FACTS, "outcome": outcome, "digest": digest(report)}
+    fields = {
+        "request": ask,
+        "right": FactsDesk.right,
+        "outcome": outcome,
+        "digest": digest(report),
+    }
     log = place.node.log
     index = log.append(
         Event(kind=EventKind.REQUEST_ANSWERED, at=place.town.clock.now, fields=fields)
@@ -192,7 +202,7 @@ def _as_answered(
 def test_facts_that_the_decision_did_not_consider_are_refused(place: Place) -> None:
     """Changed in one field, or of another decision: 422; the true ones are taken."""
     one = reading(place)
-    made = place.trust.service.facts.ask(one, Why.AUTHORITY, "A-1", by="olga")
+    made = place.trust.service.facts.ask(one, named("A-1"))
     true = place.node.log.payload(one.idx)
     assert true is not None
     path = f"/v1/requests/{made.ask}/answers"
@@ -205,10 +215,11 @@ def test_facts_that_the_decision_did_not_consider_are_refused(place: Place) -> N
         said = _as_answered(place, made.ask, {"facts": facts})
         answer = place.trust.as_node(place.branch.name, "POST", path, said)
         assert answer.status_code == 422, facts
-        assert made.outcome is None
+        assert made.answer is None
     said = _as_answered(place, made.ask, {"facts": true})
     assert place.trust.as_node(place.branch.name, "POST", path, said).status_code == 201
-    assert made.outcome == COMPLETE
+    assert made.answer is not None
+    assert made.answer.outcome == COMPLETE
 
 
 def test_only_officer_and_dpo_ask_and_only_for_themselves(place: Place, officer: Portal) -> None:
@@ -239,7 +250,8 @@ def test_what_the_gate_keeps_shut_stays_shut(place: Place, officer: Portal) -> N
     where = asked(officer, one).url.path
     place.node.keeper.poll()
     made = next(a for a in place.trust.service.facts._asks.values() if a.found == one)
-    assert made.outcome == KEPT_SHUT
+    assert made.answer is not None
+    assert made.answer.outcome == KEPT_SHUT
     shown = officer.post(where).text
     assert "What stays shut" in shown
     assert subject not in shown
@@ -290,8 +302,8 @@ def test_a_batch_is_not_opened_and_asks_are_bounded(place: Place) -> None:
     """A batch considered nobody alone; who has many asks open looks at those first."""
     one, desk = reading(place), place.trust.service.facts
     with pytest.raises(Conflict, match="nobody alone"):
-        desk.ask(one._replace(batch=True), Why.AUTHORITY, "A-1", by="many")
+        desk.ask(one._replace(batch=True), named("A-1", by="many"))
     for number in range(20):
-        desk.ask(one, Why.AUTHORITY, f"A-{number}", by="many")
+        desk.ask(one, named(f"A-{number}", by="many"))
     with pytest.raises(Conflict, match="20 asks of yours"):
-        desk.ask(one, Why.AUTHORITY, "A-21", by="many")
+        desk.ask(one, named("A-21", by="many"))

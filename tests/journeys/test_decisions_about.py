@@ -9,10 +9,13 @@ import pytest
 
 from audit import decisions_about
 from audit.considered import COMPLETE, KEPT_SHUT, NOTHING_HERE
+from audit.errors import EntryMissing
 from audit.events import Event, EventKind
 from client_node.people_requests import PeopleRequests
 from client_node.trust_client import TrustClient
 from policies.canonical import digest
+from policies.decision import UseRequest
+from policies.vocabulary import Action, NodeId, Purpose, SubjectId
 from tests.journeys.test_branch_decisions import Place, place, redactor, town
 from tests.promises.town import consents, says
 
@@ -92,6 +95,31 @@ def test_who_is_unknown_looks_like_who_was_never_decided_about(place: Place) -> 
     assert place.node.log.size == before + 1
     never, _ = told(place, str(place.branch.subject("carla")))
     assert unknown == never
+
+
+def test_who_was_erased_looks_like_who_is_unknown(place: Place) -> None:
+    """With the keys the way from a person to their decisions is gone."""
+    berta = others(place)
+    assert told(place, berta)[0]["decisions"]
+    place.node.log.forget(SubjectId(berta))
+    erased, entry = told(place, berta)
+    assert entry.fields["outcome"] == NOTHING_HERE
+    assert erased == told(place, "f" * len(berta))[0]
+
+
+def test_a_permit_for_somebody_else_opens_nothing(place: Place) -> None:
+    """Whatever a gate was asked for, the permit says whose decisions may be told."""
+    anna, berta = place.branch.subject("anna"), SubjectId(others(place))
+    node = place.node
+    request = UseRequest(
+        node=NodeId(place.branch.name),
+        action=Action.INFER,
+        purpose=Purpose.SERVICE,
+        subject=berta,
+    )
+    permit = node.gate.open(request, node.cache.standing(berta), node.cache.governance)
+    with pytest.raises(EntryMissing, match="somebody else"):
+        decisions_about.decisions_about(node.log, anna, lambda _: permit)
 
 
 def test_what_the_gate_refuses_is_not_told(place: Place) -> None:
