@@ -86,11 +86,13 @@ def verify_request(
         SignatureInvalid: A header is missing, the key unknown or the signature wrong.
         RequestExpired: The time is off by more than `max_skew_s`, or it is a replay.
     """
-    given = {name.lower(): value for name, value in headers.items()}
-    values = [given.get(name, "") for name in _HEADERS]
-    if not all(values):  # 1
+    given = [(name.lower(), value) for name, value in headers.items()]
+    found = [[value for said, value in given if said == name] for name in _HEADERS]
+    if not all(values and all(values) for values in found):  # 1
         raise SignatureInvalid("the request is not signed: Undertone-* headers are missing")
-    name, time_text, nonce, encoded = values
+    if any(len(values) > 1 for values in found):
+        raise SignatureInvalid("the request is signed twice: send each Undertone-* header once")
+    name, time_text, nonce, encoded = (value for (value,) in found)
     key = find_key(name)
     if key is None or key.name != name:  # 2
         raise SignatureInvalid("the request is signed by a key that is not enrolled")

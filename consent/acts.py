@@ -18,7 +18,7 @@ from audit.hold_book import HoldBook
 from audit.keystore import Keystore
 from audit.log import Draft, EvidenceLog
 from consent.bell import Bell
-from consent.errors import Conflict, NotFound
+from consent.errors import Conflict, LinkUnknown, NotFound
 from consent.grant_checks import GrantChecks
 from consent.ledger import Ledger
 from consent.officer import Officer
@@ -84,11 +84,11 @@ class Acts:
         """Return whose manage token this is.
 
         Raises:
-            NotFound: Nobody's, or of someone who was erased.
+            LinkUnknown: Nobody's, or of someone who was erased.
         """
         held = self._ledger.holder(token_hash(token))
         if held is None:
-            raise NotFound("this manage token is not known: it was mistyped, or all is erased")
+            raise LinkUnknown("this manage token is not known: it was mistyped, or all is erased")
         return Person(company=held[0], subject=held[1], node=None)
 
     def person(self, node: NodeRow, subject: SubjectId) -> Person:

@@ -16,7 +16,7 @@ from typing import Any
 
 from consent.acts import Acts
 from consent.capture import Capture, Layer, Shown, Sign
-from consent.errors import Conflict, NotFound, RequestInvalid
+from consent.errors import Conflict, LinkUnknown, RequestInvalid
 from consent.ledger import Ledger
 from consent.officer import Officer
 from consent.recorder import Person
@@ -71,13 +71,13 @@ class Answers:
         """Return what the holder of an invitation's token is asked.
 
         Raises:
-            NotFound: Nobody's token, or all is erased.
+            LinkUnknown: Nobody's token, or all is erased.
             Conflict: It was answered, or its time is over.
         """
         record = self._record(token, kind="request")  # 1
         asked = record.act
         if not isinstance(asked, Requested) or asked.invitation is None:
-            raise NotFound("this token answers nothing")
+            raise LinkUnknown("this token answers nothing")
         self._check_open(record, asked.invitation.until)
         return Question(record=record, asked=asked, invitation=asked.invitation)
 
@@ -86,7 +86,7 @@ class Answers:
 
         Raises:
             RequestInvalid: A box that was not on the page, or the age is not said.
-            NotFound, Conflict: As in `question`.
+            LinkUnknown, Conflict: As in `question`.
             EvidenceUnavailable, LedgerUnavailable: Nothing was answered.
         """
         question = self.question(token)
@@ -104,7 +104,7 @@ class Answers:
         """Return the yes that waits for this token; errors as in `question`."""
         record = self._record(token, kind="unconfirmed")  # 1
         if not isinstance(record.act, Unconfirmed):
-            raise NotFound("this token confirms nothing")
+            raise LinkUnknown("this token confirms nothing")
         self._check_open(record, record.act.until)
         return record
 
@@ -112,12 +112,12 @@ class Answers:
         """Put an unconfirmed yes in force from now on; return the receipt.
 
         Raises:
-            NotFound, Conflict: As in `question`.
+            LinkUnknown, Conflict: As in `question`.
             EvidenceUnavailable, LedgerUnavailable: It was not confirmed.
         """
         record = self.unconfirmed(token)
         if not isinstance(record.act, Unconfirmed):  # for the type: `unconfirmed` has seen it
-            raise NotFound("this token confirms nothing")
+            raise LinkUnknown("this token confirms nothing")
         granted = replace(record.act.granted, confirms=record.record_id)
         return self._complete(record, [granted], record.act.until)[0]
 
@@ -128,7 +128,7 @@ class Answers:
     def _record(self, token: str, *, kind: str) -> Record:
         record = self._ledger.by_token(token_hash(token), kind=kind)
         if record is None:
-            raise NotFound("this link is not known: it was mistyped, or all is erased")
+            raise LinkUnknown("this link is not known: it was mistyped, or all is erased")
         return record
 
     def _check_open(self, record: Record, until: int) -> None:

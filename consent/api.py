@@ -49,6 +49,7 @@ from audit.errors import (
     KeyChangeRefused,
     KeystoreError,
     SignatureInvalid,
+    TooManyAttempts,
 )
 from audit.http import (
     BodyLimit,
@@ -79,6 +80,7 @@ from consent.errors import (
     Busy,
     Conflict,
     LedgerUnavailable,
+    LinkUnknown,
     NotAuthenticated,
     NotFound,
     RequestInvalid,
@@ -87,7 +89,7 @@ from consent.open_api import add_open_api
 from consent.pages.mounted import add_pages, site_of
 from consent.privacy_centre.check_pages import check_pages
 from consent.privacy_centre.consent_pages import consent_pages
-from consent.privacy_centre.frame import customer_problem
+from consent.privacy_centre.frame import count_wrong, customer_problem
 from consent.privacy_centre.pages import privacy_centre
 from consent.privacy_centre.rights_pages import rights_pages
 from consent.register_api import registers_router
@@ -134,6 +136,7 @@ def create_app(service: TrustService) -> FastAPI:
     app.add_middleware(TraceRequests)
     install_error_handlers(app, STATUS)
     guard_answers(app)
+    _slow_down(app, service)
     _add_public(app, service)
     _add_officer(app, service)
     _add_people(app, service)
@@ -162,6 +165,20 @@ def create_app(service: TrustService) -> FastAPI:
     add_pages(app, service)
     add_open_api(app)
     return app
+
+
+def _slow_down(app: FastAPI, service: TrustService) -> None:
+    """Let who sends wrong tokens of people wait, as at their pages."""
+    answered = app.exception_handlers[UndertoneError]
+
+    def opens_nothing(request: Request, error: Exception) -> Any:
+        try:
+            count_wrong(service, request)
+        except TooManyAttempts as waits:
+            return answered(request, waits)
+        return answered(request, error)
+
+    app.add_exception_handler(LinkUnknown, opens_nothing)
 
 
 async def _signed_by_node(service: TrustService, request: Request) -> tuple[NodeRow, bytes]:

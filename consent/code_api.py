@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request, Response
 
 from audit.portal.frame import origin_of
 from consent.code_picture import code_svg
-from consent.errors import Conflict, NotFound
+from consent.errors import Conflict, LinkUnknown, NotFound
 from consent.privacy_centre.frame import PRIVATE, centre_words, language_of, opens_nothing
 from consent.privacy_centre.pages import holder
 from consent.service import TrustService
@@ -89,9 +89,9 @@ def _check_open(service: TrustService, token: str) -> None:
     """Return if the token's page may still be answered; what it is otherwise is not told.
 
     Raises:
-        NotFound: Nobody's token, or one that was answered or is over.
+        LinkUnknown: Nobody's token, or one that was answered or is over.
     """
     try:
         service.answers.question(token)
     except (Conflict, NotFound) as error:
-        raise NotFound("this link has no picture: it is nobody's, or it is over") from error
+        raise LinkUnknown("this link has no picture: it is nobody's, or it is over") from error

@@ -5,7 +5,8 @@
         ├── SettingsInvalid     the settings file, or a file or key that it names
         ├── RequestInvalid      a request whose content cannot be accepted
         ├── NotAuthenticated    a caller that is not who it must be
-        ├── NotFound            no such notice, node, entry or manage token
+        ├── NotFound            no such notice, node or entry
+    │   └── LinkUnknown     a person's token that opens nothing, whatever the reason
         ├── ReceiptInvalid      a receipt that somebody holds is not what was given out
         ├── Conflict            it contradicts what is already recorded
         │   └── EvidenceMissing a request or register entry that cannot be closed yet
@@ -43,7 +44,11 @@ class NotAuthenticated(ConsentError):  # noqa: N818
 
 
 class NotFound(ConsentError):  # noqa: N818
-    """Report that a notice, node, log entry or manage token is not known here."""
+    """Report that a notice, node or log entry is not known here."""
+
+
+class LinkUnknown(NotFound):
+    """Report that a person's token opens nothing; who sends many waits."""
 
 
 class ReceiptInvalid(ConsentError):  # noqa: N818

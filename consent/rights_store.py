@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlmodel import col, delete, select
 
-from consent.errors import NotFound
+from consent.errors import LinkUnknown, NotFound
 from consent.ledger import Ledger
 from consent.rights import Case, Step, StepKind, case_of
 from consent.rights_tables import RequestAnswerRow, RequestRow, RequestStepRow
@@ -83,13 +83,13 @@ class RightsStore:
         """Return the request that a token follows.
 
         Raises:
-            NotFound: Nobody's token.
+            LinkUnknown: Nobody's token.
         """
         with self._ledger.reading() as session:
             query = select(RequestRow.request).where(RequestRow.token_hash == token_hash)
             name = session.exec(query).first()
         if name is None:
-            raise NotFound("this request token is not known: it was mistyped")
+            raise LinkUnknown("this request token is not known: it was mistyped")
         return self.case(name)
 
     def open_of(self, subject: SubjectId) -> list[Case]:

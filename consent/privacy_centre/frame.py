@@ -12,7 +12,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -22,7 +22,7 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from audit.errors import TooManyAttempts
-from audit.http import address_of, attachment
+from audit.http import address_of, attachment, tell_wait
 from audit.portal.frame import cookies_of, csrf_of
 from audit.portal.rules_page import preferred
 from audit.portal.throttle import Counted
@@ -112,15 +112,24 @@ def opens_nothing(service: TrustService, request: Request, language: Language) -
     Wrong tokens are counted by address, and too many get 429 in place of 404. A right one is never
     refused for what its neighbours did: 256 random bits are not found by trying.
     """
-    status, said = 404, "unknown"
-    address = address_of(request)
+    told = partial(customer_page, request, "told.html", language=language, error_id="")
     try:
-        service.link_throttle.begin([Counted(what="links", name=address, free=30)])
-    except TooManyAttempts:
-        status, said = 429, "too_often"
-    return customer_page(
-        request, "told.html", language=language, status=status, said=said, error_id=""
-    )
+        count_wrong(service, request)
+    except TooManyAttempts as error:
+        answer = told(status=429, said="too_often")
+        tell_wait(answer, error)
+        return answer
+    return told(status=404, said="unknown")
+
+
+def count_wrong(service: TrustService, request: Request) -> None:
+    """Count a token that opened nothing, at a page or at the interface.
+
+    Raises:
+        TooManyAttempts: Too many before, from the same address.
+    """
+    counted = Counted(what="links", name=address_of(request), free=30)
+    service.link_throttle.begin([counted])
 
 
 def customer_problem(request: Request, said: Mapping[str, Any]) -> HTMLResponse | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from audit.errors import EnvelopeInvalid, KeyInvalid, RequestExpired, SignatureInvalid
 from audit.signing import (
@@ -141,7 +143,7 @@ def test_envelope_of_what_is_not_json_is_refused(body: dict[str, object]) -> Non
 
 
 def _verify(
-    headers: dict[str, str],
+    headers: Mapping[str, str],
     *,
     method: str = "POST",
     path: str = "/v1/grants?x=1",
@@ -179,6 +181,16 @@ def test_request_with_anything_changed_is_refused() -> None:
         for value in ("", "1", "nan", "coordinator.example2"):
             with pytest.raises(SignatureInvalid):
                 _verify(_signed() | {header: value})
+
+
+def test_request_with_a_header_twice_is_refused() -> None:
+    """One reader takes the first, another the last: neither may be of what was not signed."""
+    signed = [(name.lower().encode(), value.encode()) for name, value in _signed().items()]
+    assert _verify(Headers(raw=signed)) == "coordinator.example"
+    for name, value in signed:
+        for again in ([(name, b"1.0"), *signed], [*signed, (name, value)]):
+            with pytest.raises(SignatureInvalid, match="once"):
+                _verify(Headers(raw=again))
 
 
 def test_request_replayed_or_off_in_time_is_refused() -> None:

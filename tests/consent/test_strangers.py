@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import Engine, event
 
@@ -18,6 +21,34 @@ ASKED: dict[str, dict[str, Any]] = {
     "/v1/consent-states": {},
     "/v1/requests": {"right": "access", "jurisdiction": "IE"},
 }
+
+
+def test_whoever_tries_links_waits_at_the_interface_as_at_the_pages(world: World) -> None:
+    """Wrong tokens of every kind are one count by address; a right one is never kept waiting."""
+    alice = world.grant("alice").json()["manage_token"]
+    wrong, bearer = "x" * 43, {"Authorization": f"Bearer {'x' * 43}"}
+    bodies = {path: said for path, said in ASKED.items() if path != "/v1/withdrawals"}
+    tries: list[tuple[str, str, Any, dict[str, str]]] = [
+        *(("POST", path, said | {"manage_token": wrong}, {}) for path, said in bodies.items()),
+        ("POST", "/v1/confirmations", {"confirmation_token": wrong}, {}),
+        ("GET", "/v1/requests/mine", None, bearer),
+        ("GET", "/v1/requests/mine/package", None, bearer),
+        ("GET", f"/consent/{wrong}/code.svg", None, {}),
+        ("GET", f"/my/{wrong}", None, {}),
+    ]
+
+    def send(method: str, path: str, said: Any, headers: dict[str, str]) -> httpx.Response:
+        return world.send(method, path, b"" if said is None else json.dumps(said).encode(), headers)
+
+    answers = [send(*one) for one in itertools.islice(itertools.cycle(tries), 30)]
+    assert {answer.status_code for answer in answers} == {404}
+    send(*tries[0])
+    for one in tries:
+        told = send(*one)
+        assert (told.status_code, int(told.headers["retry-after"]) > 0) == (429, True), one[1]
+    body = {"manage_token": alice, "purpose": "training"}
+    assert send("POST", "/v1/withdrawals", body, {}).status_code == 201
+    assert world.send("GET", f"/my/{alice}").status_code == 200
 
 
 @contextmanager
