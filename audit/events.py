@@ -166,7 +166,7 @@ SHAPES: Mapping[EventKind, Shape] = MappingProxyType(
         EventKind.SIGNED_OUT: _shape("staff everywhere"),
         EventKind.SIGN_IN_REFUSED: _shape("staff method reason"),
         EventKind.SIGN_IN_BLOCKED: _shape("what staff wait_s"),
-        EventKind.SIGN_ON: _shape("staff client step", "reason roles acr"),
+        EventKind.SIGN_ON: _shape("staff client step", "reason roles acr key"),
         EventKind.STAFF_CHANGED: _shape("staff change by", "roles token until"),
         EventKind.STAFF_ACTED: _shape("staff act allowed"),
         EventKind.INPUT_REFUSED: _shape("reason field count"),

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from audit.export_spans import start_telemetry
-from audit.portal.cli import staff_app
+from audit.portal.cli import sign_on_app, staff_app
 from audit.serve import serve as serve_app
 from audit.terminal import FAILED, CommandLine, complain, emit
 from consent.api import create_app
@@ -48,6 +48,7 @@ for _name, _app in {
     "key": key_app,
     "node": node_app,
     "staff": staff_app(call, url=LOCAL),
+    "sign-on": sign_on_app(call, url=LOCAL),
     "retention": retention_app,
     "archive": archive_app,
     "hold": hold_app,

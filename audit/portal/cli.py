@@ -1,4 +1,4 @@
-"""`undertone-trust staff`: the operator's commands about accounts, against a running service."""
+"""`staff` and `sign-on`: the operator's commands about accounts, against a running service."""
 
 from __future__ import annotations
 
@@ -26,14 +26,7 @@ Role = Annotated[list[StaffRole], typer.Option("--role", help="May be repeated."
 
 def staff_app(call: Call, *, url: str) -> typer.Typer:
     """Return the commands over a client and the service's usual address."""
-    app = typer.Typer(help="Who may sign in, and as what.", no_args_is_help=True)
-
-    def send(path: str, value: Any, file: Path, at: str, ca: Path | None) -> Any:
-        headers = {"Authorization": f"Bearer {_token(file)}"}
-        body = None if value is None else json.dumps(value).encode()
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        return call(at, path, ca=ca, body=body, headers=headers)
+    app, send = typer.Typer(help="Who may sign in, and as what.", no_args_is_help=True), _by(call)
 
     @app.command("add")
     def add(
@@ -78,6 +71,40 @@ def staff_app(call: Call, *, url: str) -> typer.Typer:
     change("confirm", "Give the roles that wait, as the second person: an officer or dpo.")
     change("sign-out", "End every session of an account.")
     return app
+
+
+def sign_on_app(call: Call, *, url: str) -> typer.Typer:
+    """Return the commands about the key that signs staff in at the other site."""
+    app, send = (
+        typer.Typer(help="Single sign-on at the other site.", no_args_is_help=True),
+        _by(call),
+    )
+
+    @app.callback()
+    def verbs() -> None:
+        """Keep the verb in the command while there is but one."""
+
+    @app.command("rotate-key")
+    def rotate_key(
+        *, admin_token_file: TokenFile, url: Url = url, ca: Ca = None, as_json: AsJson = False
+    ) -> None:
+        """Sign by a new key; the old one is destroyed, and who is just signing in begins again."""
+        emit(send("/v1/sign-on-key/rotate", {}, admin_token_file, url, ca), as_json=as_json)
+
+    return app
+
+
+def _by(call: Call) -> Call:
+    """Return how to send a value (or None: GET) to a path, with the token of a file."""
+
+    def send(path: str, value: Any, file: Path, at: str, ca: Path | None) -> Any:
+        headers = {"Authorization": f"Bearer {_token(file)}"}
+        body = None if value is None else json.dumps(value).encode()
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return call(at, path, ca=ca, body=body, headers=headers)
+
+    return send
 
 
 def _token(file: Path) -> str:

@@ -64,11 +64,12 @@ class SignOn:
 
         Raises:
             AccountsUnavailable: One of the files cannot be used.
+            EvidenceUnavailable: The first key is not recorded, so it is not made.
         """
         self.settings, self.sessions, self.store = settings, sessions, store
-        self.key = SignOnKey(folder / "sign-on")
         self.clock, self.randomness = clock, randomness
         self._diary, self._secret = diary, secret
+        self.key = SignOnKey(folder / "sign-on", record=lambda key: self._made(key, by=None))
         self._wrong = WrongAttempts(clock=clock)
         client = Client(settings, read_secret(settings.client_secret_file))
         self._server = Server(client, self)
@@ -168,6 +169,14 @@ class SignOn:
             answer = Said(status=401, body={"error": "invalid_client"})
         return answer, asked.owner
 
+    def rotate_key(self, *, by: str) -> str:
+        """Sign by a new key from now on; return its id.
+
+        Raises:
+            AccountsUnavailable, EvidenceUnavailable: The old one goes on signing.
+        """
+        return self.key.rotate(record=lambda key: self._made(key, by=by))
+
     def logout_token(self, account: AccountRow, sid: str | None) -> str:
         """Return a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.4)."""
         now = int(self.clock())
@@ -242,6 +251,11 @@ class SignOn:
         return said | ({} if found.proven_at is None else {"auth_time": int(found.proven_at)})
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _made(self, key: str, *, by: str | None) -> None:
+        """Log that a key is made: by whom, and nobody for the first of all, made at a start."""
+        client = self.settings.client_id
+        self._diary.write(EventKind.SIGN_ON, staff=by, client=client, step="key-made", key=key)
 
     def _is_old(self, asked: OAuth2Request, found: SignedIn) -> bool:
         """Say whether somebody must sign in again for `max_age` (Core, section 3.1.2.1).

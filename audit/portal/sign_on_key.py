@@ -7,7 +7,7 @@ is just signing in begins again. The public half is what the other site fetches 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,17 @@ ALGORITHM = "ES256"
 
 
 class SignOnKey:
-    """Signs; thread-safe. The newest file of the folder counts, and older ones are destroyed."""
+    """Signs; thread-safe. The newest file of the folder counts, and older ones are destroyed.
 
-    def __init__(self, folder: Path) -> None:
+    What `record` is told of a new key, by its id, is durable before there is a file of it.
+    """
+
+    def __init__(self, folder: Path, *, record: Callable[[str], None]) -> None:
         """Open the key, or make the first.
 
         Raises:
             AccountsUnavailable: The folder or the file cannot be used.
+            EvidenceUnavailable: The first is not recorded, so it is not made.
         """
         self._folder = folder
         self._lock = threading.Lock()
@@ -36,7 +40,7 @@ class SignOnKey:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._number = max((_number(path) for path in self._files()), default=0)
             if self._number == 0:
-                self._make()
+                self._make(record)
             self._key = self._read()
             self._drop_others()
         except (OSError, ValueError, JoseError) as error:
@@ -55,15 +59,16 @@ class SignOnKey:
         header = {"alg": ALGORITHM, "kid": key.kid, "typ": kind}
         return jwt.encode(header, dict(claims), key, [ALGORITHM])
 
-    def rotate(self) -> str:
+    def rotate(self, *, record: Callable[[str], None]) -> str:
         """Sign with a new key from now on and destroy the old one; return the new one's id.
 
         Raises:
             AccountsUnavailable: The disk does not take it; the old one goes on signing.
+            EvidenceUnavailable: It is not recorded, so likewise.
         """
         with self._lock:
             try:
-                self._make()
+                self._make(record)
                 self._key = self._read()
                 self._drop_others()
             except (OSError, ValueError, JoseError) as error:
@@ -75,8 +80,9 @@ class SignOnKey:
     def _files(self) -> list[Path]:
         return list(self._folder.glob("sign-on-*.pem"))
 
-    def _make(self) -> None:
-        key = ECKey.generate_key("P-256")
+    def _make(self, record: Callable[[str], None]) -> None:
+        key = ECKey.generate_key("P-256", auto_kid=True)
+        record(str(key.kid))
         create_private(self._path(self._number + 1), key.as_pem(private=True))
         self._number += 1
 

@@ -40,8 +40,8 @@ def sign_on_pages(access: Access) -> APIRouter:
 
 def _add_key(router: APIRouter, access: Access) -> None:
     @router.post("/v1/sign-on-key/rotate")
-    def rotate(_: Annotated[Staff, Depends(only(StaffRole.OPERATOR))]) -> dict[str, str]:
-        return {"key": _sign_on(access).key.rotate()}
+    def rotate(staff: Annotated[Staff, Depends(only(StaffRole.OPERATOR))]) -> dict[str, str]:
+        return {"key": _sign_on(access).rotate_key(by=staff.name)}
 
 
 def _add_provider(router: APIRouter, access: Access) -> None:

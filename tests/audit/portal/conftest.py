@@ -24,6 +24,7 @@ from audit.portal.settings import PortalSettings
 from audit.signing import SigningKey
 from audit.staff import Staff, StaffRole, only
 
+START = 1_800_000_000.0
 BOOTSTRAP_TOKEN = "a-bootstrap-token"  # noqa: S105 (of tests)
 PASSWORD = "nine calm herons wade"  # noqa: S105 (of tests)
 BEARER = {"Authorization": f"Bearer {BOOTSTRAP_TOKEN}"}
@@ -36,7 +37,7 @@ class Desk:
     app: FastAPI
     access: Access
     log: EvidenceLog
-    now: float = 1_800_000_000.0
+    now: float = START
     secrets: dict[str, str] = field(default_factory=dict)
     codes: dict[str, list[str]] = field(default_factory=dict)
 

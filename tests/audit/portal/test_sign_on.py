@@ -30,6 +30,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 from sqlmodel import update
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from audit.errors import AccountsUnavailable, EvidenceUnavailable
 from audit.http import BodyLimit, install_error_handlers
@@ -37,6 +38,7 @@ from audit.log import EvidenceLog
 from audit.pki import create_authority, issue_server
 from audit.portal.access import Access
 from audit.portal.back_channel import BackChannel
+from audit.portal.cli import sign_on_app
 from audit.portal.cookies import Cookies
 from audit.portal.frame import guard_answers, install_frame
 from audit.portal.passwords import Passwords
@@ -48,7 +50,7 @@ from audit.portal.tables import SessionRow
 from audit.serve import Listener, serve_all
 from audit.signing import SigningKey
 from audit.staff import StaffRole
-from tests.audit.portal.conftest import BOOTSTRAP_TOKEN, Desk
+from tests.audit.portal.conftest import BOOTSTRAP_TOKEN, START, Desk
 
 SECRET = "a secret of the centre and its home"  # noqa: S105 (of tests)
 CENTRE = Cookies(site="centre")
@@ -164,11 +166,16 @@ def _free_port() -> int:
 def _desk(folder: Path, name: str, settings: PortalSettings, cookies: Cookies) -> Desk:
     folder.mkdir()
     app, key = FastAPI(title=name), SigningKey.generate(name)
+    made: Desk | None = None
+
+    def clock() -> float:
+        return START if made is None else made.now
+
     access = Access(
         folder=folder,
-        log=EvidenceLog(folder / "log.db", key, origin=name, clock=lambda: made.now),
+        log=EvidenceLog(folder / "log.db", key, origin=name, clock=clock),
         key=key,
-        clock=lambda: made.now,
+        clock=clock,
         bootstrap_token=BOOTSTRAP_TOKEN,
         bootstrap_roles=frozenset({StaffRole.OPERATOR}),
         settings=settings,
@@ -311,7 +318,8 @@ def test_the_token_says_who_and_how_and_nothing_else(pair: Pair) -> None:
     assert (claims["preferred_username"], claims["roles"]) == ("ada", ["officer"])
     known = "iss aud sub iat exp nonce sid acr amr auth_time preferred_username roles at_hash"
     assert set(claims) == set(known.split())
-    assert "ada" not in claims["sub"] + claims["sid"]
+    assert [len(bytes.fromhex(claims[name])) for name in ("sub", "sid")] == [32, 32]  # no name
+    assert claims["sub"] != hashlib.sha256(b"ada").hexdigest()
     again = pair.claims(pair.redeem(pair.code(pair.at_home())).json()["id_token"])
     assert again["sub"] == claims["sub"]
     assert again["sid"] != claims["sid"]
@@ -878,13 +886,48 @@ def test_the_key_is_private_and_is_replaced(pair: Pair) -> None:
     (key,) = pair.browser(pair.home).get("/sign-on/keys").json()["keys"]
     assert key["kid"] == answer.json()["key"] != old["keys"][0]["kid"]
     assert pair.home.last("staff-acted")["act"] == "POST:/v1/sign-on-key/rotate"
-    assert SignOnKey(folder).public() == {"keys": [key]}
+    told = [e.event.fields for e in pair.home.log.entries(0, pair.home.log.size)]
+    made = [(f["staff"], f["key"]) for f in told if f.get("step") == "key-made"]
+    assert made == [(None, old["keys"][0]["kid"]), ("bootstrap", key["kid"])]
+    assert SignOnKey(folder, record=_not_now).public() == {"keys": [key]}
     pair.wait(31)
     pair.at_both()
+
+
+def test_a_command_replaces_the_key(pair: Pair, tmp_path: Path) -> None:
+    """With an operator's token; what it prints is the id of the key that signs from then on."""
+
+    def call(_: str, path: str, *, ca: Path | None, body: bytes, headers: dict[str, str]) -> Any:
+        assert ca is None
+        answer = pair.browser(pair.home).post(path, content=body, headers=headers)
+        return answer.raise_for_status().json()
+
+    (tmp_path / "admin.token").write_text(BOOTSTRAP_TOKEN)
+    words = ["rotate-key", "--admin-token-file", str(tmp_path / "admin.token"), "--json"]
+    printed = CliRunner().invoke(sign_on_app(call, url=pair.home_url), words)
+    (key,) = pair.browser(pair.home).get("/sign-on/keys").json()["keys"]
+    assert json.loads(printed.stdout) == {"key": key["kid"]}
+    assert pair.home.last("sign-on")["key"] == key["kid"]
 
 
 def test_a_key_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
     """At the start, before anybody is signed in by it."""
     (tmp_path / "sign-on-1.pem").write_text("no key")
     with pytest.raises(AccountsUnavailable, match="key of single sign-on"):
-        SignOnKey(tmp_path)
+        SignOnKey(tmp_path, record=_not_now)
+
+
+def test_a_key_that_is_not_recorded_is_not_made(tmp_path: Path) -> None:
+    """Neither the first nor a new one: the old goes on signing, and no file is there of the new."""
+    with pytest.raises(EvidenceUnavailable):
+        SignOnKey(tmp_path, record=_not_now)
+    assert list(tmp_path.iterdir()) == []
+    key = SignOnKey(tmp_path, record=lambda _: None)
+    before = (key.public(), list(tmp_path.iterdir()))
+    with pytest.raises(EvidenceUnavailable):
+        key.rotate(record=_not_now)
+    assert (key.public(), list(tmp_path.iterdir())) == before
+
+
+def _not_now(key: str) -> None:
+    raise EvidenceUnavailable(f"the log cannot record {key} now")
