@@ -211,7 +211,11 @@ class Accounts:
         """
         row = self._by_token(name, token)
         hashed = self._passwords.hash(password, name=name)
-        self._change(name, lambda found: _set(found, password_hash=hashed), end_all=True)
+        self._change(
+            name,
+            lambda found: _set(_still_by(found, token), password_hash=hashed),
+            end_all=True,
+        )
         return self.enrolment(row)
 
     def activate(self, name: str, token: str, code: str) -> list[str]:
@@ -229,7 +233,7 @@ class Accounts:
         with self._ledger.writing() as session:
             session.exec(delete(RecoveryRow).where(col(RecoveryRow.account) == name))
             session.add_all(RecoveryRow(code_hash=hash_of(c), account=name) for c in codes)
-            found = session.get_one(AccountRow, name)
+            found = _still_by(session.get_one(AccountRow, name), token)
             oversees = bool(set(OVERSEERS) & set(found.roles.split()))
             session.add(
                 _set(
@@ -335,6 +339,17 @@ def _waiting(row: AccountRow, by: str) -> AccountRow:
         return row
     kept = [role for role in row.roles.split() if role not in asked]
     return _set(row, roles=" ".join(kept), asked_roles=" ".join(sorted(asked)), asked_by=by)
+
+
+def _still_by(row: AccountRow, token: str) -> AccountRow:
+    """Return an account whose one-time token was used up by nobody meanwhile.
+
+    Raises:
+        SignInRefused: It was.
+    """
+    if row.disabled or not same(hash_of(token), row.first_token_hash or ""):
+        raise SignInRefused(_WRONG)
+    return row
 
 
 def _set(row: AccountRow, **values: object) -> AccountRow:

@@ -176,6 +176,15 @@ class StaffLedger:
         with self.writing() as session:
             session.exec(statement.values(seen_at=now))
 
+    def begin_session(self, row: SessionRow, account: AccountRow) -> bool:
+        """Keep a session of an account that is as it was when its owner was known; else False."""
+        with self.writing() as session:
+            now = session.get(AccountRow, account.name)
+            if now is None or _signs_in_by(now) != _signs_in_by(account):
+                return False
+            session.add(row)
+            return True
+
     def end_session(self, id_hash: str) -> None:
         """Forget one session."""
         with self.writing() as session:
@@ -253,3 +262,7 @@ class StaffLedger:
     def _get(self, kind: type[_R], key: str) -> _R | None:
         with self._session() as session:
             return session.get(kind, key)
+
+
+def _signs_in_by(account: AccountRow) -> tuple[object, ...]:
+    return account.password_hash, account.totp_salt, account.active, account.disabled

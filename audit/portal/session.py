@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from audit.errors import AccountInvalid, AccountUnknown, NotSignedIn
+from audit.errors import AccountInvalid, AccountUnknown, NotSignedIn, SignInRefused
 from audit.events import EventKind
 from audit.portal.accounts import as_staff
 from audit.portal.diary import Diary, words
@@ -76,7 +76,12 @@ class Sessions:
         self._settings = settings
 
     def open(self, account: AccountRow, *, method: str, proof: Proof | None = None) -> str:
-        """Log a sign-in and return the id of its new session."""
+        """Log a sign-in and return the id of its new session.
+
+        Raises:
+            SignInRefused: Since the owner was known the account was closed, reset, or its password
+                changed, which ended all sessions: this one would outlive them.
+        """
         now, session = self._clock(), new_secret(self._randomness)
         proof = proof or Proof()
         staff = as_staff(account)
@@ -94,7 +99,8 @@ class Sessions:
             proven_at=proof.at,
             provider_sid=proof.provider_sid,
         )
-        self._ledger.put(row)
+        if not self._ledger.begin_session(row, account):
+            raise SignInRefused("the account was changed while you signed in: sign in again")
         return session
 
     def signed_in(self, session: str) -> SignedIn | None:
