@@ -16,14 +16,13 @@ from fastapi.responses import Response
 
 from audit.portal.frame import page
 from audit.portal.listing import Cell, Listing, as_csv, plain, wants_csv
+from audit.portal.site import OVERSEERS
 from audit.staff import Staff, StaffRole, only
 from policies.budget import BudgetState, Share, percent, purpose_name, sentences, shares
 from policies.words import Language
 
-_READER = Annotated[
-    Staff,
-    Depends(only(StaffRole.OFFICER, StaffRole.DPO, StaffRole.AUDITOR, StaffRole.DATA_SCIENTIST)),
-]
+BUDGET_READERS = OVERSEERS | {StaffRole.DATA_SCIENTIST}
+_READER = Annotated[Staff, Depends(only(*BUDGET_READERS))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

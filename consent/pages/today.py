@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
+from audit.portal.budget_page import BUDGET_READERS
 from audit.portal.frame import form_of, page
 from audit.portal.moments import lasting, moment, zone_of
 from audit.portal.site import OVERSEERS, TRUST_AREAS
@@ -40,7 +41,6 @@ REASONS = {
     StopReason.PRECAUTION: "as a precaution: something is unclear",
 }
 _LITTLE_LEFT = 0.1
-_BUDGET_READERS = OVERSEERS | {StaffRole.DATA_SCIENTIST}
 _DAY_S = 86_400
 
 
@@ -237,7 +237,7 @@ def _budgets(service: TrustService) -> Iterator[Task]:
                 words=f"{100 * max(left, 0):.0f} % is left; when nothing is, it trains no more.",
                 href="/budget",
                 urgency=Urgency.SOON,
-                roles=_BUDGET_READERS,
+                roles=BUDGET_READERS,
             )
 
 
@@ -280,7 +280,7 @@ def _quiet(service: TrustService, staff: Staff) -> list[tuple[str, str, str]]:
     """Return the figures at the foot of the page, of what this person may open: how many, where."""
     breaches = [b for b in service.registers.breaches() if b["closed_at"] is None]
     open_to = {area.path for area in TRUST_AREAS if area.roles & staff.roles}
-    open_to |= {"/budget"} if _BUDGET_READERS & staff.roles else set()
+    open_to |= {"/budget"} if BUDGET_READERS & staff.roles else set()
     figures = [
         ("Entries in the log", f"{service.log.size:,}", "/evidence"),
         ("Open requests", f"{len(service.rights.requests()):,}", "/people"),

@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
+from audit.portal.budget_page import BUDGET_READERS
 from audit.portal.charts import svg_of
 from audit.portal.frame import form_of, page, show
 from audit.portal.listing import Cell, Listing, badge, ident, number, plain, when
@@ -106,6 +107,7 @@ def _overview(request: Request, service: CoordinatorService) -> Response:
         tables=[_nodes(service), _runs(told, zone)],
         spent=service.ledger.spent(),
         ceiling=service.ledger.ceiling,
+        tells=request.state.staff.roles & BUDGET_READERS,
         full=service.ledger.spent().epsilon >= service.ledger.ceiling.epsilon,
         governed=governance is not None,
         stopped=governance is not None and governance.stopped,

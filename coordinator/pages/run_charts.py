@@ -85,6 +85,7 @@ def compared_chart(told: Sequence[Told]) -> Chart:
             "x": axis("epsilon", "ε of a person at a node", axis=_UPRIGHT),
             "y": _F1,
             "color": axis("plan", "", "nominal"),
+            "shape": axis("plan", "", "nominal"),
         },
         band=_interval("epsilon"),
         mark="point",

@@ -264,7 +264,7 @@ def test_what_staff_type_is_text(portal: Portal) -> None:
 def test_a_refusal_is_a_page_for_people_and_a_problem_for_programs(portal: Portal) -> None:
     """A browser gets the reason in the frame; a program the same as problem+json."""
     shown = portal.http.get("/people/requests/none", headers={"accept": "text/html"})
-    assert (shown.status_code, "No request none" in shown.text) == (404, True)
+    assert (shown.status_code, "no request none" in shown.text) == (404, True)
     assert "<nav" in shown.text
     told = portal.http.get("/people/requests/none", headers={"accept": "application/json"})
     assert told.headers["content-type"] == "application/problem+json"

@@ -6,7 +6,7 @@ import pytest
 
 from audit.staff import StaffRole
 from tests.journeys.begun import every_page
-from tests.journeys.sites import READERS, Drawn, Site
+from tests.journeys.sites import READERS, Drawn, Site, onward
 
 SITES = ("trust", "centre")
 UNLINKED = {
@@ -51,6 +51,9 @@ def test_every_link_leads_somewhere(sites: dict[str, Site], name: str, role: Sta
     assert len(followed) > 1
     assert [(d.via, d.path, d.status) for d in followed if d.status >= 400] == []
     assert [(d.path, _away(d)) for d in followed if d.is_page and _away(d)] == []
+    shut = {d.path for d in site.walked(role) if d.status >= 400 and d.path in site.starts}
+    pages = [d for d in site.walked(role) if d.status < 400]
+    assert [(d.path, to) for d in pages for to in onward(d) if to in shut] == []
 
 
 def _away(drawn: Drawn) -> list[str]:
