@@ -14,13 +14,14 @@ import re
 import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import MutableHeaders
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -91,6 +92,7 @@ _MOST_DETAIL = 400
 _NOT_IN_NAMES, _LONGEST_NAME = re.compile(r"[^A-Za-z0-9._-]"), 120
 _NOTE = "undertone.refusal"
 _MEDIA_TYPE = "application/problem+json"
+_BROKEN = Path(__file__).with_name("broken.html").read_text("utf-8")
 _log = logging.getLogger("undertone")
 
 
@@ -301,7 +303,9 @@ class _CatchAll:
             _log.error("unexpected %s, error id %s", type(error).__name__, error_id)
             if scope["type"] == "http" and not started:
                 detail = f"something broke here; name the error id {error_id} to the operator"
-                answer = problem(500, "Internal error", detail, error_id=error_id)
+                answer: Response = problem(500, "Internal error", detail, error_id=error_id)
+                if "text/html" in Headers(scope=scope).get("accept", ""):
+                    answer = HTMLResponse(_BROKEN.replace("{said}", detail), status_code=500)
                 await answer(scope, receive, send)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 
@@ -113,6 +114,17 @@ async def test_http_unexpected_error_says_and_logs_no_content(
     for place in (answer.text, caplog.text):
         assert "Ann" not in place
         assert "Traceback" not in place
+
+
+@pytest.mark.anyio
+async def test_http_unexpected_error_is_a_page_to_a_browser(client: httpx.AsyncClient) -> None:
+    """A person reads one line with the id, and finds the way back; nothing of what broke."""
+    answer = await client.get("/raise/unexpected", headers={"Accept": "text/html,*/*"})
+    assert answer.status_code == 500
+    assert answer.headers["content-type"].startswith("text/html")
+    assert re.search(r'alert">something broke here; name the error id [0-9a-f]{16} ', answer.text)
+    assert 'href="/"' in answer.text
+    assert "Ann" not in answer.text
 
 
 @pytest.mark.parametrize(
