@@ -103,6 +103,14 @@ from policies.words import rule_page, rule_pages
 
 MOST_BODY_BYTES = 8 * 2**20
 
+_MOST_BYTES = {
+    "/v1/": MOST_BODY_BYTES,
+    "/receipt": MOST_BODY_BYTES,  # as many cosignatures as there are witnesses
+    PREFIX: MAX_BYTES,
+    PATH: MOST_PAGE_BYTES,
+}
+"""Largest bodies of what programs send, and of a receipt that is handed out as a file."""
+
 STATUS: dict[type[UndertoneError], int] = {
     RequestInvalid: 422,
     EventInvalid: 422,
@@ -129,9 +137,7 @@ def create_app(service: TrustService) -> FastAPI:
     app = FastAPI(title="Undertone trust service", docs_url=None, redoc_url=None, openapi_url=None)
     install_frame(app, service.access, site_of(service))
     app.include_router(sign_on_pages(service.access))
-    app.add_middleware(
-        BodyLimit, limit_bytes=MOST_BODY_BYTES, by_prefix={PREFIX: MAX_BYTES, PATH: MOST_PAGE_BYTES}
-    )
+    app.add_middleware(BodyLimit, by_prefix=_MOST_BYTES)
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
     install_error_handlers(app, STATUS)

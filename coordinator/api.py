@@ -143,7 +143,7 @@ def create_app(service: CoordinatorService, *, admin_token: str) -> FastAPI:
     app.include_router(rules_page())  # a decision on a release links to its rule
     told = (service.ledger, service.journal, service.registry)
     app.include_router(budget_pages(lambda: budget_sections(*told, clock=service.log.clock)))
-    app.add_middleware(BodyLimit, limit_bytes=PLAN_BYTES)
+    app.add_middleware(BodyLimit, by_prefix={"/v1/": PLAN_BYTES})
     app.add_middleware(RecordRefusals, refusals=service.refusals)
     app.add_middleware(TraceRequests)
     install_error_handlers(app, STATUSES)

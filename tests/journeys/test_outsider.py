@@ -103,6 +103,21 @@ def _early(visitor: Visitor, path: str, accept: str) -> list[Drawn]:
     return [large, slow, broken]
 
 
+@pytest.mark.parametrize("name", SITES)
+def test_a_form_has_at_most_what_the_documents_state(sites: dict[str, Site], name: str) -> None:
+    """docs/security.md says 64 KiB; only what programs send may be more."""
+    visitor = sites[name].visitor(None)
+    for path, size, refused in (
+        ("/sign-in", 64 * 1024, False),
+        ("/sign-in", 64 * 1024 + 1, True),
+        ("/my/none", 64 * 1024 + 1, True),
+        ("/v1/tokens", 64 * 1024 + 1, False),
+        ("/v1/tokens", 8 * 2**20 + 1, True),
+    ):
+        answer = visitor.ask("POST", path, content=b"0" * size)
+        assert (answer.status == 413) == refused, (path, size)
+
+
 def test_an_early_refusal_is_in_the_customers_own_words(sites: dict[str, Site]) -> None:
     """In their frame and language, with the id to name, and no way to where staff sign in."""
     visitor = sites["trust"].visitor(None)
