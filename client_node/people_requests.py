@@ -55,7 +55,6 @@ _RIGHTS = (
 )
 KNOWN = frozenset(_RIGHTS.split())
 """What this version can answer; anything else waits for a later one."""
-_PAGE = 1000
 LIMITS_OF_MODELS = (
     "Models that were trained in these rounds are not trained again without this person. "
     "Whoever sees all that left this node in these rounds, and guesses whether this person's "
@@ -274,13 +273,13 @@ class PeopleRequests:
     ) -> list[dict[str, Any]]:
         """Return the person's decisions; others' facts are not theirs to see."""
         found = []
-        for start in range(0, self.log.size, _PAGE):
-            for entry in self.log.entries(start, start + _PAGE):
-                if entry.event.kind is not EventKind.DECISION or not wanted(entry.event):
-                    continue
-                facts = self.log.payload(entry.index)
-                if facts is not None and facts["request"]["subject"] == subject:
-                    found.append({"entry": entry.index, "at": entry.event.at} | _told(entry.event))
+        for index in self.log.sealed_for(subject):
+            event = self.log.entry(index).event
+            if event.kind is not EventKind.DECISION or not wanted(event):
+                continue
+            facts = self.log.payload(index)
+            if facts is not None and facts["request"]["subject"] == subject:
+                found.append({"entry": index, "at": event.at} | _told(event))
         return found
 
     # -- the others ---------------------------------------------------------------------

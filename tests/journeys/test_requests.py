@@ -82,6 +82,25 @@ def test_access_gathers_every_branch_and_shows_inferences_uses_and_rules(town: T
     assert _package(town, asked).status_code == 409, "what was gathered outlived the request"
 
 
+def test_decisions_are_those_that_the_whole_log_has_of_one_person(town: Town) -> None:
+    """Found by their keys, they are what reading every entry finds: none of others, none lost."""
+    first = town.branch("branch-1")
+    here = first.open()
+    given = wants_training(first.api(here), here, "anna", "ben")["anna"]
+    for name in ("anna", "ben", "anna"):
+        says(first.api(here), name)
+    asked, log, wanted = _asks(town, given["manage_token"], "access"), here.log, []
+    for entry in log.entries(0, log.size):
+        if entry.event.kind is EventKind.DECISION:
+            facts = log.payload(entry.index)
+            if facts is not None and facts["request"]["subject"] == first.subject("anna"):
+                wanted.append((entry.index, entry.event.fields["decision_id"]))
+    here.keeper.poll()
+    told = _package(town, asked).json()["by"]["branch-1"]["decisions"]
+    assert len(wanted) >= 4
+    assert [(one["entry"], one["decision_id"]) for one in told] == wanted
+
+
 @pytest.mark.promise(3)
 def test_erasure_is_proven_by_every_branch_or_not_closed(town: Town) -> None:
     """Gate shut, keys gone, each branch's own log shows it, models' bound told, logs verify."""
