@@ -7,7 +7,6 @@ import secrets
 from contextlib import ExitStack
 from typing import Any
 
-from audit.archive import Archive
 from audit.events import Event, EventKind
 from audit.gate import Gate
 from audit.hold_book import HoldBook
@@ -127,7 +126,7 @@ class TrustService:
             origin=settings.origin or self.key.name,
             clock=self._clock,
             keystore=self.keystore,
-            archive=self._archive(),
+            archive=archive_of(self.settings, self.key.verify_key),
             key_folder=folder / FOLDER,
         )
         opening.callback(self.log.close)
@@ -138,7 +137,7 @@ class TrustService:
             log=self.log,
             holds=self.holds,
             keystore=self.keystore,
-            archive=self._archive(),
+            archive=archive_of(self.settings, self.key.verify_key),
             clock=self._clock,
         )
         opening.callback(self.retention.close)
@@ -148,7 +147,7 @@ class TrustService:
             log_file=None if settings.log_url else folder / "log.db",
             witnessing=lambda: self.witnessing,
             clock=self._clock,
-            archive=self._archive,
+            archive=lambda: archive_of(self.settings, self.key.verify_key),
         )
         opening.callback(self.evidence.close)
         self.refusals = Refusals(self.log, clock=self._clock)
@@ -315,9 +314,6 @@ class TrustService:
 
     def _branches(self) -> list[NodeRow]:
         return enrolled_branches(self.ledger, self.settings.coordinator)
-
-    def _archive(self) -> Archive | None:
-        return archive_of(self.settings, self.key.verify_key)
 
     def finish_held_erasures(self) -> None:
         """Erase whoever asked for it under a hold that is lifted; 1. all, 2. then forget whom."""

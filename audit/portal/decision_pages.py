@@ -56,6 +56,7 @@ COLUMNS = ("When", "Outcome", "Action", "Purpose", "Node", "Rules", "Decision", 
 _HERE, _BRANCH = "this service", "a branch"
 _BY = {_HERE: False, _BRANCH: True}
 _EMPTY = "No decision fits. Take a filter away, or look at other days."
+_EMPTY_OF_PERSON = "This service itself decided nothing about them."
 _EMPTY_WITH_BRANCHES = (
     f"{_EMPTY} Here are the decisions of this service and those that branches took: a branch's "
     "node hands them over about once a minute, after its log was cosigned here."
@@ -193,24 +194,26 @@ def _listed(
     found = sources.find(search, limit=limit + 1, after=after)
     more = len(found) > limit and not of_person
     last = found[limit - 1] if more else None
-    states, with_branches = sources.states(), sources.branches is not None
+    states, branches = sources.states(), sources.branches is not None and not of_person
     listing = Listing(
         name="decisions",
-        caption="Decisions, newest first",
+        caption="Decisions of this service, newest first"
+        if of_person
+        else "Decisions, newest first",
         columns=COLUMNS,
         rows=[row(one, zone) for one in found[:limit]],
-        empty=_EMPTY_WITH_BRANCHES if with_branches else _EMPTY,
+        empty=_EMPTY_OF_PERSON if of_person else _EMPTY_WITH_BRANCHES if branches else _EMPTY,
         older="" if last is None else with_query(request, after=_mark(last)),
         newest="" if after is None else with_query(request, after=None),
     )
     return show(
         request,
         "decisions.html",
-        tables=[listing, branch_listing(states, zone)] if with_branches else [listing],
+        tables=[listing, branch_listing(states, zone)] if branches else [listing],
         asked=dict(request.query_params),
         options={name: sources.words(name) for name in ("node", "purpose", "action", "rule")},
-        deciders=list(_BY) if with_branches else [],
-        silence=silence(states, zone, node=search.node),
+        deciders=list(_BY) if branches else [],
+        silence=silence(states, zone, node=search.node) if branches else [],
         behind=sources.desk.log.size - sources.desk.index.reached(),
         by_person=by_person,
         of_person=of_person,

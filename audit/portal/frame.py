@@ -150,14 +150,22 @@ def refused(answer: Response, error: Exception, *, status: int) -> Response:
 
 
 def show(
-    request: Request, template: str, *, tables: Sequence[Listing] = (), **values: Any
+    request: Request,
+    template: str,
+    *,
+    tables: Sequence[Listing] = (),
+    lasts: bool = True,
+    **values: Any,
 ) -> Response:
-    """Draw a page with tables, or the one table that is asked for as CSV."""
+    """Draw a page with tables, or the one table that is asked for as CSV.
+
+    What does not last cannot be saved as a view.
+    """
     named = {table.name: table for table in tables}
     if (wanted := chosen(request, named)) is not None:
         return as_csv(wanted)
     exports = {name: with_query(request, format="csv", table=name) for name in named}
-    kept = _as_view(request)
+    kept = _as_view(request) if lasts else ""
     return page(request, template, tables=named, exports=exports, keep_as=kept, **values)
 
 

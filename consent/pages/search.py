@@ -117,6 +117,7 @@ def _page(
         request,
         "search.html",
         tables=tables,
+        lasts=False,
         crumbs=[("Decisions", "/decisions")],
         made=made,
         told=told,
