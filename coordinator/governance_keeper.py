@@ -17,6 +17,7 @@ import httpx
 
 from audit.errors import PeerUnavailable
 from audit.signing import SigningKey, sign_request
+from audit.visible import visible
 from audit.witnessing import MAX_BYTES
 from coordinator.errors import SettingsInvalid, TrustUnavailable
 from coordinator.governance import GovernanceCopy
@@ -185,7 +186,7 @@ class GovernanceKeeper:
         self._failures += 1
         if self._failures == 1:
             why = str(error) if isinstance(error, UndertoneError) else type(error).__name__
-            _log.warning("no fresh governance: %s", why)
+            _log.warning("no fresh governance: %s", visible(why, one_line=True))
 
     def _pause_s(self) -> float:
         """Rest briefly after an answer, and twice as long after each failure."""

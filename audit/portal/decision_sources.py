@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from urllib.parse import quote
 
 from audit.errors import EntryMissing
 from audit.events import Event
@@ -148,7 +149,7 @@ def branch_listing(states: Sequence[BranchState], zone: tzinfo) -> Listing:
         columns=("Branch", "Company", "State", "Last heard", "Entries read", "Entries cosigned"),
         rows=[
             (
-                plain(one.node, href=f"/decisions?node={one.node}"),
+                plain(one.node, href=f"/decisions?node={quote(one.node)}"),
                 plain(one.company or "not enrolled any more"),
                 _state(one),
                 when(one.heard, zone),

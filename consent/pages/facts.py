@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -107,7 +108,7 @@ def _page(
 ) -> Response:
     zone, found, answer = zone_of(request), made.found, shown or made.answer
     report = None if shown is None else dict(shown.report)
-    back = f"/decisions/{found.decision_id}" + (f"?log={found.log}" if found.log else "")
+    back = f"/decisions/{found.decision_id}" + (f"?log={quote(found.log)}" if found.log else "")
     state = next((s for s in service.branches.states() if s.node == found.log), None)
     return page(
         request,

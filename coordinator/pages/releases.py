@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
@@ -80,7 +81,7 @@ def _releases(request: Request, service: CoordinatorService) -> Listing:
         columns=("Release", "Published", "Approved by", "From run", "ε", "Loaded by"),
         rows=[
             (
-                plain(one.release, href=f"/models/{one.release}"),
+                plain(one.release, href=f"/models/{quote(one.release)}"),
                 when(one.published_at, zone),
                 plain(one.approved_by),
                 _run(one),

@@ -92,6 +92,16 @@ def test_keeper_does_what_follows_even_where_the_answer_failed(
     assert trust.closed
 
 
+def test_what_the_trust_service_says_forges_no_line_of_diagnostics(
+    trust: MemoryTrust, copy: GovernanceCopy, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Line ends and escape sequences of an answer are written out."""
+    keeper = GovernanceKeeper(trust, copy, poll_s=0.01, also=lambda: None)
+    keeper._failed(TrustUnavailable("zq\r\nall is well\x1b[2J"))
+    (line,) = caplog.messages
+    assert line == r"no fresh governance: zq\nall is well\x1b[2J"
+
+
 def test_client_signs_its_request_and_bounds_the_answer() -> None:
     """The request carries the coordinator's signature over its very path and query."""
     key, seen = SigningKey.generate("coordinator"), []

@@ -99,6 +99,8 @@ class Site:
 
     name: str
     app: FastAPI
+    service: Any
+    """What it is made over."""
     access: Access
     staff: Mapping[StaffRole, str]
     starts: tuple[str, ...]
@@ -240,6 +242,7 @@ def trust_site(folder: Path) -> Iterator[Site]:
     site = Site(
         name="trust",
         app=create_app(history.service),
+        service=history.service,
         access=history.service.access,
         staff={roles[0]: name for name, roles in PEOPLE.items()},
         starts=("/", "/sign-in", "/welcome", "/budget", "/my", "/check", *links),
@@ -339,6 +342,7 @@ def centre_site(folder: Path) -> Iterator[Site]:
     site = Site(
         name="centre",
         app=app,
+        service=centre.service,
         access=centre.service.access(""),
         staff={role: role.value for role in StaffRole},
         starts=("/", "/sign-in", "/welcome", "/budget"),
