@@ -27,6 +27,7 @@ DECISIONS = (EventKind.DECISION, EventKind.BATCH_DECISION)
 
 IN_FORCE = (
     EventKind.SERVICE_STARTED,
+    EventKind.RULES_ADOPTED,
     EventKind.STANDING_APPLIED,
     EventKind.RELEASE_LOADED,
     EventKind.LOCAL_HEAD_FITTED,
@@ -236,12 +237,20 @@ def _standing(seen: _Pass, fields: Mapping[str, Any], proofs: Proofs) -> Link:
 
 def _policy(seen: _Pass, fields: Mapping[str, Any], proofs: Proofs) -> Link:
     stated = _text(fields["policy_digest"])
-    started = seen.in_force.get((EventKind.SERVICE_STARTED, ""))
-    if started is None or started.event.fields["policy_digest"] != stated:
-        why = "no start of the service with these rules stands before the decision"
-        return Link(what=LinkKind.POLICY, name="rules", digest=stated, not_kept=why)
-    name = f"rules of version {started.event.fields['version']}"
-    return _shown(LinkKind.POLICY, name, started, proofs, digest=stated)
+    kinds = (EventKind.SERVICE_STARTED, EventKind.RULES_ADOPTED)
+    newest = [seen.in_force[kind, ""] for kind in kinds if (kind, "") in seen.in_force]
+    fits = [found for found in newest if found.event.fields["policy_digest"] == stated]
+    if fits:
+        found = max(fits, key=lambda one: one.index)
+        name = f"rules of version {found.event.fields.get('version')}"
+        if found.event.kind is EventKind.RULES_ADOPTED:
+            bundles = ", ".join(_words(found.event.fields["bundles"])) or "those that ship"
+            name = f"rules adopted while the service ran: {bundles}"
+        return _shown(LinkKind.POLICY, name, found, proofs, digest=stated)
+    why = "no start of the service, and no adoption, with these rules stands before the decision"
+    if proofs.elsewhere:
+        why = f"{why} in what was handed over; an adoption stays in the branch's own log: ask there"
+    return Link(what=LinkKind.POLICY, name="rules", digest=stated, not_kept=why)
 
 
 def _approvals(seen: _Pass, fields: Mapping[str, Any], proofs: Proofs) -> Iterable[Link]:

@@ -26,7 +26,7 @@ from audit.events import Event, EventKind
 from audit.log import Entry, EvidenceLog
 from audit.trace import IN_FORCE, OF_A_RUN
 
-_VERSION = 1
+_VERSION = 2
 _KINDS = (EventKind.DECISION, EventKind.BATCH_DECISION)
 _AT_A_TIME = 2_000
 _PAUSE_S = 2.0

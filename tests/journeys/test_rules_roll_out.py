@@ -19,7 +19,9 @@ import pytest
 
 import consent.remote
 from audit.events import EventKind
+from audit.log import EvidenceLog
 from audit.signing import SigningKey, seal
+from audit.trace import LinkKind, Proofs, trace
 from client_node.errors import StandingRejected
 from client_node.service import NodeService
 from policies.canonical import digest_bytes
@@ -135,6 +137,17 @@ def answers(nodes: list[tuple[Branch, NodeService]]) -> list[bool]:
     return found
 
 
+def rules_behind_the_last(log: EvidenceLog) -> str:
+    """Return what a trace of the newest decision says of its rules, shown by an entry."""
+    decision = str(events(log, EventKind.DECISION)[-1].fields["decision_id"])
+    leaves = ((entry.index, entry.leaf) for entry in log.entries(0, log.size))
+    links = trace(leaves, decision, Proofs(origin=log.origin, receipt=log.receipt))
+    (rules,) = [link for link in links if link.what is LinkKind.POLICY]
+    assert rules.not_kept is None
+    assert rules.index is not None
+    return rules.name
+
+
 def test_rule_goes_shadow_one_node_all_and_back(town: Town, officer: Run, file: Path) -> None:
     """At each stage the gates answer as that stage says, and the challenge agrees with them."""
     nodes = two_nodes(town)
@@ -173,6 +186,9 @@ def test_rule_goes_shadow_one_node_all_and_back(town: Town, officer: Run, file: 
         digest = events(node.log, EventKind.RULES_ADOPTED)[-1].fields["policy_digest"]
         assert digest == status["nodes"][node.node]["policy_digest"]
         assert digest != PolicyEngine.load().policy_digest
+        assert rules_behind_the_last(node.log).startswith(
+            "rules adopted while the service ran: acme:1"
+        )
 
     assert officer("rollback", "acme")[0] == 0
     assert answers(nodes) == [True, True]
