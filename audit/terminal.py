@@ -21,7 +21,7 @@ import click
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from audit.visible import visible
@@ -152,6 +152,8 @@ def _outcome(call: Any, *args: Any, **kwargs: Any) -> int:
 
 def _pairs(value: Mapping[str, Any]) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
+    for _ in ("name", "value"):
+        table.add_column(overflow="fold")  # a digest that is cut cannot be compared
     for name, item in value.items():
         table.add_row(visible(_text(name), one_line=True), _text(item))
     return table
@@ -159,11 +161,11 @@ def _pairs(value: Mapping[str, Any]) -> Table:
 
 def _rows(rows: Sequence[Mapping[str, Any]]) -> Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*names, box=None, pad_edge=False)
+    table = Table(*(Column(n, overflow="fold") for n in names), box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(visible(_text(row.get(name, "")), one_line=True) for name in names))
     return table
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

@@ -269,7 +269,8 @@ class IdentityProvider:
         if (demanded.acr or demanded.amr) and not (by_acr or said & demanded.amr):
             raise SecondFactorMissing(
                 "the identity provider does not say that it asked for a second factor: "
-                "set one up there, or ask your operator"
+                "set one up there, or ask your operator; what it must say (amr, acr) is set in "
+                "[portal.provider.second_factor]"
             )
         return frozenset(filter(_AMR.fullmatch, said)) | ({"mfa"} if by_acr else set())
 

@@ -110,6 +110,17 @@ class _Screen(io.StringIO):
         return super().write(text.encode().decode())
 
 
+def test_terminal_cuts_nothing_and_writes_letters(capsys: pytest.CaptureFixture[str]) -> None:
+    """A digest in a cell is whole, over two lines if need be, and an umlaut is no escape."""
+    layers = {"de": {"text": "Gefühle werden geprüft", "digest": "5f" * 60}}
+    for value in ({"layers": layers}, [{"digest": "5f" * 60, "text": ["geprüft"], "other": 1}]):
+        emit(value, as_json=False)
+        told = capsys.readouterr().out
+        assert "geprüft" in told
+        assert "…" not in told
+        assert "".join(told.split()).count("5f") == 60
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_that_is_printed_steers_the_terminal(
     monkeypatch: pytest.MonkeyPatch, way: str

@@ -170,7 +170,9 @@ SILENT: dict[str, dict[str, Any]] = {
 def test_a_provider_must_say_that_it_asked_for_a_second_factor(town: Town, silent: str) -> None:
     """As every local account has one; whoever comes without is told what to do, and is nobody."""
     town.provider.claims = SILENT[silent]
-    assert "does not say that it asked for a second factor: set one up" in town.refused()
+    told = town.refused()
+    assert "does not say that it asked for a second factor: set one up" in told
+    assert "[portal.provider.second_factor]" in told, "who can mend it is told where"
     assert town.desk.last("sign-in-refused")["reason"] == "second-factor"
     assert town.desk.access.accounts.every() == []
 
