@@ -21,7 +21,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -115,6 +115,11 @@ def attachment(name: str) -> dict[str, str]:
     """Return the header of a file to keep, under a name that no header and no folder misreads."""
     plain = _NOT_IN_NAMES.sub("_", name)[-_LONGEST_NAME:].lstrip(".")
     return {"content-disposition": f'attachment; filename="{plain}"'}
+
+
+def broken_page(detail: str) -> HTMLResponse:
+    """Return a page that needs nothing that may be what broke; `detail` is a line of ours."""
+    return HTMLResponse(_BROKEN.replace("{said}", detail), status_code=500)
 
 
 def install_error_handlers(app: FastAPI, mapping: Mapping[type[UndertoneError], int]) -> None:
@@ -224,31 +229,6 @@ class RecordRefusals:
             await run_in_threadpool(self._refusals.note, kind)
 
 
-class GuardAnswers:
-    """ASGI middleware, outside all others: headers that an answer has where it says nothing else.
-
-    What does not say otherwise is not stored, and a page never is.
-    """
-
-    def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
-        self._app, self._headers = app, headers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; complete the answer's headers."""
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("cache-control", "no-store")
-                if headers.get("content-type", "").startswith("text/html"):
-                    headers["cache-control"] = "no-store"
-            await send(message)
-
-        await self._app(scope, receive, guarded)
-
-
 class TraceRequests:
     """ASGI middleware, outside all others: each request in a trace of its own, where there is one.
 
@@ -304,8 +284,9 @@ class _CatchAll:
             if scope["type"] == "http" and not started:
                 detail = f"something broke here; name the error id {error_id} to the operator"
                 answer: Response = problem(500, "Internal error", detail, error_id=error_id)
-                if "text/html" in Headers(scope=scope).get("accept", ""):
-                    answer = HTMLResponse(_BROKEN.replace("{said}", detail), status_code=500)
+                framed = getattr(scope["app"].state, "draws_problems", False)
+                if not framed and "text/html" in Headers(scope=scope).get("accept", ""):
+                    answer = broken_page(detail)
                 await answer(scope, receive, send)
 
 

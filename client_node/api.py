@@ -48,9 +48,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from audit.batch import Membership, verify_batch_proof
 from audit.errors import EntryMissing
+from audit.guarded import GuardAnswers
 from audit.http import (
     BodyLimit,
-    GuardAnswers,
     RecordRefusals,
     TraceRequests,
     address_of,

@@ -21,7 +21,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.errors import FormInvalid, NotSignedIn, RequestForged, TooManyAttempts
-from audit.http import GuardAnswers, problem, tell_wait
+from audit.guarded import GuardAnswers
+from audit.http import broken_page, problem, tell_wait
 from audit.portal.access import Access
 from audit.portal.cookies import Cookies
 from audit.portal.listing import Listing, as_csv, chosen, with_query
@@ -109,6 +110,7 @@ def guard_answers(app: FastAPI) -> None:
 
     A browser gets problems as pages, and all answers carry the security headers.
     """
+    app.state.draws_problems = True
     app.add_middleware(_Readable)
     app.add_middleware(GuardAnswers, headers=_HEADERS)
 
@@ -344,3 +346,5 @@ def _problem_page(request: Request, body: bytes) -> Response:
     except UndertoneError:  # what broke is the store that the menu asks for views
         request.state.staff = None
         return told()
+    except Exception:  # noqa: BLE001 (what broke is the frame itself)
+        return broken_page("something broke here; tell the operator when it was")

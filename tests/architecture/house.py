@@ -24,6 +24,7 @@ HTTP = frozenset(
         "*.api",
         "*.*_api",
         "*.serve",
+        "audit.guarded",
         "audit.http",
         "audit.proxies",
         "audit.staff",

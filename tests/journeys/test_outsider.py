@@ -151,6 +151,14 @@ def test_what_broke_is_a_page_though_the_menu_cannot_be_drawn(sites: dict[str, S
     assert drawn.is_page
     assert "cannot be read" in drawn.body
     assert away.called
+    site.app.state.views = mock.Mock(side_effect=ValueError("Ann"))
+    try:
+        bare = visitor.get("/account")
+    finally:
+        site.app.state.views = views
+    assert (bare.status, bare.is_page, "something broke here" in bare.body) == (500, True, True)
+    assert "Ann" not in bare.body
+    _guarded(bare)
 
 
 @pytest.mark.parametrize("name", SITES)
