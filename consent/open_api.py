@@ -25,7 +25,13 @@ AUDIENCES: Table = {
     },
     **{
         ("GET", path): Row(audience=Audience.ANYONE)
-        for path in ("/centre/privacy.css", "/centre/check.js", "/check", "/check/page")
+        for path in (
+            "/documents/paper.css",
+            "/centre/privacy.css",
+            "/centre/check.js",
+            "/check",
+            "/check/page",
+        )
     },
     ("POST", "/receipt"): Row(audience=Audience.HOLDER),
     ("GET", "/healthz"): Row(audience=Audience.ANYONE),
@@ -77,6 +83,7 @@ AUDIENCES: Table = {
             "/my/{token}/code.svg",
             "/my/{token}/learned",
             "/my/{token}/rights",
+            "/my/{token}/rules",
             "/my/{token}/used",
             "/my/{token}/asked",
             "/my/{token}/asked/{case}",
