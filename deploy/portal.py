@@ -12,6 +12,7 @@ import argparse
 import secrets
 import sys
 import tempfile
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,7 @@ from policies.vocabulary import Purpose
 
 TRUST_PORT = 8443
 _CODES = 4
+_ANSWERED_EVERY_S = 2.0
 
 
 def main() -> None:
@@ -51,7 +53,7 @@ def main() -> None:
             other_url=centre_url,
             own_url=trust_url,
         )
-        stack.callback(history.service.close)
+        stack.callback(history.close)
         app = create_app(history.service)
         centre = make_centre(folder, history, app, url=trust_url, port=options.port + 1)
         stack.callback(centre.service.close)
@@ -60,7 +62,7 @@ def main() -> None:
         centre_app = create_centre_app(centre.service, admin_token=centre.token)
         serve_all(
             [_listener(folder, app, options.port), _listener(folder, centre_app, options.port + 1)],
-            on_ready=lambda _: _go_on(folder, history, centre, (trust_url, centre_url)),
+            on_ready=lambda _: _go_on(stack, folder, history, centre, (trust_url, centre_url)),
         )
 
 
@@ -119,12 +121,25 @@ def _single_sign_on(folder: Path, own_url: str, other_url: str) -> SingleSignOnS
     )
 
 
-def _go_on(folder: Path, history: History, centre: Centre, urls: tuple[str, str]) -> None:
+def _go_on(
+    stack: ExitStack, folder: Path, history: History, centre: Centre, urls: tuple[str, str]
+) -> None:
     """Go on by the machine's clock and over the network, and say where and how to sign in."""
     history.clock.follow = time.time
     centre.line.serve(folder / "pki" / "authority.crt")
     centre.service.start()
+    over = threading.Event()
+    branches = threading.Thread(target=_speak, args=(history, over), name="branches", daemon=True)
+    branches.start()
+    stack.callback(branches.join)
+    stack.callback(over.set)
     _tell(history, urls)
+
+
+def _speak(history: History, over: threading.Event) -> None:
+    """Let the branches answer what they are asked, until it is over."""
+    while not over.wait(_ANSWERED_EVERY_S):
+        history.go_on()
 
 
 def _listener(folder: Path, app: Any, port: int) -> Listener:

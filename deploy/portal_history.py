@@ -55,6 +55,7 @@ PEOPLE = {
     "otto": (StaffRole.OPERATOR,),
 }
 NODES = {"harbour": "north-air", "meadow": "north-air", "station": "tele-one"}
+SILENT = "station"
 NOTICE = "We analyse the emotion that your messages express, if you agree."
 _USES = (
     ("infer", "service", None),
@@ -120,8 +121,19 @@ class History:
             rules = self.service.bundles.rules_of(NodeId(name))
             report = shadow_report(rules.policy_digest, decided=int(190 * spent), otherwise=14)
             self.service.bundles.report(NodeId(name), report)
+
+    def go_on(self) -> None:
+        """Let every branch but the silent one say that it is there, and answer what it is asked."""
+        for name, log in self._logs.items():
+            if name != SILENT:
+                log.report()
+                log.answer()
+
+    def close(self) -> None:
+        """Close the branches, and the service."""
         for log in self._logs.values():
             log.close()
+        self.service.close()
 
     def yes(self, purposes: frozenset[Purpose], number: int) -> Granted:
         """Return the number's yes on the web, with its proof of capture."""
@@ -207,7 +219,7 @@ class History:
             if not said["allowed"]:
                 self._refused.append((str(said["decision_id"]), subject, node))
 
-        self._hear("station", spent=0.5)  # its last word: it falls silent before the month is over
+        self._hear(SILENT, spent=0.5)  # its last word: it falls silent before the month is over
 
     def _decide_there(
         self, subject: SubjectId, node: NodeRow, asks: tuple[str, str, str | None]

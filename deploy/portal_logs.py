@@ -7,10 +7,15 @@ Gate, log, witness and pages are the product's; only nobody stands behind the co
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from audit.branch_leaves import make_page
+from audit.considered import considered
+from audit.decisions_about import decisions_about
 from audit.events import Event, EventKind, Value
 from audit.gate import Gate
 from audit.keystore import Keystore
@@ -21,17 +26,20 @@ from audit.witness import Witness
 from audit.witness_store import WitnessStore
 from audit.witnessing import write_cosignatures
 from consent.enrolment import NODE_ORIGIN
+from consent.facts_desk import FactsDesk
 from consent.service import TrustService
 from consent.tables import NodeRow
 from consent.wire import LeafPageIn
-from policies.canonical import digest_bytes
+from policies.canonical import digest, digest_bytes
 from policies.clock import Clock
 from policies.decision import UseRequest
+from policies.permit import Permit
+from policies.vocabulary import Action, NodeId, Purpose, SubjectId
 
 
 @dataclass(slots=True, kw_only=True)
 class BranchLog:
-    """One branch's gate and log, beside a trust service; `close` it when the month is over."""
+    """One branch's gate and log, beside a trust service; `close` it in the end."""
 
     node: NodeRow
     service: TrustService
@@ -81,6 +89,42 @@ class BranchLog:
         body = theirs.answer("GET", "/request", f"old={last}", b"").body
         line = self.witness.add_checkpoint(body, said_at=self.clock())
         theirs.accept(write_cosignatures(read_submission(body).claimed.size, [line]))
+
+    def answer(self) -> None:
+        """Answer what an officer asked of this branch, under its own gate's permit."""
+        for desk in (self.service.facts, self.service.searches):
+            for task in desk.tasks(self.node):
+                desk.receive(self.node, task["request"], self._answered(task))
+
+    def _answered(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        about = task["about"]
+        if task["right"] == FactsDesk.right:
+            place, decision = int(about["entry"]), str(about["decision"])
+            outcome, report = considered(self.log, place, decision, self._permit)
+        else:
+            subject = SubjectId(task["subject"])
+            outcome, report = decisions_about(self.log, subject, self._permit)
+        fields: dict[str, Value] = {
+            "request": str(task["request"]),
+            "right": str(task["right"]),
+            "outcome": outcome,
+            "digest": digest(report),
+        }
+        index = self.log.append(
+            Event(kind=EventKind.REQUEST_ANSWERED, at=self.clock(), fields=fields)
+        )
+        leaf = base64.b64encode(self.log.entry(index).leaf).decode()
+        return {"report": report, "leaf": leaf, "receipt": self.log.receipt(index)}
+
+    def _permit(self, subject: SubjectId) -> Permit:
+        request = UseRequest(
+            node=NodeId(self.node.node),
+            action=Action.INFER,
+            purpose=Purpose.SERVICE,
+            subject=subject,
+        )
+        standing = self.service.feed.standing(self.node.company, subject)
+        return self.gate.open(request, standing, self.service.officer.governance())
 
     def close(self) -> None:
         """Close the branch's files."""

@@ -64,7 +64,7 @@ def main() -> None:
             _entries(history, options.entries)
             rows = _measure(history, options.times) + _paints(history, Path(folder))
         finally:
-            history.service.close()
+            history.close()
     print(json.dumps(rows, indent=1) if options.json else "\n".join(map(_line, rows)))
 
 

@@ -73,7 +73,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
         )
     finally:
         centre.service.close()
-        history.service.close()
+        history.close()
 
 
 def _sign_in(browser: TestClient, access: Access, name: str) -> None:

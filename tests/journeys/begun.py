@@ -63,10 +63,8 @@ def ask_for_facts(site: Site) -> list[Drawn]:
 def ask_the_branches(site: Site) -> list[Drawn]:
     """Return the pages on which an officer asks about a person, waits for branches, and guesses."""
     officer = site.visitor(StaffRole.OFFICER)
-    (subject,) = (said["subject"] for path, said in site.posts if path == "/decisions")
-    asked = officer.post(
-        "/decisions/about", {"subject": subject, "why": "person", "reference": "A-2"}
-    )
+    about = {"subject": site.decided_about, "why": "person", "reference": "A-2"}
+    asked = officer.post("/decisions/about", about)
     where = asked.headers["location"]
     waiting = officer.get(where)
     site.branches_answer()

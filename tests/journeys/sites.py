@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,9 +22,9 @@ from starlette.routing import compile_path
 from starlette.testclient import TestClient
 
 from audit.considered import COMPLETE
+from audit.decisions_about import decisions_about
 from audit.portal.access import Access
 from audit.portal.audience_api import routes_of
-from audit.portal.decision_index import Search
 from audit.portal.frame import csrf_of
 from audit.staff import StaffRole
 from consent.acts import Person
@@ -112,7 +111,9 @@ class Site:
     folder: Path
     """Where everything that it keeps lies."""
     branches_answer: Callable[[], None] = lambda: None
-    """Lets what was asked about a person have come back from their branches."""
+    """Lets what was asked about a person come back from their branches."""
+    decided_about: str = ""
+    """Whose decisions a branch can tell."""
     drew: list[str] = field(default_factory=list)
     once: list[Drawn] = field(default_factory=list)
     _routes: list[Route] = field(default_factory=list)
@@ -260,21 +261,21 @@ def trust_site(folder: Path) -> Iterator[Site]:
         ),
         clock=history.clock,
         folder=folder,
-        branches_answer=partial(_branches_answer, history),
+        branches_answer=history.go_on,
+        decided_about=_decided_about(history),
     )
     with _noted(site):
         yield site
-    history.service.close()
+    history.close()
 
 
-def _branches_answer(history: History) -> None:
-    desk, index = history.service.searches, history.service.branches.index
-    for made in desk._asks.values():
-        for node in made.nodes - set(made.answers):
-            found = [one for one in index.find(Search(node=node), limit=3) if not one.batch]
-            named = {one.idx: one.decision_id for one in found} | {2**40: "to come"}
-            report = {"named": named, "cut": True, "kept_shut_by": []}
-            desk._answer(made, node, COMPLETE, report)
+def _decided_about(history: History) -> str:
+    return next(
+        subject
+        for log in history._logs.values()
+        for subject in history.service.ledger.people(log.node.company)
+        if decisions_about(log.log, subject, log._permit)[0] == COMPLETE
+    )
 
 
 def _customers(history: History) -> tuple[str, list[str]]:

@@ -55,7 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         ):
             yield Place(history=history, url=url, browser=opened)
     finally:
-        history.service.close()
+        history.close()
 
 
 def _keep(page: Any, name: str) -> None:

@@ -60,7 +60,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     with ExitStack() as stack:
         now = time.time()
         history = make_history(folder, end=now, people=8, uses=8, other_url=centre, own_url=trust)
-        stack.callback(history.service.close)
+        stack.callback(history.close)
         app = create_app(history.service)
         made = make_centre(folder, history, app, url=trust, port=port + 1)
         stack.callback(made.service.close)
