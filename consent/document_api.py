@@ -1,7 +1,7 @@
 """The routes of the generated documents, and of the cards that they rest on.
 
     GET  /v1/desk/documents                    officer, DPO, auditor, data scientist
-    GET  /v1/desk/documents/{name}             ?format=json|json-ld|markdown|html
+    GET  /v1/desk/documents/{name}             ?format=json|json-ld|markdown|html|pdf
     POST /v1/desk/documents/{name}/approval    officer, DPO: {digest} as it was read
     POST /v1/release-cards                     the coordinator's key: {card, leaf, receipt}
 
@@ -19,9 +19,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from audit.http import attachment
 from audit.staff import Staff, StaffRole, only
 from consent import wire
 from consent.document_pages import as_html, as_json_ld, as_markdown
+from consent.document_pdf import as_pdf
 from consent.documents import kind_of
 from consent.service import TrustService
 from consent.tables import NodeRow
@@ -38,6 +40,7 @@ class Form(StrEnum):
     JSON = "json"
     JSON_LD = "json-ld"
     MARKDOWN = "markdown"
+    PDF = "pdf"
     HTML = "html"
 
 
@@ -77,6 +80,10 @@ def document_router(service: TrustService, signed_by_node: SignedByNode) -> APIR
             case Form.MARKDOWN:
                 text = as_markdown(kind, stamp)
                 return Response(text, media_type="text/markdown; charset=utf-8")
+            case Form.PDF:
+                named = attachment(f"{name}-{stamp['digest'][:12]}.pdf")
+                body = as_pdf(kind, stamp)
+                return Response(body, media_type="application/pdf", headers=named)
 
     @router.post("/v1/desk/documents/{name}/approval", status_code=201)
     def approved(staff: Desk, name: str, said: ApprovalIn) -> dict[str, Any]:

@@ -16,7 +16,13 @@ from consent.options_cli import LOCAL, AsJson, Ca, Token, Url, ask, misuse_is_to
 documents_app = typer.Typer(help="Documents for an authority, generated from the live system.")
 
 Which = Annotated[Name, typer.Argument(help="Which document.")]
-_FORMS = {".json": "json", ".jsonld": "json-ld", ".md": "markdown", ".html": "html"}
+_FORMS = {
+    ".pdf": "pdf",
+    ".html": "html",
+    ".md": "markdown",
+    ".json": "json",
+    ".jsonld": "json-ld",
+}
 
 
 @documents_app.command("list")
@@ -60,7 +66,7 @@ def approve(
 def export(
     *,
     name: Which,
-    to: Annotated[Path, typer.Argument(help="A new file: .html, .md, .json or .jsonld.")],
+    to: Annotated[Path, typer.Argument(help=f"A new file: {', '.join(_FORMS)}.")],
     token_file: Token,
     url: Url = LOCAL,
     ca: Ca = None,
@@ -72,13 +78,19 @@ def export(
         if form is None:
             raise SettingsInvalid(f"{to.name}: name a file that ends in {', '.join(_FORMS)}")
         found = ask(f"documents/{name}?format={form}", token_file, url, ca)
-        text = found if isinstance(found, str) else json.dumps(found, indent=1) + "\n"
         try:
-            with to.open("x", encoding="utf-8") as file:
-                file.write(text)
+            with to.open("xb") as file:
+                file.write(_written(found))
         except OSError as error:
             raise SettingsInvalid(f"{to.name} cannot be written as a new file") from error
     emit({"written": str(to), "format": form}, as_json=as_json)
+
+
+def _written(found: Any) -> bytes:
+    if isinstance(found, bytes):
+        return found
+    text = found if isinstance(found, str) else json.dumps(found, indent=1) + "\n"
+    return text.encode()
 
 
 def _row(one: dict[str, Any]) -> dict[str, Any]:

@@ -29,15 +29,15 @@ _BEGINS = re.compile(r"\A(?=(?:#+|\+|=+|-+)(?: |\Z))|\A[0-9]+(?=[.)](?: |\Z))")
 def as_markdown(kind: Kind, stamp: Mapping[str, Any]) -> str:
     """Return the document as Markdown, its approvals and what is missing at the end."""
     parts = [
-        f"## {_heading(kind, name)}\n\n{_lines(value)}\n"
-        for name, value in (*stamp["document"].items(), *_ending(stamp).items())
+        f"## {heading_of(kind, name)}\n\n{_lines(value)}\n"
+        for name, value in parts_of(stamp).items()
     ]
     return f"# {kind.title}\n\nDigest: `{stamp['digest']}`\n\n" + "\n".join(parts)
 
 
 def as_html(kind: Kind, stamp: Mapping[str, Any]) -> str:
     """Return the document as one HTML page without script, fit to print."""
-    parts = _sections(kind, {**stamp["document"], **_ending(stamp)})
+    parts = _sections(kind, parts_of(stamp))
     return paper(kind.title, f"<p>Digest: <code>{stamp['digest']}</code></p>{parts}")
 
 
@@ -48,7 +48,7 @@ def body_of(kind: Kind, stamp: Mapping[str, Any]) -> str:
 
 def _sections(kind: Kind, document: Mapping[str, Any]) -> str:
     return "".join(
-        f"<section><h2>{html.escape(_heading(kind, name))}</h2>{_html(value)}</section>"
+        f"<section><h2>{html.escape(heading_of(kind, name))}</h2>{_html(value)}</section>"
         for name, value in document.items()
     )
 
@@ -77,27 +77,30 @@ def _term(name: str) -> str:
     return name if plain else f"undertone:{quote(name, safe='', errors='replace')}"
 
 
-def _ending(stamp: Mapping[str, Any]) -> dict[str, Any]:
-    return {"missing": list(stamp["missing"]), "approval": stamp["approval"]}
+def parts_of(stamp: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document's sections, and at their end what is missing and who approved it."""
+    ending = {"missing": list(stamp["missing"]), "approval": stamp["approval"]}
+    return {**stamp["document"], **ending}
 
 
-def _heading(kind: Kind, name: str) -> str:
+def heading_of(kind: Kind, name: str) -> str:
+    """Return what a section is called."""
     return kind.headings.get(name, name.replace("_", " ").capitalize())
 
 
 def _lines(value: Any, depth: int = 0) -> str:
     pad = "  " * depth
-    if not _nested(value):
-        return f"{pad}{_marked(_plain(value))}"
+    if not is_nested(value):
+        return f"{pad}{_marked(plain(value))}"
     if isinstance(value, Mapping):
         return "\n".join(
-            f"{pad}- {_marked(_word(n))}: {_marked(_plain(v, n))}"
-            if not _nested(v)
-            else f"{pad}- {_marked(_word(n))}:\n{_lines(v, depth + 1)}"
+            f"{pad}- {_marked(word(n))}: {_marked(plain(v, n))}"
+            if not is_nested(v)
+            else f"{pad}- {_marked(word(n))}:\n{_lines(v, depth + 1)}"
             for n, v in value.items()
         )
     return "\n".join(
-        f"{pad}- {_marked(_plain(v)) if not _nested(v) else _lines(v, depth + 1).lstrip()}"
+        f"{pad}- {_marked(plain(v)) if not is_nested(v) else _lines(v, depth + 1).lstrip()}"
         for v in value
     )
 
@@ -109,32 +112,32 @@ def _marked(text: str) -> str:
 
 
 def _html(value: Any) -> str:
-    if not _nested(value):
-        return f"<p>{breakable(_plain(value))}</p>"
+    if not is_nested(value):
+        return f"<p>{breakable(plain(value))}</p>"
     if isinstance(value, Mapping):
         rows = (
-            f'<tr><th scope="row">{breakable(_word(n))}</th><td>{_cell(v, n)}</td></tr>'
+            f'<tr><th scope="row">{breakable(word(n))}</th><td>{_cell(v, n)}</td></tr>'
             for n, v in value.items()
         )
         return f"<table>{''.join(rows)}</table>"
-    if (columns := _columns(value)) is not None:
+    if (columns := columns_of(value)) is not None:
         return _table(columns, value)
     return f"<ul>{''.join(f'<li>{_cell(v)}</li>' for v in value)}</ul>"
 
 
-def _columns(rows: Any) -> list[str] | None:
+def columns_of(rows: Any) -> list[str] | None:
     """Return what every row says, if all say the same and nothing is nested deeper."""
     first = rows[0]
     if len(rows) == 1 or not all(
         isinstance(row, Mapping) and row.keys() == first.keys() for row in rows
     ):
         return None
-    return None if any(_nested(v) for row in rows for v in row.values()) else list(first)
+    return None if any(is_nested(v) for row in rows for v in row.values()) else list(first)
 
 
 def _table(columns: list[str], rows: Any) -> str:
     """Return rows that say the same as one table, in place of one table each."""
-    head = "".join(f'<th scope="col">{breakable(_word(name))}</th>' for name in columns)
+    head = "".join(f'<th scope="col">{breakable(word(name))}</th>' for name in columns)
     body = "".join(
         f"<tr>{''.join(_named(name, row[name]) for name in columns)}</tr>" for row in rows
     )
@@ -143,18 +146,20 @@ def _table(columns: list[str], rows: Any) -> str:
 
 def _named(name: str, value: Any) -> str:
     """Return a cell that knows its column, for where there is no room for a head."""
-    return f'<td data-name="{html.escape(_word(name))}">{_cell(value, name)}</td>'
+    return f'<td data-name="{html.escape(word(name))}">{_cell(value, name)}</td>'
 
 
 def _cell(value: Any, name: object = "") -> str:
-    return _html(value) if _nested(value) else breakable(_plain(value, name))
+    return _html(value) if is_nested(value) else breakable(plain(value, name))
 
 
-def _nested(value: Any) -> bool:
+def is_nested(value: Any) -> bool:
+    """Return whether a value has parts."""
     return isinstance(value, Mapping | list | tuple) and bool(value)
 
 
-def _plain(value: Any, name: object = "") -> str:
+def plain(value: Any, name: object = "") -> str:
+    """Return a value without parts as text; the name says whether it is a moment."""
     if (at := moment_of(str(name), value)) is not None:
         return f"{at:%Y-%m-%d %H:%M} UTC"
     if value is None or (isinstance(value, Mapping | list | tuple) and not value):
@@ -164,5 +169,6 @@ def _plain(value: Any, name: object = "") -> str:
     return f"{value:.4g}" if isinstance(value, float) else visible(str(value))
 
 
-def _word(name: object) -> str:
+def word(name: object) -> str:
+    """Return the name of a field as a person reads it."""
     return visible(str(name).replace("_", " "))

@@ -30,10 +30,14 @@ def breakable(text: str) -> str:
     Within a digest and what no line holds, which a sheet would cut off, and within nothing else; a
     copy of it stays whole.
     """
+    return "<wbr>".join(html.escape(piece) for piece in pieces(text))
+
+
+def pieces(text: str) -> list[str]:
+    """Return the parts of a text between which a line may break though no space is there."""
     shown = visible(text)
     breaks = [at for f in _LONG.finditer(shown) for at in range(f.start() + 16, f.end(), 16)]
-    ends = pairwise([0, *breaks, len(shown)])
-    return "<wbr>".join(html.escape(shown[start:end]) for start, end in ends)
+    return [shown[start:end] for start, end in pairwise([0, *breaks, len(shown)])]
 
 
 def moment_of(name: str, value: object) -> datetime | None:

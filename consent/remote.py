@@ -24,7 +24,7 @@ def call(
     headers: Mapping[str, str] | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Any:
-    """POST the body, or GET where there is none; return the JSON, or else the text.
+    """POST the body, or GET where there is none; return the JSON, a PDF's bytes, or else the text.
 
     Args:
         url: The service's address, with scheme.
@@ -65,6 +65,8 @@ def _trusting(ca: Path | None) -> ssl.SSLContext:
 
 
 def _value(answer: httpx.Response) -> Any:
+    if answer.headers.get("content-type") == "application/pdf":
+        return answer.content
     try:
         return answer.json()
     except json.JSONDecodeError:

@@ -5,7 +5,7 @@
     POST /documents/{name}/approval    officer, DPO: as it was read, by its digest
     GET  /documents/paper.css          the style of what is exported as HTML
 
-Exports are at `/v1/desk/documents/{name}?format=` (JSON-LD, Markdown, HTML to print as PDF).
+Exports are at `/v1/desk/documents/{name}?format=` (PDF, HTML to print, JSON-LD, Markdown).
 """
 
 from __future__ import annotations

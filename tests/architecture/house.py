@@ -99,6 +99,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "joserfc": frozenset({"audit.portal.oidc", "audit.portal.sign_on_key"}),  # Authlib's own tokens
     "httpx2": frozenset({"audit.portal.oidc", "audit.portal.back_channel"}),  # Authlib's own client
     "segno": frozenset({"consent.code_picture"}),
+    "typst": frozenset({"consent.document_pdf"}),
     "pyotp": frozenset({"audit.portal.second_factor"}),
     "zxcvbn": frozenset({"audit.portal.passwords"}),
     "jinja2": frozenset({"audit.portal.*", "consent.privacy_centre.*"}),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pyotp
+import pypdf
 import pytest
 from argon2 import PasswordHasher
 from starlette.testclient import TestClient
@@ -450,6 +453,37 @@ def test_a_card_is_told_once_and_makes_approvals_stale(
 
 
 @pytest.mark.parametrize("name", Name)
+def test_every_document_is_an_accessible_pdf(governed: World, name: Name) -> None:
+    """PDF/UA-1 with its title and every heading, named by the digest it has."""
+    digest_, client = read(governed, name)["digest"], desk(governed)
+    answer = client.get(f"/v1/desk/documents/{name}?format=pdf")
+    assert answer.headers["content-type"] == "application/pdf"
+    assert f'"{name}-{digest_[:12]}.pdf"' in answer.headers["content-disposition"]
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in answer.content
+    opened = pypdf.PdfReader(io.BytesIO(answer.content))
+    text = "".join(normalize("NFKC", sheet.extract_text()) for sheet in opened.pages)
+    words = "".join(text.split())
+    assert opened.metadata is not None
+    assert opened.metadata.title == DOCUMENTS[name].title
+    assert digest_ in words
+    for heading in DOCUMENTS[name].headings.values():
+        assert "".join(heading.split()) in words
+
+
+def test_a_letter_that_no_font_has_loses_no_document(
+    governed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can be set is; only what is not readable aloud whole does not say that it is."""
+    stamp = governed.service.documents.read("ropa") | {"missing": ["\U0010fffd and the rest"]}
+    monkeypatch.setattr(governed.service.documents, "read", lambda _: stamp)
+    answer = desk(governed).get("/v1/desk/documents/ropa?format=pdf")
+    assert answer.status_code == 200
+    assert b"pdfuaid" not in answer.content
+    sheets = pypdf.PdfReader(io.BytesIO(answer.content)).pages
+    assert "and the rest" in sheets[-1].extract_text() + sheets[-2].extract_text()
+
+
+@pytest.mark.parametrize("name", Name)
 def test_every_form_says_every_section(governed: World, name: Name) -> None:
     """Page, Markdown and JSON-LD carry each heading and the digest; the page runs no script."""
     route = f"/v1/desk/documents/{name}"
@@ -517,8 +551,9 @@ def test_the_command_line_lists_shows_approves_and_exports(
     shown = json.loads(run("show", "ropa", "--json")[1])
     code, out, _ = run("approve", "ropa", "--digest", shown["digest"], "--json")
     assert (code, json.loads(out)["approvals"][0]["by"]) == (0, "ada")
-    for suffix in ("html", "md", "json", "jsonld"):
+    for suffix in ("pdf", "html", "md", "json", "jsonld"):
         assert run("export", "ropa", tmp_path / f"ropa.{suffix}")[0] == 0
+    assert (tmp_path / "ropa.pdf").read_bytes().startswith(b"%PDF-")
     assert json.loads((tmp_path / "ropa.jsonld").read_text())["@type"].startswith("dpv:")
     for name in ("ropa.html", "ropa.docx"):
         code, _, err = run("export", "ropa", tmp_path / name)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle, pairwise
+from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
@@ -20,6 +21,7 @@ from starlette.testclient import TestClient
 
 from audit.log import EvidenceLog
 from audit.visible import visible
+from consent import document_pdf
 from consent.document_api import Form
 from consent.documents import DOCUMENTS, Name
 from consent.paper import STYLE
@@ -111,6 +113,9 @@ DOES = {"/JavaScript", "/JS", "/OpenAction", "/AA", "/Launch", "/SubmitForm", "/
 }
 """What an object of a PDF has that does something when it is opened or touched (ISO 32000)."""
 
+TAG = "/StructElem"
+"""An element of the tagged text, whose `/A` are attributes and no action."""
+
 
 Turn = Iterator[tuple[int, str]]
 
@@ -166,10 +171,10 @@ class Wicked:
         route.fulfill(body=style or self.export(Form.HTML), content_type=kind)
 
     def export(self, form: Form) -> str:
-        """Return it in a form, through the service."""
+        """Return it in a form, through the service; bytes as the letters of their numbers."""
         answer = self.visitor.get(f"/v1/desk/documents/{self.name}?format={form}")
         assert answer.status_code == 200, answer.text
-        return answer.text
+        return answer.content.decode("latin-1") if form is Form.PDF else answer.text
 
 
 @pytest.fixture
@@ -194,6 +199,17 @@ def _made(stamp: dict[str, Any]) -> dict[str, Any]:
     return stamp | made
 
 
+@pytest.fixture
+def one_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a PDF set on one long sheet, so that no cell is read in two pieces."""
+    template = document_pdf._TEMPLATE.read_text()
+    assert 'paper: "a4"' in template
+    long = tmp_path / "paper.typ"
+    long.write_text(template.replace('paper: "a4"', "width: 210mm, height: 5000mm"))
+    monkeypatch.setattr(document_pdf, "_TEMPLATE", long)
+
+
+@pytest.mark.usefixtures("one_sheet")
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph:DeprecationWarning")  # rdflib's own
 def test_every_form_of_every_document_is_read_again(documents: list[Wicked]) -> None:
     """A new form is seen here, and needs a reader of its own."""
@@ -202,6 +218,7 @@ def test_every_form_of_every_document_is_read_again(documents: list[Wicked]) -> 
         Form.JSON_LD: _as_linked_data,
         Form.MARKDOWN: _as_markdown,
         Form.HTML: _as_page,
+        Form.PDF: _as_typeset,
     }
     for document in documents:
         for form in Form:
@@ -220,13 +237,25 @@ def test_every_document_is_kept_as_pdf(documents: list[Wicked]) -> None:
             assert page.locator("zq, script, [zqattr], [style], [onload]").count() == 0
             _holds(page.locator("body").inner_text(), document.stamp)
             printed = page.pdf(tagged=False, width=A4, height="190in")  # no cell on two sheets
-            opened = pypdf.PdfReader(io.BytesIO(printed))
-            objects = [opened.get_object(n) for n in range(1, opened.trailer["/Size"])]
-            assert not DOES & {name for one in objects if isinstance(one, dict) for name in one}
-            words = normalize("NFKC", "".join(sheet.extract_text() for sheet in opened.pages))
-            _holds(words, document.stamp, spaced=False)  # a printed ligature is two letters
+            _pdf_holds(printed, document.stamp)
         assert ran == []
         assert {path for one in documents for path in one.asked} == {"/", STYLE}
+
+
+def _as_typeset(_: Name, stamp: dict[str, Any], body: str) -> None:
+    """Tagged, and with all of the words; it does nothing."""
+    opened = _pdf_holds(body.encode("latin-1"), stamp)
+    assert "/StructTreeRoot" in opened.trailer["/Root"]
+
+
+def _pdf_holds(printed: bytes, stamp: dict[str, Any]) -> Any:
+    opened = pypdf.PdfReader(io.BytesIO(printed))
+    objects = [opened.get_object(n) for n in range(1, opened.trailer["/Size"])]
+    parts = [one for one in objects if isinstance(one, dict) and one.get("/Type") != TAG]
+    assert not DOES & {name for part in parts for name in part}
+    words = normalize("NFKC", "".join(sheet.extract_text() for sheet in opened.pages))
+    _holds(words, stamp, spaced=False)  # a printed ligature is two letters
+    return opened
 
 
 def _as_json(_: Name, stamp: dict[str, Any], body: str) -> None:
