@@ -55,7 +55,7 @@ class FaultPoint(StrEnum):
     TILE_PARTS_GONE = "audit.tile_folder.publish:rmtree"
     BOOKMARK_WRITTEN = "audit.replay.write:write_text"
     BOOKMARK_NAMED = "audit.replay.write:replace"
-    STAFF_TABLES = "audit.portal.ledger.__init__:begin"
+    STAFF_TABLES = "audit.database.open_database:begin"
     STAFF_COMMIT = "audit.portal.ledger.writing:commit"
 
 
@@ -122,7 +122,7 @@ def _asked(node: ast.AST) -> str | None:
         return next((word for word in ("COMMIT", "wal_checkpoint") if word in text), None)
     of_whom = ast.unparse(node.func.value)
     of_a_path = name == "replace" and len(node.args) == 1 and not node.keywords  # text has two
-    whole = (name == "begin" and of_whom.endswith("_engine")) or (
+    whole = (name == "begin" and of_whom.endswith("engine")) or (
         name == "run" and first is not None and of_whom == "self._writer"
     )
     return name if of_a_path or whole else None

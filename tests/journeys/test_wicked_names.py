@@ -147,6 +147,10 @@ def _ours(drawn: Drawn) -> None:
     assert "zq" not in drawn.body, drawn.path
 
 
+def _typeset(drawn: Drawn) -> None:
+    assert drawn.body.startswith("%PDF-"), drawn.path
+
+
 OURS = 'attachment; filename="none"'
 BEGINS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 READERS: Mapping[str, Callable[[Drawn], None]] = {
@@ -158,6 +162,7 @@ READERS: Mapping[str, Callable[[Drawn], None]] = {
     "application/problem+json": _values,
     "text/markdown": _words,
     "text/plain": _words,
+    "application/pdf": _typeset,
     "text/css": _ours,
     "text/javascript": _ours,
     "": _ours,
