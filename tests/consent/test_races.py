@@ -16,6 +16,11 @@ from tests.consent.conftest import World
 from tests.consent.test_confirming import confirm, invited, waiting
 from tests.consent.test_register import desk
 
+# FastAPI hushes it while a route is first used, by `catch_warnings`, which is one for all threads.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pydantic.warnings.UnsupportedFieldAttributeWarning"
+)
+
 AT_ONCE = 6
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

@@ -6,11 +6,12 @@ import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 from tests.consent.conftest import World
 
@@ -52,12 +53,13 @@ def test_whoever_tries_links_waits_at_the_interface_as_at_the_pages(world: World
 
 
 @contextmanager
-def _queries() -> Iterator[list[str]]:
-    """Note what is asked of any store."""
+def _queries(folder: Path) -> Iterator[list[str]]:
+    """Note what is asked of any store in a folder."""
     asked: list[str] = []
 
-    def note(_1: object, _2: object, statement: str, *_: object) -> None:
-        asked.append(statement)
+    def note(connection: Connection, _: object, statement: str, *_more: object) -> None:
+        if str(folder) in str(connection.engine.url):
+            asked.append(statement)
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
@@ -72,7 +74,7 @@ def test_another_companys_person_is_like_nobody(world: World, path: str) -> None
     world.grant("alice")
     seen = []
     for subject in ("warmp", "alice", "nobod"):
-        with _queries() as asked:
+        with _queries(world.folder) as asked:
             answer = world.as_node("rival", "POST", path, ASKED[path] | {"subject": subject})
         seen.append((answer.status_code, dict(answer.headers), answer.text, sorted(asked)))
     _, known, unknown = seen
