@@ -16,7 +16,9 @@ from audit.staff import StaffRole
 from tests.audit.portal.conftest import PASSWORD, Desk
 
 # FastAPI hushes it while a route is first used, by `catch_warnings`, which is one for all threads.
-pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.UnsupportedFieldAttributeWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pydantic.warnings.UnsupportedFieldAttributeWarning"
+)
 
 AT_ONCE = 6
 ANOTHER = "seven warm otters dive"
