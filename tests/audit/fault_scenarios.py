@@ -351,5 +351,5 @@ SCENARIOS: Mapping[str, Scenario] = {
     "tiles": Scenario(_key, run_tiles, check_tiles, ("audit.tile_folder",)),
     "archive": Scenario(prepare_grown, run_archive, check_archive, ("audit.archive",)),
     "bookmark": Scenario(prepare_grown, run_bookmark, check_bookmark, ("audit.replay",)),
-    "staff": Scenario(_key, run_staff, check_staff, ("audit.portal",)),
+    "staff": Scenario(_key, run_staff, check_staff, ("audit.portal", "audit.database")),
 }
