@@ -6,7 +6,7 @@
         ├── RequestInvalid      a request whose content cannot be accepted
         ├── NotAuthenticated    a caller that is not who it must be
         ├── NotFound            no such notice, node or entry
-    │   └── LinkUnknown     a person's token that opens nothing, whatever the reason
+        │   └── LinkUnknown     a person's token that opens nothing, whatever the reason
         ├── ReceiptInvalid      a receipt that somebody holds is not what was given out
         ├── Conflict            it contradicts what is already recorded
         │   └── EvidenceMissing a request or register entry that cannot be closed yet

@@ -226,7 +226,8 @@ def _mark(last: Found) -> str:
     return "_".join([repr(last.at), str(last.idx), *([last.log] if last.log else [])])
 
 
-def _address(one: Found, part: str = "") -> str:
+def decision_address(one: Found, part: str = "") -> str:
+    """Return the address of a decision's page, or of a part of it."""
     log = f"?log={quote(one.log)}" if one.log else ""
     return f"/decisions/{one.decision_id}{part}{log}"
 
@@ -240,7 +241,7 @@ def row(one: Found, zone: tzinfo) -> tuple[Cell, ...]:
         plain(one.purpose),
         plain(one.node),
         plain(", ".join(one.rules) or "-"),
-        ident(one.decision_id, href=_address(one)),
+        ident(one.decision_id, href=decision_address(one)),
         number(one.idx),
     )
 
@@ -277,8 +278,8 @@ def _shown(request: Request, sources: Sources, found: Found, considered: Conside
         ],
         rules=[_rule(RuleId(rule)) for rule in found.rules],
         considered=considered,
-        proof=_address(found, "/proof"),
-        asking=_address(found, "/facts"),
+        proof=decision_address(found, "/proof"),
+        asking=decision_address(found, "/facts"),
         leaf=opened.leaf.decode(),
         key=opened.key,
     )

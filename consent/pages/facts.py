@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -21,7 +20,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from audit.considered import NOTHING_HERE
 from audit.portal.decision_index import Found
-from audit.portal.decision_pages import Considered
+from audit.portal.decision_pages import Considered, decision_address
 from audit.portal.decision_sources import Sources
 from audit.portal.frame import page
 from audit.portal.listing import Cell, plain, when
@@ -108,7 +107,7 @@ def _page(
 ) -> Response:
     zone, found, answer = zone_of(request), made.found, shown or made.answer
     report = None if shown is None else dict(shown.report)
-    back = f"/decisions/{found.decision_id}" + (f"?log={quote(found.log)}" if found.log else "")
+    back = decision_address(found)
     state = next((s for s in service.branches.states() if s.node == found.log), None)
     return page(
         request,
